@@ -1,0 +1,1 @@
+"""Small frozen records and the interfaces between floors: rays, cameras, frames, colour, errors."""

@@ -1,0 +1,54 @@
+"""Colour spaces: scene-linear and display-referred sRGB; and colours for plain numbers.
+
+Source of both sRGB curves: IEC 61966-2-1 (sRGB).
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+def srgb_from_linear(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Display-referred sRGB of scene-linear values; differentiable; values above 1 are kept."""
+    curved = 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
+    return curved.where(linear > 0.0031308, 12.92 * linear)
+
+
+def linear_from_srgb(srgb: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Scene-linear values of display-referred sRGB; differentiable."""
+    curved = ((srgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4
+    return curved.where(srgb > 0.04045, srgb / 12.92)
+
+
+# Rows: red, green, blue; columns: powers 0..6. Least-squares fits, within 0.025, to the maps of
+# Smith and van der Walt (2015), https://bids.github.io/colormap, uniform to the eye.
+_MAGMA = (
+    (-0.0021, 0.2505, 8.3459, -27.667, 52.1707, -50.7586, 18.6643),
+    (-0.0007, 0.6945, -3.596, 14.2539, -27.9446, 29.0539, -11.49),
+    (-0.0095, 2.4953, 0.3291, -13.6466, 12.8811, 4.2699, -5.5708),
+)
+_VIRIDIS = (
+    (0.2745, 0.1077, -0.3272, -4.5999, 6.2037, 4.7518, -5.4321),
+    (0.0058, 1.3965, 0.2148, -5.7582, 14.154, -13.7494, 4.6416),
+    (0.3327, 1.3868, 0.092, -19.2918, 56.6563, -65.321, 26.2721),
+)
+
+
+def magma(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape 3"]:
+    """sRGB of values in [0, 1] (others are clamped), black to light yellow: for errors."""
+    return _polynomial_map(values, _MAGMA)
+
+
+def viridis(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape 3"]:
+    """sRGB of values in [0, 1] (others are clamped), violet to yellow: for distances."""
+    return _polynomial_map(values, _VIRIDIS)
+
+
+def _polynomial_map(
+    values: Float[Tensor, "*shape"], rows: tuple[tuple[float, ...], ...]
+) -> Float[Tensor, "*shape 3"]:
+    place = values.clamp(0, 1)[..., None]
+    powers = values.new_tensor(rows)
+    color = powers[:, -1].expand(*values.shape, 3)
+    for power in range(powers.shape[1] - 2, -1, -1):
+        color = color * place + powers[:, power]
+    return color.clamp(0, 1)

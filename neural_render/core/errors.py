@@ -1,0 +1,29 @@
+"""The errors a user can cause. Each message is one sentence: what, where, how to mend it."""
+
+
+class UserError(ValueError):
+    """Something the user gave cannot be used; the command line prints it as one line, exit code 2."""
+
+
+class SettingError(UserError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class CaptureError(UserError):
+    """A capture (photos and cameras) is missing, broken or contradicts itself."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint or run folder is missing, truncated, of another architecture or not ours."""
+
+
+class KernelError(UserError):
+    """A kernel backend that was asked for by name cannot run here."""
+
+
+class DivergenceError(UserError):
+    """Training produced a non-finite loss or parameter."""
+
+
+class OutputError(UserError):
+    """Something cannot be written: full disk, read-only folder, no encoder."""

@@ -1,0 +1,85 @@
+"""What the floors ask of each other: a field to query, a source of rays, a frame to place both."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from neural_render.core.rays import RayBatch
+from neural_render.core.transforms import Similarity
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneFrame:
+    """Where the field's unit cube lies in the world and how space is divided in it.
+
+    ``cascades`` nested cubes around the centre (0.5, 0.5, 0.5): cascade c has side
+    ``2 ** (c - cascades + 1)``, so the last one is the unit cube and cascade 0 the region of
+    interest. ``near`` (field units) is the distance before which nothing is sampled.
+    """
+
+    world_from_field: Similarity
+    cascades: int
+    near: float
+
+
+@runtime_checkable
+class RaySource(Protocol):
+    """Where training rays come from: photos, a path-traced scene, another field."""
+
+    @property
+    def num_channels(self) -> int:
+        """The number of radiance channels of the targets."""
+        ...
+
+    @property
+    def num_views(self) -> int:
+        """The number of training views (for per-view parameters and messages)."""
+        ...
+
+    @property
+    def frame(self) -> SceneFrame:
+        """The placement of the field in the source's world."""
+        ...
+
+    @property
+    def has_opacity(self) -> bool:
+        """Whether the targets' opacity was measured (else it is 1 everywhere)."""
+        ...
+
+    def sample(self, num_rays: int, generator: torch.Generator) -> RayBatch:
+        """``num_rays`` random rays with targets, in field units; depends on nothing but its arguments."""
+        ...
+
+
+@runtime_checkable
+class Field(Protocol):
+    """A function of position, direction and condition that gives density and radiance."""
+
+    @property
+    def num_channels(self) -> int:
+        """The number of radiance channels."""
+        ...
+
+    def query(
+        self,
+        points: Float[Tensor, "samples 3"],
+        directions: Float[Tensor, "samples 3"],
+        conditions: Float[Tensor, "rays conditions"] | None = None,
+        ray_index: Int[Tensor, " samples"] | None = None,
+        footprint: Float[Tensor, " samples"] | None = None,
+    ) -> tuple[Float[Tensor, " samples"], Float[Tensor, "samples channels"]]:
+        """Density and radiance; differentiable in everything that is a float."""
+        ...
+
+    def density(
+        self, points: Float[Tensor, "samples 3"], footprint: Float[Tensor, " samples"] | None = None
+    ) -> Float[Tensor, " samples"]:
+        """Density per field unit."""
+        ...
+
+    def fused_view(self) -> "tuple[object, object] | None":
+        """``(FieldSpec, FieldParameters)`` for the fused ops of ``kernels``, or None."""
+        ...

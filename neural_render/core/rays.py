@@ -1,0 +1,56 @@
+"""Rays and what is fitted or rendered along them."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rays:
+    """Half-lines in one frame (the field's, unless said otherwise), differentiable in all fields.
+
+    ``footprint`` is the standard deviation of the pixel's cone per unit of distance (0: no
+    anti-aliasing); the footprint of a sample is ``footprint * t``.
+    """
+
+    origins: Float[Tensor, "rays 3"]
+    directions: Float[Tensor, "rays 3"]  # unit length
+    footprint: Float[Tensor, " rays"]
+
+    def __len__(self) -> int:
+        """The number of rays."""
+        return self.origins.shape[0]
+
+    def __getitem__(self, index: slice | Tensor) -> "Rays":
+        """The rays at ``index`` (a slice, or an integer or boolean tensor)."""
+        return Rays(
+            origins=self.origins[index],
+            directions=self.directions[index],
+            footprint=self.footprint[index],
+        )
+
+    def to(self, device: torch.device) -> "Rays":
+        """The same rays on another device."""
+        return Rays(
+            origins=self.origins.to(device),
+            directions=self.directions.to(device),
+            footprint=self.footprint.to(device),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayBatch:
+    """Rays with what a source saw along them.
+
+    ``targets`` is the straight (not premultiplied) colour in the run's colour space, ``opacity`` its
+    alpha (1 where the source has none); ``weights`` multiply the loss (1 on average; 0: ignored).
+    ``view`` is the index of the training view that each ray belongs to.
+    """
+
+    rays: Rays
+    targets: Float[Tensor, "rays channels"]
+    opacity: Float[Tensor, " rays"]
+    weights: Float[Tensor, " rays"]
+    view: Int[Tensor, " rays"]

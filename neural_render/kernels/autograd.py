@@ -1,0 +1,228 @@
+"""Thin joints between a backend's forward/backward pairs and autograd; first derivatives only."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from neural_render.kernels import dispatch
+from neural_render.kernels.records import (
+    Composited,
+    FieldInputs,
+    FieldParameters,
+    RenderOutput,
+)
+
+
+def _zeros_if_none(gradient: Tensor | None, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if gradient is None else gradient.contiguous()
+
+
+class HashEncode(torch.autograd.Function):
+    """``ops.hash_encode``."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, table: Tensor, spec: Any, footprint: Tensor) -> Tensor:
+        """Features; keeps the inputs, the backward pass recomputes the rest."""
+        ctx.backend, ctx.spec = dispatch.active(), spec
+        ctx.save_for_backward(points, table, footprint)
+        return ctx.backend.hash_encode(points, table, spec, footprint)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """Gradients to points and table."""
+        points, table, footprint = ctx.saved_tensors
+        to_points, to_table = ctx.backend.hash_encode_backward(
+            gradients[0].contiguous(), points, table, ctx.spec, footprint
+        )
+        return to_points, to_table, None, None
+
+
+class Mlp(torch.autograd.Function):
+    """``ops.mlp``."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weights: Tensor, spec: Any) -> Tensor:
+        """Outputs; activations are recomputed in the backward pass."""
+        ctx.backend, ctx.spec = dispatch.active(), spec
+        ctx.save_for_backward(inputs, weights)
+        return ctx.backend.mlp(inputs, weights, spec)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """Gradients to inputs and weights."""
+        inputs, weights = ctx.saved_tensors
+        to_inputs, to_weights = ctx.backend.mlp_backward(
+            gradients[0].contiguous(), inputs, weights, ctx.spec
+        )
+        return to_inputs, to_weights, None
+
+
+class QueryField(torch.autograd.Function):
+    """``ops.query_field``."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Any:
+        """Density and radiance; everything else is recomputed in the backward pass."""
+        ray_index, footprint, spec = arguments[6]
+        ctx.backend, ctx.spec = dispatch.active(), spec
+        tensors = (*arguments[:6], ray_index, footprint)
+        ctx.save_for_backward(*tensors)
+        return ctx.backend.query_field(*QueryField.records(tensors), spec)
+
+    @staticmethod
+    def records(tensors: Any) -> tuple[FieldInputs, FieldParameters]:
+        """The saved tensors as the records that they came from."""
+        points, directions, conditions, table, density, color, ray_index, footprint = tensors
+        inputs = FieldInputs(
+            points=points,
+            directions=directions,
+            conditions=conditions,
+            ray_index=ray_index,
+            footprint=footprint,
+        )
+        parameters = FieldParameters(table=table, density_weights=density, color_weights=color)
+        return inputs, parameters
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """Gradients to points, directions, conditions and all parameters."""
+        inputs, parameters = QueryField.records(ctx.saved_tensors)
+        result = ctx.backend.query_field_backward(
+            gradients[0].contiguous(), gradients[1].contiguous(), inputs, parameters, ctx.spec
+        )
+        weights = result.parameters
+        return (
+            result.points,
+            result.directions,
+            result.conditions,
+            weights.table,
+            weights.density_weights,
+            weights.color_weights,
+            None,
+        )
+
+
+class QueryDensity(torch.autograd.Function):
+    """``ops.query_density``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, points: Tensor, table: Tensor, weights: Tensor, spec: Any, footprint: Tensor
+    ) -> Tensor:
+        """Density; everything else is recomputed in the backward pass."""
+        ctx.backend, ctx.spec = dispatch.active(), spec
+        ctx.save_for_backward(points, table, weights, footprint)
+        return ctx.backend.query_density(points, table, weights, spec, footprint)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """Gradients to points, table and density weights."""
+        points, table, weights, footprint = ctx.saved_tensors
+        to_points, to_table, to_weights = ctx.backend.query_density_backward(
+            gradients[0].contiguous(), points, table, weights, ctx.spec, footprint
+        )
+        return to_points, to_table, to_weights, None, None
+
+
+class Composite(torch.autograd.Function):
+    """``ops.composite``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, density: Tensor, radiance: Tensor, background: Tensor, samples: Any
+    ) -> Any:
+        """Values, opacity, distance, distortion and weights."""
+        ctx.backend, ctx.samples = dispatch.active(), samples
+        seen: Composited = ctx.backend.composite(density, radiance, samples, background)
+        outputs = (seen.values, seen.opacity, seen.distance, seen.distortion, seen.weights)
+        ctx.save_for_backward(density, radiance, background, *outputs)
+        return outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """Gradients to density, radiance and background."""
+        density, radiance, background, *outputs = ctx.saved_tensors
+        given = [
+            _zeros_if_none(gradient, output)
+            for gradient, output in zip(gradients, outputs, strict=True)
+        ]
+        names = ("values", "opacity", "distance", "distortion", "weights")
+        to_outputs = Composited(**dict(zip(names, given, strict=True)))
+        to_density, to_radiance, to_background = ctx.backend.composite_backward(
+            to_outputs, density, radiance, ctx.samples, background
+        )
+        return to_density, to_radiance, to_background, None
+
+
+class RenderRays(torch.autograd.Function):
+    """``ops.render_rays``."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Any:
+        """The fields of ``RenderOutput``; saves for backward only if a gradient will be asked."""
+        inputs, spec, sink, grad_enabled = arguments[7]
+        keep = grad_enabled and any(ctx.needs_input_grad)
+        backend = dispatch.active()
+        table, density_weights, color_weights = arguments[4:7]
+        parameters = FieldParameters(
+            table=table, density_weights=density_weights, color_weights=color_weights
+        )
+        output, saved = backend.render_rays(inputs, parameters, spec, keep)
+        ctx.backend, ctx.saved, ctx.sink, ctx.problem = backend, saved, sink, (inputs, spec)
+        ctx.save_for_backward(table, density_weights, color_weights)
+        ctx.mark_non_differentiable(output.num_marched, output.num_survived)
+        return (
+            output.values,
+            output.opacity,
+            output.distance,
+            output.distortion,
+            output.num_marched,
+            output.num_survived,
+        )
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """Gradients to rays, background, conditions and parameters; the table's to the sink."""
+        inputs, spec = ctx.problem
+        table, density_weights, color_weights = ctx.saved_tensors
+        parameters = FieldParameters(
+            table=table, density_weights=density_weights, color_weights=color_weights
+        )
+        num_rays = len(inputs.rays)
+        nothing = torch.zeros((), dtype=torch.int64)
+        like = [inputs.background, *([inputs.background.new_zeros(num_rays)] * 3)]
+        given = [_zeros_if_none(g, x) for g, x in zip(gradients[:4], like, strict=True)]
+        to_output = RenderOutput(
+            values=given[0],
+            opacity=given[1],
+            distance=given[2],
+            distortion=given[3],
+            num_marched=nothing,
+            num_survived=nothing,
+        )
+        result = ctx.backend.render_rays_backward(
+            to_output, inputs, parameters, spec, ctx.saved, any(ctx.needs_input_grad[:2])
+        )
+        to_table = None
+        if ctx.sink is not None:
+            ctx.sink.gradient = result.table
+        elif ctx.needs_input_grad[4]:
+            to_table = ctx.backend.scatter_table_gradient(result.table, table, spec.field.grid)
+        return (
+            result.origins,
+            result.directions,
+            result.background,
+            result.conditions,
+            to_table,
+            result.density_weights,
+            result.color_weights,
+            None,
+        )

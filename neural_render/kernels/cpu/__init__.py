@@ -1,0 +1,45 @@
+"""The CPU backend: fused C++ kernels, one module per instruction set, the best chosen at run time.
+
+``native`` says how tensors get there and back; the C++ lies in ``csrc``.
+"""
+
+from neural_render.kernels.cpu.native import set_threads, unavailable_reason
+from neural_render.kernels.cpu.optimizer import adam_step, scatter_table_gradient, table_adam_step
+from neural_render.kernels.cpu.queries import (
+    hash_encode,
+    hash_encode_backward,
+    mlp,
+    mlp_backward,
+    query_density,
+    query_density_backward,
+    query_field,
+    query_field_backward,
+)
+from neural_render.kernels.cpu.rendering import (
+    composite,
+    composite_backward,
+    march_rays,
+    render_rays,
+    render_rays_backward,
+)
+
+__all__ = [
+    "adam_step",
+    "composite",
+    "composite_backward",
+    "hash_encode",
+    "hash_encode_backward",
+    "march_rays",
+    "mlp",
+    "mlp_backward",
+    "query_density",
+    "query_density_backward",
+    "query_field",
+    "query_field_backward",
+    "render_rays",
+    "render_rays_backward",
+    "scatter_table_gradient",
+    "set_threads",
+    "table_adam_step",
+    "unavailable_reason",
+]

@@ -1,0 +1,230 @@
+"""How tensors and specs reach the native kernels: the module for this processor, and checked data.
+
+Everything is float32. Tensors are handed over as addresses, so this file checks types, sizes and
+layout of all that C++ will touch.
+"""
+
+import importlib
+import os
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neural_render.core.errors import KernelError
+from neural_render.core.rays import Rays
+from neural_render.kernels.records import (
+    FactoredGradient,
+    FieldInputs,
+    FieldParameters,
+    PackedSamples,
+    RenderInputs,
+)
+from neural_render.kernels.specs import (
+    AdamSpec,
+    FieldSpec,
+    HashGridSpec,
+    MarchSpec,
+    MlpSpec,
+    RenderSpec,
+)
+
+INSTRUCTION_SETS = ("avx512", "avx2", "baseline")
+
+
+@cache
+def native() -> ModuleType:
+    """The native module for this processor, or the one that NEURAL_RENDER_ISA names."""
+    baseline = importlib.import_module("neural_render.kernels._native_baseline")
+    best = baseline.best_instruction_set()
+    wanted = os.environ.get("NEURAL_RENDER_ISA", best)
+    able = INSTRUCTION_SETS[INSTRUCTION_SETS.index(best) :]
+    if wanted not in able:
+        raise KernelError(
+            f"NEURAL_RENDER_ISA={wanted} cannot run on this processor; choose one of "
+            f"{', '.join(able)}, or unset it."
+        )
+    return importlib.import_module(f"neural_render.kernels._native_{wanted}")
+
+
+def unavailable_reason() -> str:
+    """Why this backend cannot run here, in one sentence; "" if it can."""
+    try:
+        native()
+    except ImportError as error:
+        return (
+            f"the native kernels are not installed ({error}); install a C++ compiler and Python's "
+            "headers, then run `pip install .` again without NEURAL_RENDER_NATIVE=0."
+        )
+    return ""
+
+
+def set_threads(threads: int) -> None:
+    """Makes every later op use so many threads; results do not depend on it."""
+    native().set_threads(threads)
+
+
+def ready(tensor: Tensor, name: str, *shape: int) -> Tensor:
+    """The tensor as C++ wants it: float32 on the CPU, contiguous, of this shape (-1: any)."""
+    if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+        raise KernelError(
+            f"the cpu backend takes float32 tensors on the CPU, but {name} is {tensor.dtype} on "
+            f"{tensor.device}; convert it, or use kernels.backend=reference."
+        )
+    fits = len(shape) == tensor.dim() and all(
+        want in (-1, have) for want, have in zip(shape, tensor.shape, strict=True)
+    )
+    if not fits:
+        raise KernelError(f"{name} has shape {tuple(tensor.shape)}, but {shape} was wanted.")
+    return tensor.detach().contiguous()
+
+
+def indices(tensor: Tensor, size: int, limit: int) -> Tensor:
+    """Indices as contiguous int64, checked to lie in [0, limit)."""
+    if tensor.shape != (size,):
+        raise KernelError(f"an index has shape {tuple(tensor.shape)}, but {(size,)} was wanted.")
+    tensor = tensor.detach().to(torch.int64).contiguous()
+    if size and limit and (int(tensor.min()) < 0 or int(tensor.max()) >= limit):
+        raise KernelError(f"an index lies outside [0, {limit}).")
+    return tensor
+
+
+def addresses(*tensors: Tensor) -> list[int]:
+    return [tensor.data_ptr() for tensor in tensors]
+
+
+def march_numbers(spec: MarchSpec) -> list[float]:
+    numbers = (spec.step, spec.near, spec.cone_angle, spec.max_step, spec.min_transmittance)
+    return [*numbers, spec.cascades, spec.max_samples_per_ray]
+
+
+def adam_numbers(spec: AdamSpec) -> list[float]:
+    numbers = (spec.learning_rate, spec.beta1, spec.beta2, spec.epsilon, spec.weight_decay)
+    return [*numbers, spec.step]
+
+
+@cache
+def native_grid(spec: HashGridSpec) -> Any:
+    levels = [
+        (level.scale, level.resolution, level.offset, level.rows, level.dense)
+        for level in spec.level_layout()
+    ]
+    xor = spec.hash == "xor"
+    return native().Grid(levels, spec.dims, spec.features, xor, list(spec.multipliers))
+
+
+def network_shape(spec: MlpSpec) -> tuple[int, int, int, int]:
+    return spec.inputs, spec.width, spec.hidden_layers, spec.outputs
+
+
+@cache
+def native_field(spec: FieldSpec) -> Any:
+    if max(spec.density_layers, spec.color_layers) > 8:
+        raise KernelError("the cpu backend takes networks of at most 8 hidden layers.")
+    if not 1 <= spec.sh_degree <= 4:
+        raise KernelError(f"field.sh_degree={spec.sh_degree} is not one of 1, 2, 3, 4.")
+    sizes = [spec.latent, spec.sh_degree, spec.num_conditions, spec.num_channels]
+    return native().Field(
+        native_grid(spec.grid),
+        network_shape(spec.density_network),
+        network_shape(spec.color_network),
+        sizes,
+        spec.density_bias,
+        spec.radiance == "exp",
+    )
+
+
+@cache
+def parameter_sizes(spec: FieldSpec) -> tuple[int, int, int]:
+    return spec.grid.num_rows, spec.density_network.num_weights, spec.color_network.num_weights
+
+
+def parameter_tensors(
+    parameters: FieldParameters, spec: FieldSpec
+) -> tuple[Tensor, Tensor, Tensor]:
+    rows, density, color = parameter_sizes(spec)
+    return (
+        ready(parameters.table, "table", rows, spec.grid.features),
+        ready(parameters.density_weights, "density_weights", density),
+        ready(parameters.color_weights, "color_weights", color),
+    )
+
+
+def query_tensors(inputs: FieldInputs, spec: FieldSpec) -> tuple[Tensor, ...]:
+    samples = inputs.points.shape[0]
+    conditions = ready(inputs.conditions, "conditions", -1, spec.num_conditions)
+    limit = conditions.shape[0] if spec.num_conditions else 0
+    return (
+        ready(inputs.points, "points", samples, 3),
+        ready(inputs.directions, "directions", samples, 3),
+        conditions,
+        ready(inputs.footprint, "footprint", samples),
+        indices(inputs.ray_index, samples, limit),
+    )
+
+
+def density_tensors(table: Tensor, weights: Tensor, spec: FieldSpec) -> tuple[Tensor, ...]:
+    """Parameters for density alone: C++ packs a colour network too, so it is given zeros."""
+    rows, density, color = parameter_sizes(spec)
+    return (
+        ready(table, "table", rows, spec.grid.features),
+        ready(weights, "density_weights", density),
+        table.new_zeros(color),
+    )
+
+
+def occupancy_bits(bits: Tensor, cascades: int) -> Tensor:
+    if bits.dtype != torch.uint8 or bits.shape != (cascades, 128**3 // 8):
+        raise KernelError(
+            f"occupancy is {bits.dtype} of shape {tuple(bits.shape)}, but uint8 of shape "
+            f"{(cascades, 128**3 // 8)} was wanted for {cascades} cascades."
+        )
+    return bits.contiguous()
+
+
+def ray_tensors(rays: Rays, jitter: Tensor) -> tuple[Tensor, ...]:
+    num_rays = len(rays)
+    return (
+        ready(rays.origins, "rays.origins", num_rays, 3),
+        ready(rays.directions, "rays.directions", num_rays, 3),
+        ready(rays.footprint, "rays.footprint", num_rays),
+        ready(jitter, "jitter", num_rays),
+    )
+
+
+def packed_tensors(samples: PackedSamples, num_rays: int) -> tuple[Tensor, ...]:
+    capacity = samples.t_near.shape[0]
+    offsets = indices(samples.offsets, num_rays + 1, capacity + 1)
+    if bool((offsets.diff() < 0).any()):
+        raise KernelError("the offsets of packed samples must not decrease.")
+    return (
+        ready(samples.t_near, "t_near", capacity),
+        ready(samples.t_far, "t_far", capacity),
+        indices(samples.ray_index, capacity, 0),
+        offsets,
+    )
+
+
+def render_tensors(inputs: RenderInputs, spec: RenderSpec) -> list[Tensor]:
+    num_rays, field = len(inputs.rays), spec.field
+    conditions_shape = (num_rays if field.num_conditions else -1, field.num_conditions)
+    return [
+        *ray_tensors(inputs.rays, inputs.jitter),
+        ready(inputs.background, "background", num_rays, field.num_channels),
+        ready(inputs.conditions, "conditions", *conditions_shape),
+    ]
+
+
+def factored_tensors(gradient: FactoredGradient, grid: HashGridSpec) -> tuple[Tensor, Tensor]:
+    samples = gradient.points.shape[0]
+    points = ready(gradient.points.T, "points", 3, samples)
+    return points, ready(gradient.features, "feature gradients", grid.num_outputs, samples)
+
+
+def ready_in_place(tensor: Tensor, name: str, *shape: int) -> Tensor:
+    """A tensor to be changed in place: it must already be as C++ wants it."""
+    if not tensor.is_contiguous():
+        raise KernelError(f"{name} is changed in place and must be contiguous.")
+    return ready(tensor, name, *shape)

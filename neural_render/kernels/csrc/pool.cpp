@@ -1,0 +1,96 @@
+#include "pool.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace {
+
+struct Pool {
+  std::mutex mutex;
+  std::condition_variable wake, done;
+  std::vector<std::thread> workers;
+  const std::function<void(int, int)>* task = nullptr;
+  std::atomic<int> next{0};
+  int num_tasks = 0, busy = 0;
+  uint64_t round = 0;
+  bool stopping = false;
+  pid_t owner = getpid();
+
+  explicit Pool(int threads) {
+    for (int i = 1; i < threads; i++) workers.emplace_back([this, i] { work(i); });
+  }
+  ~Pool() {
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      stopping = true;
+    }
+    wake.notify_all();
+    for (auto& worker : workers) worker.join();
+  }
+  void drain(int worker) {
+    for (int i; (i = next.fetch_add(1, std::memory_order_relaxed)) < num_tasks;) (*task)(i, worker);
+  }
+  void work(int worker) {
+    uint64_t seen = 0;
+    for (;;) {
+      {
+        std::unique_lock<std::mutex> lock(mutex);
+        wake.wait(lock, [&] { return stopping || round != seen; });
+        if (stopping) return;
+        seen = round;
+      }
+      drain(worker);
+      std::lock_guard<std::mutex> lock(mutex);
+      if (--busy == 0) done.notify_one();
+    }
+  }
+  void run(int tasks, const std::function<void(int, int)>& function) {
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      task = &function;
+      num_tasks = tasks;
+      next.store(0);
+      busy = (int)workers.size();
+      round++;
+    }
+    wake.notify_all();
+    drain(0);
+    std::unique_lock<std::mutex> lock(mutex);
+    done.wait(lock, [&] { return busy == 0; });
+  }
+};
+
+std::unique_ptr<Pool> pool;
+std::mutex entry;  // one parallel region at a time
+int wanted = 1;
+
+}  // namespace
+
+void set_pool_threads(int threads) {
+  std::lock_guard<std::mutex> lock(entry);
+  wanted = std::max(1, threads);
+  if (pool && pool->owner != getpid()) (void)pool.release();
+  pool.reset();
+}
+
+int pool_threads() { return wanted; }
+
+void parallel_for(int num_tasks, const std::function<void(int, int)>& task) {
+  if (num_tasks <= 0) return;
+  std::lock_guard<std::mutex> lock(entry);
+  if (wanted == 1 || num_tasks == 1) {
+    for (int i = 0; i < num_tasks; i++) task(i, 0);
+    return;
+  }
+  // A forked child has none of its parent's threads: it leaves that pool behind and makes its own.
+  if (pool && pool->owner != getpid()) (void)pool.release();
+  if (!pool) pool = std::make_unique<Pool>(wanted);
+  pool->run(num_tasks, task);
+}

@@ -1,0 +1,186 @@
+"""Every hot function, once: what it computes, for any backend. ``reference`` is the definition.
+
+Each op is a forward and a backward function of the active backend (see ``dispatch``); what stands
+here joins them to autograd. A backend has, under the same names: ``hash_encode``,
+``hash_encode_backward``, ``mlp``, ``mlp_backward``, ``query_field``, ``query_field_backward``,
+``query_density``, ``query_density_backward``, ``march_rays``, ``composite``,
+``composite_backward``, ``render_rays``, ``render_rays_backward``, ``table_adam_step``,
+``adam_step``, ``scatter_table_gradient``, ``set_threads`` and ``unavailable_reason``.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from neural_render.core.rays import Rays
+from neural_render.kernels import autograd, dispatch
+from neural_render.kernels.records import (
+    Composited,
+    FactoredGradient,
+    FieldInputs,
+    FieldParameters,
+    PackedSamples,
+    RenderInputs,
+    RenderOutput,
+)
+from neural_render.kernels.specs import (
+    AdamSpec,
+    FieldSpec,
+    HashGridSpec,
+    MarchSpec,
+    MlpSpec,
+    RenderSpec,
+)
+
+
+@dataclass(kw_only=True)
+class TableGradientSink:
+    """Where ``render_rays`` leaves the table's factored gradient in the backward pass.
+
+    With a sink no dense gradient of the table is ever formed.
+    """
+
+    gradient: FactoredGradient | None = None
+
+
+def hash_encode(
+    points: Float[Tensor, "samples dims"],
+    table: Float[Tensor, "rows features"],
+    spec: HashGridSpec,
+    footprint: Float[Tensor, " samples"] | None = None,
+) -> Float[Tensor, "samples level_features"]:
+    """Interpolated features of all levels (Mueller et al. 2022, section 3), coarsest level first.
+
+    With a footprint sigma (standard deviation, field units; 0 changes nothing) the features of a
+    level with N cells are multiplied by ``erf(1 / (sqrt(8) sigma N))``, N being the level's scale
+    (Barron et al. 2023, eq. 5). Differentiable in points (piecewise) and table, not in footprint.
+    """
+    if footprint is None:
+        footprint = points.new_zeros(points.shape[0])
+    return autograd.HashEncode.apply(points, table, spec, footprint)
+
+
+def mlp(
+    inputs: Float[Tensor, "samples inputs"], weights: Float[Tensor, " weights"], spec: MlpSpec
+) -> Float[Tensor, "samples outputs"]:
+    """The network's outputs, no activation on the last layer; differentiable in both tensors."""
+    return autograd.Mlp.apply(inputs, weights, spec)
+
+
+def query_field(
+    inputs: FieldInputs, parameters: FieldParameters, spec: FieldSpec
+) -> tuple[Float[Tensor, " samples"], Float[Tensor, "samples channels"]]:
+    """Density and radiance of samples, encoding and networks fused.
+
+    Differentiable in all parameters and in points, directions and conditions, not in footprint.
+    """
+    return autograd.QueryField.apply(
+        inputs.points,
+        inputs.directions,
+        inputs.conditions,
+        parameters.table,
+        parameters.density_weights,
+        parameters.color_weights,
+        (inputs.ray_index, inputs.footprint, spec),
+    )
+
+
+def query_density(
+    points: Float[Tensor, "samples 3"],
+    parameters: FieldParameters,
+    spec: FieldSpec,
+    footprint: Float[Tensor, " samples"] | None = None,
+) -> Float[Tensor, " samples"]:
+    """Density of samples (per field unit); differentiable in points, so normals, and parameters."""
+    if footprint is None:
+        footprint = points.new_zeros(points.shape[0])
+    return autograd.QueryDensity.apply(
+        points, parameters.table, parameters.density_weights, spec, footprint
+    )
+
+
+def march_rays(
+    rays: Rays,
+    jitter: Float[Tensor, " rays"],
+    occupancy: UInt8[Tensor, "cascades bytes"],
+    spec: MarchSpec,
+    capacity: int,
+) -> PackedSamples:
+    """The samples of all rays in occupied space (see ``MarchSpec``); not differentiable."""
+    return dispatch.active().march_rays(rays, jitter, occupancy, spec, capacity)
+
+
+def composite(
+    density: Float[Tensor, " capacity"],
+    radiance: Float[Tensor, "capacity channels"],
+    samples: PackedSamples,
+    background: Float[Tensor, "rays channels"],
+) -> Composited:
+    """What each ray sees (see ``Composited``); differentiable in density, radiance, background."""
+    values, opacity, distance, distortion, weights = autograd.Composite.apply(
+        density, radiance, background, samples
+    )
+    return Composited(
+        values=values, opacity=opacity, distance=distance, distortion=distortion, weights=weights
+    )
+
+
+def render_rays(
+    inputs: RenderInputs,
+    parameters: FieldParameters,
+    spec: RenderSpec,
+    sink: TableGradientSink | None = None,
+) -> RenderOutput:
+    """March, encode, early termination, compaction, colour and compositing in one pass.
+
+    Differentiable in the parameters, ray origins and directions (the intervals' distances are held
+    fixed), background and conditions. With a ``sink`` the table's gradient goes there, factored,
+    and not to ``parameters.table.grad``.
+    """
+    values, opacity, distance, distortion, num_marched, num_survived = autograd.RenderRays.apply(
+        inputs.rays.origins,
+        inputs.rays.directions,
+        inputs.background,
+        inputs.conditions,
+        parameters.table,
+        parameters.density_weights,
+        parameters.color_weights,
+        (inputs, spec, sink, torch.is_grad_enabled()),
+    )
+    return RenderOutput(
+        values=values,
+        opacity=opacity,
+        distance=distance,
+        distortion=distortion,
+        num_marched=num_marched,
+        num_survived=num_survived,
+    )
+
+
+@torch.no_grad()
+def table_adam_step(
+    table: Float[Tensor, "rows features"],
+    moments: tuple[Float[Tensor, "rows features"], Float[Tensor, "rows features"]],
+    gradient: FactoredGradient,
+    grid: HashGridSpec,
+    adam: AdamSpec,
+) -> None:
+    """Scatters a factored gradient and applies Adam, level by level, in place.
+
+    Rows whose gradient is exactly zero are not touched, moments included (Instant-NGP).
+    """
+    dispatch.active().table_adam_step(table, moments, gradient, grid, adam)
+
+
+@torch.no_grad()
+def adam_step(
+    parameter: Float[Tensor, "*shape"],
+    moments: tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]],
+    gradient: Float[Tensor, "*shape"],
+    adam: AdamSpec,
+    skip_zeros: bool = False,
+) -> None:
+    """Adam in place; ``skip_zeros`` leaves rows (of the last axis) of zero gradient untouched."""
+    dispatch.active().adam_step(parameter, moments, gradient, adam, skip_zeros)

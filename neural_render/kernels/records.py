@@ -1,0 +1,126 @@
+"""What goes into the kernels and what comes out: records of tensors."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from neural_render.core.rays import Rays
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldParameters:
+    """All parameters of a fused field; networks as flat vectors (see ``MlpSpec``)."""
+
+    table: Float[Tensor, "rows features"]
+    density_weights: Float[Tensor, " density_weights"]
+    color_weights: Float[Tensor, " color_weights"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldInputs:
+    """Where a field is asked. No conditions: a tensor with zero columns. No footprint: zeros."""
+
+    points: Float[Tensor, "samples 3"]  # in [0, 1]
+    directions: Float[Tensor, "samples 3"]  # unit length
+    conditions: Float[Tensor, "rays conditions"]
+    ray_index: Int[Tensor, " samples"]  # the row of `conditions` of each sample
+    footprint: Float[Tensor, " samples"]  # standard deviation in field units
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldGradients:
+    """The gradient of a loss to everything that ``query_field`` takes."""
+
+    points: Float[Tensor, "samples 3"]
+    directions: Float[Tensor, "samples 3"]
+    conditions: Float[Tensor, "rays conditions"]
+    parameters: FieldParameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactoredGradient:
+    """A table's gradient before it is scattered: the points and the gradient to their features.
+
+    ``features`` is feature-major (row ``level * features_per_level + feature``), because the
+    scatter goes level by level; the footprint's weights are already in it.
+    """
+
+    points: Float[Tensor, "samples 3"]
+    features: Float[Tensor, "level_features samples"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedSamples:
+    """The samples of all rays, ray after ray, in buffers of fixed capacity.
+
+    The first ``count`` entries are samples; ray i owns ``[offsets[i], offsets[i + 1])``. Where the
+    capacity is too small the last rays lose samples from their far end, and ``num_wanted`` says how
+    many there would have been.
+    """
+
+    t_near: Float[Tensor, " capacity"]
+    t_far: Float[Tensor, " capacity"]
+    ray_index: Int[Tensor, " capacity"]
+    offsets: Int[Tensor, " rays_plus_one"]
+    count: Int[Tensor, ""]
+    num_wanted: Int[Tensor, ""]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composited:
+    """What a ray sees (Max 1995): weights ``w_i = T_i (1 - exp(-density_i d_i))``.
+
+    ``values = sum w_i radiance_i + (1 - opacity) background``; ``opacity = sum w_i``; ``distance``
+    is the mean of the interval midpoints under w, normalised by opacity (0 where opacity is 0);
+    ``distortion = sum_ij w_i w_j |m_i - m_j| + 1/3 sum w_i^2 d_i`` (Barron et al. 2022, eq. 15).
+    """
+
+    values: Float[Tensor, "rays channels"]
+    opacity: Float[Tensor, " rays"]
+    distance: Float[Tensor, " rays"]
+    distortion: Float[Tensor, " rays"]
+    weights: Float[Tensor, " capacity"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderInputs:
+    """Rays and all else that a render depends on beside the field.
+
+    ``occupancy`` holds one bit per cell, cells in Morton order (x in the lowest bit), bit i of byte
+    j is cell ``8 j + i``. ``jitter`` in [0, 1) shifts each ray's lattice by a fraction of a step.
+    """
+
+    rays: Rays
+    jitter: Float[Tensor, " rays"]
+    background: Float[Tensor, "rays channels"]
+    conditions: Float[Tensor, "rays conditions"]
+    occupancy: UInt8[Tensor, "cascades bytes"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOutput:
+    """What the rays see (see ``Composited``) and what it cost.
+
+    ``num_marched`` samples were asked for their density, ``num_survived`` for their colour.
+    """
+
+    values: Float[Tensor, "rays channels"]
+    opacity: Float[Tensor, " rays"]
+    distance: Float[Tensor, " rays"]
+    distortion: Float[Tensor, " rays"]
+    num_marched: Int[Tensor, ""]
+    num_survived: Int[Tensor, ""]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderGradients:
+    """The gradient of a loss to everything that ``render_rays`` takes; the table's is factored."""
+
+    origins: Float[Tensor, "rays 3"]
+    directions: Float[Tensor, "rays 3"]
+    background: Float[Tensor, "rays channels"]
+    conditions: Float[Tensor, "rays conditions"]
+    table: FactoredGradient
+    density_weights: Float[Tensor, " density_weights"]
+    color_weights: Float[Tensor, " color_weights"]

@@ -1,0 +1,223 @@
+"""What the kernels compute: the records that describe grids, networks, fields, marching and Adam.
+
+They are stored with every checkpoint, so that each backend opens the same parameters.
+"""
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import Literal
+
+XOR_PRIMES = (1, 2654435761, 805459861, 3674653429)
+MORTON_RESOLUTION = 128
+
+
+def _float32(value: float) -> float:
+    return struct.unpack("f", struct.pack("f", value))[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridLevel:
+    """One level of a hash grid: its cells and its rows of the table."""
+
+    scale: float  # cell coordinates are `x * scale + 0.5`; a float32
+    resolution: int  # lattice points along one axis
+    offset: int  # the level's first row in the table
+    rows: int
+    dense: bool  # one row per lattice point, no hashing
+
+
+@dataclass(frozen=True, kw_only=True)
+class HashGridSpec:
+    """A multi-resolution hash grid (Mueller et al. 2022, section 3) over the unit cube.
+
+    ``hash="xor"`` is tiny-cuda-nn's layout bit for bit; ``hash="linear"`` is
+    ``(x + y*P1 + z*P2) mod rows``, so that both x corners are neighbours in memory.
+    """
+
+    dims: int = 3
+    levels: int = 16
+    features: int = 2
+    log2_rows: int = 19
+    coarsest: int = 16
+    finest: int = 2048
+    hash: Literal["linear", "xor"] = "linear"
+    multipliers: tuple[int, int, int] = (2654435761, 805459861, 3674653429)
+
+    @property
+    def growth(self) -> float:
+        """The ratio b of the scales of neighbouring levels."""
+        if self.levels == 1:
+            return 1.0
+        return math.exp(math.log(self.finest / self.coarsest) / (self.levels - 1))
+
+    def level_scale(self, level: int) -> float:
+        """``coarsest * b^level - 1``, rounded to float32 where tiny-cuda-nn rounds.
+
+        The roundings matter: where the scale is an integer they decide the level's resolution.
+        """
+        log2_growth = _float32(math.log2(_float32(self.growth)))
+        power = _float32(2.0 ** _float32(level * log2_growth))
+        return _float32(_float32(power * self.coarsest) - 1.0)
+
+    def level_layout(self) -> tuple[GridLevel, ...]:
+        """The levels in order, coarsest first, with their rows in the table."""
+        limit = 1 << self.log2_rows
+        layout: list[GridLevel] = []
+        offset = 0
+        for level in range(self.levels):
+            scale = self.level_scale(level)
+            resolution = math.ceil(scale) + (1 if self.hash == "xor" else 2)
+            points = resolution**self.dims
+            wanted = (points + 7) // 8 * 8 if self.hash == "xor" else points
+            rows = min(wanted, limit)
+            layout.append(
+                GridLevel(
+                    scale=scale,
+                    resolution=resolution,
+                    offset=offset,
+                    rows=rows,
+                    dense=points <= rows,
+                )
+            )
+            offset += rows
+        return tuple(layout)
+
+    @property
+    def num_rows(self) -> int:
+        """The rows of the whole table."""
+        last = self.level_layout()[-1]
+        return last.offset + last.rows
+
+    @property
+    def num_outputs(self) -> int:
+        """The number of features of a point: levels times features."""
+        return self.levels * self.features
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlpSpec:
+    """A network without biases: ``hidden_layers`` ReLU layers of ``width``, a linear output layer.
+
+    Its weights are one flat vector: layer after layer, each row-major ``[outputs inputs]``.
+    """
+
+    inputs: int
+    width: int
+    hidden_layers: int
+    outputs: int
+
+    @property
+    def layer_shapes(self) -> tuple[tuple[int, int], ...]:
+        """``(outputs, inputs)`` of each layer."""
+        sizes = [self.inputs] + [self.width] * self.hidden_layers + [self.outputs]
+        return tuple((sizes[i + 1], sizes[i]) for i in range(len(sizes) - 1))
+
+    @property
+    def num_weights(self) -> int:
+        """The length of the flat weight vector."""
+        return sum(outputs * inputs for outputs, inputs in self.layer_shapes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldSpec:
+    """Hash grid, density network, spherical harmonics and colour network, as in Instant-NGP.
+
+    The density network maps the grid's features to ``latent`` values; value 0 is the log-density,
+    all of them feed the colour network, followed by the spherical harmonics of the direction
+    (``sh_degree`` squared values) and the ray's conditions.
+
+    density = exp(value 0 + density_bias), the argument clamped to at most 15 in the backward pass;
+    radiance = sigmoid or exp of the colour network's outputs (exp: argument clamped likewise).
+    """
+
+    grid: HashGridSpec
+    latent: int = 16
+    width: int = 64
+    density_layers: int = 1
+    color_layers: int = 2
+    sh_degree: int = 4
+    num_conditions: int = 0
+    num_channels: int = 3
+    density_bias: float = 0.0
+    radiance: Literal["sigmoid", "exp"] = "sigmoid"
+
+    @property
+    def density_network(self) -> MlpSpec:
+        """From grid features to latent values."""
+        return MlpSpec(
+            inputs=self.grid.num_outputs,
+            width=self.width,
+            hidden_layers=self.density_layers,
+            outputs=self.latent,
+        )
+
+    @property
+    def color_network(self) -> MlpSpec:
+        """From latent values, spherical harmonics and conditions to radiance before activation."""
+        return MlpSpec(
+            inputs=self.latent + self.sh_degree**2 + self.num_conditions,
+            width=self.width,
+            hidden_layers=self.color_layers,
+            outputs=self.num_channels,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarchSpec:
+    """Where samples lie along a ray.
+
+    Interval k >= 0 of a ray is ``[T(k + jitter), T(k + 1 + jitter)]``, represented by its midpoint
+    m. T solves ``dT/ds = clamp(cone_angle * T, step, max_step)``, ``T(0) = near`` (``step`` alone
+    where ``cone_angle == 0``), that is, with ``t1 = max(near, step / cone_angle)``,
+    ``t2 = max(t1, max_step / cone_angle)``, ``s1 = (t1 - near) / step`` and
+    ``s2 = s1 + log(t2 / t1) / cone_angle``::
+
+        T(s) = near + s * step                       up to s1: constant steps
+               t1 * exp(cone_angle * (s - s1))       from s1 to s2: steps grow in proportion to t
+               t2 + max_step * (s - s2)              from s2: constant again (max_step >= step)
+
+    An interval is a sample if its midpoint p lies in ``[0, 1)^3`` and in an occupied cell of
+    cascade ``c = min(max(c_contains, c_step), cascades - 1)``: ``c_contains`` is the smallest c
+    with ``max |p - 0.5| < 2^(c - cascades)`` (p is inside), ``c_step`` the smallest c whose cells,
+    of side ``2^(c - cascades + 1) / 128``, are not smaller than the interval's length.
+    The cell is ``floor(128 * ((p - 0.5) * 2^(cascades - 1 - c) + 0.5))``, clipped to 0..127.
+    A ray keeps its first ``max_samples_per_ray`` samples.
+
+    ``min_transmittance``: a sample survives while the transmittance before it is not less than
+    this; the light that the dropped ones would have stopped goes to the background.
+
+    All of it is computed in the rays' dtype; t1, t2, s1 and s2 in float64.
+    """
+
+    step: float
+    near: float = 0.0
+    cone_angle: float = 0.0
+    max_step: float = 1.0
+    cascades: int = 1
+    max_samples_per_ray: int = 1024
+    min_transmittance: float = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderSpec:
+    """A field and how rays are marched through it."""
+
+    field: FieldSpec
+    march: MarchSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamSpec:
+    """One step of Adam (Kingma and Ba 2015): L2 ``weight_decay`` is added to the gradient.
+
+    ``step`` counts from 1, for the whole parameter: it alone drives the bias correction. Rows whose
+    gradient is exactly zero are left untouched, moments included, where the op says so.
+    """
+
+    learning_rate: float
+    step: int
+    beta1: float = 0.9
+    beta2: float = 0.99
+    epsilon: float = 1e-15
+    weight_decay: float = 0.0
