@@ -3,7 +3,8 @@
 Source of both sRGB curves: IEC 61966-2-1 (sRGB).
 """
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 
@@ -17,6 +18,11 @@ def linear_from_srgb(srgb: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Scene-linear values of display-referred sRGB; differentiable."""
     curved = ((srgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4
     return curved.where(srgb > 0.04045, srgb / 12.92)
+
+
+def quantised(srgb: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
+    """8-bit values of display-referred colour: clamped to [0, 1], rounded; not differentiable."""
+    return (srgb.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 # Rows: red, green, blue; columns: powers 0..6. Least-squares fits, within 0.025, to the maps of

@@ -1,11 +1,13 @@
 """Thin joints between a backend's forward/backward pairs and autograd; first derivatives only."""
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from neural_render.core.errors import KernelError
 from neural_render.kernels import dispatch
 from neural_render.kernels.records import (
     Composited,
@@ -13,6 +15,21 @@ from neural_render.kernels.records import (
     FieldParameters,
     RenderOutput,
 )
+
+
+def _first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuses to be differentiated again: the second derivative would be silently zero."""
+
+    @wraps(backward)
+    def checked(ctx: Any, *gradients: Any) -> Any:
+        if torch.is_grad_enabled():
+            raise KernelError(
+                "create_graph=True asks for second derivatives of kernels.ops, which have first "
+                "ones only; leave it out, or compose the function from PyTorch's own."
+            )
+        return backward(ctx, *gradients)
+
+    return checked
 
 
 def _zeros_if_none(gradient: Tensor | None, like: Tensor) -> Tensor:
@@ -30,7 +47,7 @@ class HashEncode(torch.autograd.Function):
         return ctx.backend.hash_encode(points, table, spec, footprint)
 
     @staticmethod
-    @once_differentiable
+    @_first_derivative_only
     def backward(ctx: Any, *gradients: Any) -> Any:
         """Gradients to points and table."""
         points, table, footprint = ctx.saved_tensors
@@ -51,7 +68,7 @@ class Mlp(torch.autograd.Function):
         return ctx.backend.mlp(inputs, weights, spec)
 
     @staticmethod
-    @once_differentiable
+    @_first_derivative_only
     def backward(ctx: Any, *gradients: Any) -> Any:
         """Gradients to inputs and weights."""
         inputs, weights = ctx.saved_tensors
@@ -88,7 +105,7 @@ class QueryField(torch.autograd.Function):
         return inputs, parameters
 
     @staticmethod
-    @once_differentiable
+    @_first_derivative_only
     def backward(ctx: Any, *gradients: Any) -> Any:
         """Gradients to points, directions, conditions and all parameters."""
         inputs, parameters = QueryField.records(ctx.saved_tensors)
@@ -120,7 +137,7 @@ class QueryDensity(torch.autograd.Function):
         return ctx.backend.query_density(points, table, weights, spec, footprint)
 
     @staticmethod
-    @once_differentiable
+    @_first_derivative_only
     def backward(ctx: Any, *gradients: Any) -> Any:
         """Gradients to points, table and density weights."""
         points, table, weights, footprint = ctx.saved_tensors
@@ -145,7 +162,7 @@ class Composite(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @once_differentiable
+    @_first_derivative_only
     def backward(ctx: Any, *gradients: Any) -> Any:
         """Gradients to density, radiance and background."""
         density, radiance, background, *outputs = ctx.saved_tensors
@@ -188,7 +205,7 @@ class RenderRays(torch.autograd.Function):
         )
 
     @staticmethod
-    @once_differentiable
+    @_first_derivative_only
     def backward(ctx: Any, *gradients: Any) -> Any:
         """Gradients to rays, background, conditions and parameters; the table's to the sink."""
         inputs, spec = ctx.problem

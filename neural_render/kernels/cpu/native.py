@@ -95,12 +95,12 @@ def addresses(*tensors: Tensor) -> list[int]:
     return [tensor.data_ptr() for tensor in tensors]
 
 
-def march_numbers(spec: MarchSpec) -> list[float]:
+def march_numbers(spec: MarchSpec) -> list[float | int]:
     numbers = (spec.step, spec.near, spec.cone_angle, spec.max_step, spec.min_transmittance)
     return [*numbers, spec.cascades, spec.max_samples_per_ray]
 
 
-def adam_numbers(spec: AdamSpec) -> list[float]:
+def adam_numbers(spec: AdamSpec) -> list[float | int]:
     numbers = (spec.learning_rate, spec.beta1, spec.beta2, spec.epsilon, spec.weight_decay)
     return [*numbers, spec.step]
 

@@ -1,6 +1,6 @@
 // Adam (Kingma and Ba 2015) on flat arrays; rows of zero gradient may be left untouched.
 #pragma once
-#include "vec.h"
+#include "field/vec.h"
 
 struct Adam {
   float rate, beta1, beta2, epsilon, weight_decay;

@@ -4,7 +4,7 @@
 #include <mutex>
 
 #include "adam.h"
-#include "backward.h"
+#include "rays/backward.h"
 #include "pool.h"
 
 // A field with its threads' buffers. One op at a time.

@@ -1,0 +1,1 @@
+"""Photos from disk into memory: headers, sizes against intrinsics, memory, pixels."""

@@ -1,0 +1,166 @@
+"""Image files: what their headers say, and their pixels as 8-bit arrays of a wanted size."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from neural_render.core.errors import CaptureError
+
+Size = tuple[int, int]
+_EXIF_ORIENTATION = 0x0112
+_MEND = "replace it or remove its frame"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a file says before its pixels are decoded."""
+
+    size: Size  # as stored
+    oriented_size: Size  # after its EXIF orientation is applied
+    oriented: bool  # its EXIF orientation asks for a turn or a mirror
+    has_alpha: bool
+    deep: bool  # 16 bits per channel
+
+
+def read_header(path: Path, where: str) -> Header:
+    """The header of an image file; CaptureError if it is empty or no image."""
+    with _told(path, where), Image.open(path) as image:
+        orientation = _orientation(image)
+        width, height = image.size
+        return Header(
+            size=(width, height),
+            oriented_size=(height, width) if orientation in (5, 6, 7, 8) else (width, height),
+            oriented=orientation in range(2, 9),
+            has_alpha=image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info,
+            deep=_is_deep(image),
+        )
+
+
+def read_image(
+    path: Path, header: Header, size: Size, *, channels: int, rotated: bool, where: str
+) -> UInt8[np.ndarray, "height width channels"]:
+    """Pixels scaled to ``size``: 3 channels, or 4 with straight alpha (opaque where there is none).
+
+    Scaling averages areas, weighted by opacity; ``rotated`` applies the EXIF orientation first.
+    """
+    mode = "RGBA" if channels == 4 else "RGB"
+    with _told(path, where):
+        image = Image.fromarray(_read_deep(path)) if header.deep else _decoded(path, size, rotated)
+        if image.mode != mode:
+            image = image.convert("RGBA" if header.has_alpha else "RGB").convert(mode)
+        return np.asarray(_scaled(image, size))
+
+
+def read_mask(
+    path: Path, size: Size, *, rotated: bool, where: str
+) -> UInt8[np.ndarray, "height width"]:
+    """255 where a pixel counts; 0 (ignored) where any part of it is black in the file."""
+    with _told(path, where):
+        mask = _decoded(path, size, rotated)
+        ratio = (mask.width / size[0], mask.height / size[1])
+        if abs(ratio[0] * size[1] - mask.height) >= max(1.0, ratio[0]):
+            raise CaptureError(
+                f"the mask {path} of {where} has {mask.width}x{mask.height} pixels, which is not"
+                f" the shape of its photo ({size[0]}x{size[1]}): make it as large as the photo"
+            )
+        counted = Image.fromarray((np.asarray(mask.convert("L")) > 0).astype(np.float32))
+        share = counted if counted.size == size else counted.resize(size, Image.Resampling.BOX)
+        return np.where(np.asarray(share) > 1 - 1e-5, 255, 0).astype(np.uint8)
+
+
+def fitting_size(size: Size, max_side: int) -> Size:
+    """``size`` scaled down as a whole until no side is longer than ``max_side`` (0: as it is)."""
+    longest = max(size)
+    if max_side == 0 or longest <= max_side:
+        return size
+    width, height = (max(1, round(side * max_side / longest)) for side in size)
+    return width, height
+
+
+def _decoded(path: Path, size: Size, rotated: bool) -> Image.Image:
+    """All pixels of a file, JPEG at a coarser scale of its own where that is far above ``size``."""
+    with Image.open(path) as image:
+        if not rotated:
+            # A JPEG halves its size while decoding, at no loss if twice what is needed remains.
+            image.draft(None, (2 * size[0], 2 * size[1]))
+        image.load()
+        if rotated:
+            ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+def _scaled(image: Image.Image, size: Size) -> Image.Image:
+    """The image at another size, each new pixel the average of the area that it covers."""
+    if image.size == size:
+        return image
+    if image.width % size[0] == 0 and image.height % size[1] == 0:
+        return image.reduce((image.width // size[0], image.height // size[1]))
+    # Box weights would jump from pixel to pixel; these fall off smoothly over the same area.
+    return image.resize(size, Image.Resampling.HAMMING)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a file holds 16 bits per channel, which Pillow would cut to the upper 8."""
+    return image.mode.startswith("I") or ";16" in str(getattr(image, "tile", ""))
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 (upright) where there is none."""
+    if _is_deep(image) or (image.format == "PNG" and "exif" not in image.info):
+        return 1  # looking further would decode the whole PNG; 16-bit files are read without it
+    return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+
+
+def _read_deep(path: Path) -> UInt8[np.ndarray, "height width channels"]:
+    """A 16-bit image rounded to 8 bits, with straight alpha, grey as three equal channels."""
+    import OpenImageIO as oiio  # only such files need it, and it is slow to load
+
+    hints = oiio.ImageSpec()
+    hints["oiio:UnassociatedAlpha"] = 1
+    source = oiio.ImageInput.open(str(path), hints)
+    if source is None:
+        raise OSError(oiio.geterror())
+    pixels = source.read_image("uint16")
+    if pixels is None:
+        raise OSError(source.geterror())
+    source.close()
+    rounded = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    color, alpha = np.split(rounded, [rounded.shape[2] - 1 + rounded.shape[2] % 2], axis=2)
+    return np.concatenate([np.broadcast_to(color, (*color.shape[:2], 3)), alpha], axis=2)
+
+
+@contextlib.contextmanager
+def _told(path: Path, where: str) -> Iterator[None]:
+    """Turns whatever goes wrong with an image file into one sentence."""
+    try:
+        yield
+    except CaptureError:
+        raise
+    except PermissionError as error:
+        raise CaptureError(
+            f"{path} of {where} cannot be read (permission denied): allow reading it"
+        ) from error
+    except MemoryError as error:
+        raise CaptureError(
+            f"there is not enough memory to decode {path} of {where}: free memory or use smaller"
+            " images"
+        ) from error
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise CaptureError(f"{path} of {where} {_complaint(path, error)}") from error
+
+
+def _complaint(path: Path, error: BaseException) -> str:
+    """What is wrong with an image file and how to mend it."""
+    with contextlib.suppress(OSError):
+        if path.stat().st_size == 0:
+            return f"is an empty file: {_MEND}"
+    if isinstance(error, FileNotFoundError):
+        return "is not there: restore it or remove it from that file"
+    if isinstance(error, UnidentifiedImageError):
+        return f"is no image of a known kind (PNG, JPEG, WebP, ...): {_MEND}"
+    return f"is truncated or damaged ({str(error).strip('.')}): {_MEND}"

@@ -1,0 +1,231 @@
+"""Opens a capture: finds its format, its photos, its split, its images and its place."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from neural_render.captures.loading.photos import (
+    check_photo_memory,
+    load_views,
+    num_channels,
+    plan_photos,
+    plan_warnings,
+    views_without_images,
+)
+from neural_render.captures.normalize import place_scene
+from neural_render.captures.readers.frames import is_file
+from neural_render.captures.readers.listing import Listing, Photo
+from neural_render.captures.readers.registry import READERS, recognise
+from neural_render.captures.records import Capture, Views
+from neural_render.captures.settings import CaptureSettings
+from neural_render.core.errors import CaptureError, SettingError
+
+MIN_PHOTOS = 3
+# Of the distance to the origin: single precision then places cameras to a thousandth of their spread.
+MIN_EXTENT = 1e-4
+_SHOWN_NAMES = 40
+
+_log = logging.getLogger("neural_render")
+
+
+def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = True) -> Capture:
+    """The capture that ``settings.path`` names, its photos in memory (or not: ``images=False``).
+
+    CaptureError says in one sentence what is wrong with a capture; what could be mended is logged
+    as a warning and kept in ``Capture.warnings``. Needed memory is checked before images are read.
+    """
+    folder = find_folder(settings.path)
+    reader = recognise(folder)
+    listing = with_split(with_files(reader.read(folder)), settings.test_every)
+    _check_positions(listing.train, folder)
+    train, test = plan_photos(listing.train, settings), plan_photos(listing.test, settings)
+    plans = (*train, *test)
+    channels = num_channels(plans)
+    if images:
+        check_photo_memory(plans, settings)
+        views = [
+            load_views(part, channels, description=name, progress=progress)
+            for part, name in ((train, "training photos"), (test, "test photos"))
+        ]
+    else:
+        views = [views_without_images(part, channels) for part in (train, test)]
+    has_opacity = _has_opacity(views) if images else channels == 4
+    frame, placement_warnings = place_scene(
+        views[0].cameras, listing.placement, settings, has_opacity=has_opacity
+    )
+    capture = Capture(
+        name=folder.name,
+        path=folder,
+        format=reader.name,
+        train=views[0],
+        test=views[1],
+        frame=frame,
+        has_opacity=has_opacity,
+        split=listing.split,
+        warnings=(*listing.warnings, *plan_warnings(plans), *placement_warnings),
+    )
+    _report(capture)
+    return capture
+
+
+def find_folder(stated: str) -> Path:
+    """The absolute folder that ``capture.path`` means; CaptureError if it is none."""
+    if not stated:
+        return find_embedded(Path(__file__).resolve().parents[2] / "data")
+    try:
+        path = Path(stated).expanduser()
+        if path.is_file():
+            raise CaptureError(
+                f"capture.path={stated} is a file, but a capture is a folder: give the folder that"
+                f" holds its photos and cameras, such as capture.path={path.parent}"
+            )
+        if not path.exists():
+            raise CaptureError(f"capture.path={stated} is not there: give an existing folder")
+        next(path.iterdir(), None)
+        return path.resolve()
+    except PermissionError as error:
+        raise CaptureError(
+            f"capture.path={stated} cannot be read (permission denied): allow reading it"
+        ) from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: the ~ of an unknown user
+        raise CaptureError(
+            f"capture.path={stated} cannot be opened ({error}): give an existing folder"
+        ) from error
+
+
+def find_embedded(data: Path) -> Path:
+    """The one capture in the repository's ``data`` folder."""
+    found = [
+        entry
+        for entry in (sorted(data.iterdir()) if data.is_dir() else ())
+        if entry.is_dir() and any(not reader.missing_in(entry) for reader in READERS)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(f"capture.path={entry}" for entry in found)
+        raise CaptureError(f"{data} holds more than one capture: give one of {names}")
+    raise CaptureError(
+        f"the capture that comes with the program is not in {data}: run from a checkout of the"
+        " repository, or give capture.path=DIR with photos of your own"
+    )
+
+
+def with_files(listing: Listing) -> Listing:
+    """The listing without photos whose image is not there; CaptureError if under 3 remain."""
+    warnings = list(listing.warnings)
+    parts = []
+    for photos in (listing.train, listing.test):
+        present = tuple(photo for photo in photos if is_file(photo.image))
+        missing = [photo for photo in photos if not is_file(photo.image)]
+        if missing:
+            source = missing[0].where.rpartition(" of ")[2]
+            names = compact_names([photo.name for photo in missing])
+            warnings.append(
+                f"{len(missing)} of the {len(photos)} photos that {source} lists have no image"
+                f" file and are left out: {names}"
+            )
+        parts.append(present)
+    if len(parts[0]) < MIN_PHOTOS:
+        reason = f" ({warnings[-1]})" if len(parts[0]) < len(listing.train) else ""
+        raise CaptureError(
+            f"the capture has {len(parts[0])} usable training photos{reason}, but at least"
+            f" {MIN_PHOTOS} are needed: restore or add images"
+        )
+    return replace(listing, train=parts[0], test=parts[1], warnings=tuple(warnings))
+
+
+def with_split(listing: Listing, test_every: int) -> Listing:
+    """The listing with test views: its own, else every ``test_every``-th photo by name."""
+    if listing.test:
+        shared = {photo.image for photo in listing.train} & {photo.image for photo in listing.test}
+        if not shared:
+            return listing
+        warning = (
+            f"{len(shared)} photos are both for training and for testing, such as"
+            f" {min(shared)}: figures on the test views will look too good"
+        )
+        return replace(listing, warnings=(*listing.warnings, warning))
+    if test_every == 1:
+        raise SettingError(
+            "capture.test_every=1 makes every photo a test view and leaves none to learn from:"
+            " give 0 (no test views), or 2 or more"
+        )
+    photos = sorted(listing.train, key=lambda photo: photo.name)
+    if test_every == 0:
+        return replace(listing, train=tuple(photos), split="all photos are training views")
+    return replace(
+        listing,
+        train=tuple(photo for index, photo in enumerate(photos) if index % test_every),
+        test=tuple(photos[::test_every]),
+        split=f"of {len(photos)} photos with files, sorted by name, index % {test_every} == 0 are"
+        " test views",
+    )
+
+
+def compact_names(names: Sequence[str]) -> str:
+    """File names with their common folder and ending said once: ``images/{0003,0005}.jpg``."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name in names[:_SHOWN_NAMES]:
+        path = Path(name)
+        groups.setdefault((path.parent.as_posix(), path.suffix), []).append(path.stem)
+    shown = []
+    for (folder, suffix), stems in groups.items():
+        inner = stems[0] if len(stems) == 1 else "{" + ",".join(stems) + "}"
+        shown.append(("" if folder == "." else f"{folder}/") + inner + suffix)
+    more = len(names) - _SHOWN_NAMES
+    return " ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _check_positions(photos: Iterable[Photo], folder: Path) -> None:
+    """CaptureError if all cameras stand at one point, or too far away to tell their places."""
+    places = [photo.world_from_camera[:, 3].tolist() for photo in photos]
+    positions = torch.tensor(places, dtype=torch.float64)
+    extent, farthest = float((positions - positions[0]).abs().max()), float(positions.abs().max())
+    if extent <= 1e-9 * farthest:
+        place = ", ".join(f"{value:g}" for value in positions[0].tolist())
+        raise CaptureError(
+            f"all {len(positions)} training cameras of {folder} stand at one point ({place}), from"
+            " where depth cannot be seen: give photos taken from different places, or correct the"
+            " translations of their poses"
+        )
+    if extent < MIN_EXTENT * farthest:
+        raise CaptureError(
+            f"the training cameras of {folder} stand {farthest:g} units from the origin but only"
+            f" {extent:g} apart, which single precision cannot resolve: subtract a common offset"
+            " from the translations of their poses"
+        )
+
+
+def _has_opacity(views: Iterable[Views]) -> bool:
+    """Whether any pixel is not opaque."""
+    return any(
+        part.pixels.shape[1] == 4 and len(part.pixels) > 0 and int(part.pixels[:, 3].min()) < 255
+        for part in views
+    )
+
+
+def _report(capture: Capture) -> None:
+    """One line on what was opened, and its warnings."""
+    cameras = capture.train.cameras
+    sizes = sorted({*zip(cameras.width.tolist(), cameras.height.tolist(), strict=True)})
+    shown = " ".join(f"{width}x{height}" for width, height in sizes[:3])
+    scale = capture.frame.world_from_field.scale
+    _log.info(
+        "capture %s: format %s, %d training and %d test photos, %s%s pixels%s; the scene's cube has"
+        " a side of %.4g world units, %d cascades",
+        capture.path,
+        capture.format,
+        len(capture.train),
+        len(capture.test),
+        shown,
+        " ..." if len(sizes) > 3 else "",
+        ", with opacity" if capture.has_opacity else "",
+        scale,
+        capture.frame.cascades,
+    )
+    for warning in capture.warnings:
+        _log.warning("%s", warning)

@@ -1,0 +1,1 @@
+"""Readers of capture formats; `registry` knows them all."""

@@ -1,0 +1,58 @@
+"""What a reader finds in a capture's files, before any image is opened."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from neural_render.core.cameras import Lens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Intrinsics as a file states them: NaN where it is silent, size (0, 0) for the image's own.
+
+    A focal length outranks an angle of view; a missing second one means square pixels; a missing
+    centre is the image's middle. ``distortion`` is (k1, k2, k3, k4, p1, p2).
+    """
+
+    lens: Lens = Lens.PERSPECTIVE
+    size: tuple[int, int] = (0, 0)
+    focal_px: tuple[float, float] = (math.nan, math.nan)
+    fov_rad: tuple[float, float] = (math.nan, math.nan)
+    center_px: tuple[float, float] = (math.nan, math.nan)
+    distortion: tuple[float, float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photo:
+    """One photo of a capture: its files, its pose (camera axes as in `core.cameras`), its lens."""
+
+    name: str  # unique in the capture, as the capture lists it
+    where: str  # "frame 3 of .../transforms.json", for messages
+    image: Path
+    mask: Path | None
+    world_from_camera: Float64[np.ndarray, "3 4"]
+    calibration: Calibration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """The cube of interest as a file states it, in world units: NaN or 0 where it is silent."""
+
+    center: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    half_extent: float = math.nan
+    aabb_scale: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """A capture's photos; with ``split`` empty all are in ``train``: the default split applies."""
+
+    train: tuple[Photo, ...]
+    test: tuple[Photo, ...]
+    split: str
+    placement: Placement
+    warnings: tuple[str, ...]

@@ -1,0 +1,66 @@
+"""All capture formats, and which of them a folder is in. A new format is one more line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from neural_render.captures.readers import blender, transforms_json
+from neural_render.captures.readers.listing import Listing
+from neural_render.core.errors import CaptureError
+
+_SHOWN_ENTRIES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """One format: its name, what a folder lacks to be in it ("" for nothing), and its reader."""
+
+    name: str
+    missing_in: Callable[[Path], str]
+    read: Callable[[Path], Listing]
+
+
+# The first format that a folder has everything for is taken.
+READERS = (
+    Reader(name=blender.NAME, missing_in=blender.missing_in, read=blender.read),
+    Reader(
+        name=transforms_json.NAME, missing_in=transforms_json.missing_in, read=transforms_json.read
+    ),
+)
+
+
+def recognise(folder: Path) -> Reader:
+    """The reader for a folder; CaptureError, with all formats and what each lacks, if none is."""
+    lacking = []
+    for reader in READERS:
+        missing = reader.missing_in(folder)
+        if not missing:
+            return reader
+        lacking.append(f"{reader.name} needs {missing}")
+    inside = _captures_inside(folder)
+    mend = (
+        f"give one of the captures in it, capture.path={inside[0]}"
+        if inside
+        else "give the folder that holds such a file"
+    )
+    raise CaptureError(
+        f"capture.path={folder} is in no known capture format ({'; '.join(lacking)}; it holds"
+        f" {_contents(folder)}): {mend}"
+    )
+
+
+def _captures_inside(folder: Path) -> list[Path]:
+    """Folders directly inside that are in a known format."""
+    return [
+        entry
+        for entry in sorted(folder.iterdir())
+        if entry.is_dir() and any(not reader.missing_in(entry) for reader in READERS)
+    ]
+
+
+def _contents(folder: Path) -> str:
+    """The first names in a folder."""
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
+    if len(names) > _SHOWN_ENTRIES:
+        names = [*names[:_SHOWN_ENTRIES], f"{len(names) - _SHOWN_ENTRIES} more"]
+    return ", ".join(names) or "nothing"

@@ -1,0 +1,51 @@
+"""Which capture is opened and how its photos are used."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(kw_only=True)
+class CaptureSettings:
+    """Where the photos are, how large they may be, which are held out, how large the scene is."""
+
+    path: str = field(
+        default="",
+        metadata={"help": "the capture's folder; empty: the capture that comes with the program"},
+    )
+    max_side: int = field(
+        default=0,
+        metadata={
+            "help": "photos are scaled down until no side is longer, in pixels; 0: as they are",
+            "minimum": 0,
+        },
+    )
+    test_every: int = field(
+        default=8,
+        metadata={
+            "help": "where the format has no split, every so many-th photo by name, the first"
+            " included, is a test view; 0: none",
+            "minimum": 0,
+        },
+    )
+    scale: float = field(
+        default=0.0,
+        metadata={
+            "help": "the cube of interest has sides of 1 / scale world units (instant-ngp's scale);"
+            " 0: as the file says, else from the cameras",
+            "minimum": 0.0,
+        },
+    )
+    aabb_scale: int = field(
+        default=0,
+        metadata={
+            "help": "the whole scene's cube is so many times as large as the cube of interest, a"
+            " power of two up to 128; 0: as the file says, else from the cameras",
+            "choices": (0, 1, 2, 4, 8, 16, 32, 64, 128),
+        },
+    )
+    memory_limit_gb: float = field(
+        default=0.0,
+        metadata={
+            "help": "the memory that the photos may take, in GB; 0: four fifths of what is free",
+            "minimum": 0.0,
+        },
+    )

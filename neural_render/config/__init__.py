@@ -1,0 +1,7 @@
+"""The command line: the settings tree, Hydra, help and errors. Nothing below knows of Hydra."""
+
+from neural_render.config.command import Command, main
+from neural_render.config.composition import yaml_of
+from neural_render.config.settings import Settings, changed_settings, completed
+
+__all__ = ["Command", "Settings", "changed_settings", "completed", "main", "yaml_of"]

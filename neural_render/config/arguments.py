@@ -1,0 +1,161 @@
+"""The command line's words, checked and rewritten so that Hydra's grammar takes them as they are.
+
+Hydra alone rejects text values with ``~ = , [ ] { }``, spaces or non-ASCII letters, and answers a
+mistyped name with a page of its own words. Here text is quoted, a leading ``~`` expanded, and every
+mistake becomes one SettingError.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from neural_render.config.settings import Setting, closest
+from neural_render.core.errors import SettingError
+
+# Hydra's own options that are passed on; True: the next word belongs to the option.
+HYDRA_OPTIONS = {
+    "-m": False,
+    "--multirun": False,
+    "--resolve": False,
+    "--hydra-help": False,
+    "--cfg": True,
+    "--info": True,
+}
+SWEEP = re.compile(r"^(choice|range|glob|shuffle|sort)\(.*\)$")
+QUOTED = re.compile(r"""^(?P<quote>['"]).*(?P=quote)$""", re.DOTALL)
+ALTERNATIVE = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\[[^\]]*\]|[^,])+""")
+WORDS_OF_TRUTH = {"true": "true", "yes": "true", "on": "true", "1": "true"} | {
+    "false": "false",
+    "no": "false",
+    "off": "false",
+    "0": "false",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """What one command understands: its settings, their short forms, and the presets' names."""
+
+    program: str
+    settings: Mapping[str, Setting]
+    short: Mapping[str, str]  # short form -> full name
+    foreign: frozenset[str]  # settings of the other commands
+    presets: tuple[str, ...]
+
+
+def prepare(words: Sequence[str], vocabulary: Vocabulary) -> list[str]:
+    """The words as Hydra wants them; SettingError for the first that nobody would understand."""
+    sweeping = "-m" in words or "--multirun" in words
+    prepared: list[str] = []
+    belongs_to_option = False
+    for word in words:
+        if belongs_to_option or word.startswith("-"):
+            belongs_to_option = not belongs_to_option and _option_takes_word(word, vocabulary)
+            prepared.append(word)
+        else:
+            prepared.append(_prepare_setting(word, vocabulary, sweeping))
+    return prepared
+
+
+def _option_takes_word(word: str, vocabulary: Vocabulary) -> bool:
+    """Whether the option's value is the next word; SettingError for an unknown option."""
+    if word not in HYDRA_OPTIONS:
+        known = ["--help", "--version", *HYDRA_OPTIONS]
+        raise SettingError(
+            f"{word} is not an option of {vocabulary.program}{closest(word, known) or '.'} "
+            f"`python {vocabulary.program} --help` lists options and settings."
+        )
+    return HYDRA_OPTIONS[word]
+
+
+def _prepare_setting(word: str, vocabulary: Vocabulary, sweeping: bool) -> str:
+    """One ``name=value`` as Hydra wants it."""
+    key, equals, value = word.partition("=")
+    if not equals or not key:
+        raise SettingError(
+            f"{word!r} is not of the form name=value, such as capture.path=DIR; "
+            f"`python {vocabulary.program} --help` lists the settings."
+        )
+    key = vocabulary.short.get(key, key)
+    if key.startswith(("hydra.", "hydra/")):
+        return word
+    parts = _split(value) if sweeping and not SWEEP.match(value) else [value]
+    if key == "preset":
+        for part in parts:
+            _check_preset(part, vocabulary)
+        return word
+    setting = vocabulary.settings.get(key)
+    if setting is None:
+        raise SettingError(_unknown(key, vocabulary))
+    if sweeping and SWEEP.match(value):
+        return f"{key}={value}"
+    return f"{key}=" + ",".join(_convert(setting, part) for part in parts)
+
+
+def _check_preset(name: str, vocabulary: Vocabulary) -> None:
+    if name not in vocabulary.presets:
+        raise SettingError(
+            f"preset={name} is not one of {', '.join(vocabulary.presets)}"
+            f"{closest(name, vocabulary.presets) or '.'}"
+        )
+
+
+def _unknown(key: str, vocabulary: Vocabulary) -> str:
+    """The sentence for a name that is no setting of this command."""
+    inside = [name for name in vocabulary.settings if name.startswith(key + ".")]
+    if inside:
+        return f"{key} is a group of settings; give one of them, such as {inside[0]}=..."
+    if key in vocabulary.foreign:
+        return (
+            f"{key} is a setting of another command; {vocabulary.program} does not use it. "
+            f"`python {vocabulary.program} --help` lists what it uses."
+        )
+    hint = closest(key, [*vocabulary.settings, *vocabulary.short, "preset"])
+    return (
+        f"{key} is not a setting of {vocabulary.program}{hint or '.'} "
+        f"`python {vocabulary.program} --help` lists all."
+    )
+
+
+def _convert(setting: Setting, value: str) -> str:
+    """The value in Hydra's grammar; SettingError where it cannot be of the setting's type."""
+    if "${" in value:  # an interpolation: OmegaConf checks what comes out
+        return value if setting.kind is not str else quote(value)
+    if setting.kind is str:
+        return value if QUOTED.match(value) else quote(value)
+    converted = _convert_plain(setting.kind, value)
+    if converted is None:
+        raise SettingError(f"{setting.key}={value} is not {setting.wanted}.")
+    return converted
+
+
+def _convert_plain(kind: object, value: str) -> str | None:
+    """A number, truth value or list as Hydra reads it, None if it is not of that kind."""
+    if kind is bool:
+        return WORDS_OF_TRUTH.get(value.lower())
+    if kind not in (int, float):
+        return value  # lists: OmegaConf knows their elements' types
+    try:
+        if kind is int and re.fullmatch(r"[-+]?[0-9_]+", value):
+            return str(int(value))
+        number = float(value)
+    except ValueError:
+        return None
+    if kind is float:
+        return repr(number)
+    return str(int(number)) if number.is_integer() else None
+
+
+def quote(text: str) -> str:
+    """Text as one quoted value of Hydra's grammar, a leading ``~`` expanded to the home folder."""
+    if text.startswith("~"):
+        text = os.path.expanduser(text)
+    # Only quotes, and backslashes in front of one, need an escape.
+    escaped = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), text)
+    return f"'{escaped}'"
+
+
+def _split(value: str) -> list[str]:
+    """The alternatives of a sweep: split at commas outside quotes and brackets."""
+    return ALTERNATIVE.findall(value) or [value]

@@ -1,0 +1,117 @@
+"""One program of the command line, from its words to its exit code."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import neural_render
+from neural_render.config.arguments import Vocabulary, prepare
+from neural_render.config.composition import run_jobs
+from neural_render.config.log import listen
+from neural_render.config.manual import manual
+from neural_render.config.settings import Setting, Settings, list_settings
+from neural_render.core.errors import UserError
+from neural_render.training.stopping import TrainingInterrupted
+
+USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # exit codes
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A program: what it is called, says of itself and can be told."""
+
+    program: str
+    summary: str
+    examples: tuple[str, ...]
+    sections: tuple[str, ...]  # the settings it uses: names of Settings' fields
+    short: dict[str, str]  # short form -> full name
+    configs: Path
+    needs_run: bool  # works on an existing run; without `run=` on the latest one
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """The settings that this program uses."""
+        return tuple(
+            setting
+            for setting in list_settings(Settings)
+            if setting.key.partition(".")[0] in self.sections
+        )
+
+    @property
+    def presets(self) -> tuple[Path, ...]:
+        """The files of the presets."""
+        return tuple(sorted((self.configs / "preset").glob("*.yaml")))
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What its arguments are checked against."""
+        own = {setting.key: setting for setting in self.settings}
+        everything = frozenset(setting.key for setting in list_settings(Settings))
+        return Vocabulary(
+            program=self.program,
+            settings=own,
+            short=self.short,
+            foreign=everything - own.keys(),
+            presets=tuple(path.stem for path in self.presets),
+        )
+
+
+def main(command: Command, task: Callable[[Settings], None]) -> int:
+    """The exit code after the task ran with the settings of ``sys.argv``, once per job of a sweep.
+
+    A UserError becomes one line on stderr and exit code 2; Ctrl-C ends with 130, a reader that
+    closed the pipe with 141. Other exceptions are bugs and pass.
+    """
+    try:
+        _run(command, task, sys.argv[1:])
+        sys.stdout.flush()
+        return 0
+    except UserError as error:
+        return _complain(str(error))
+    except TrainingInterrupted as interruption:
+        print(interruption, file=sys.stderr)
+        return interruption.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit, which would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except MemoryError as error:
+        return _complain(
+            f"Out of memory ({error}): lower capture.max_side or field.grid.log2_rows."
+        )
+    except OSError as error:
+        if error.errno in CANNOT_WRITE:
+            place = error.filename or "The output"
+            return _complain(f"{place} cannot be written: {os.strerror(error.errno)}.")
+        raise
+
+
+def _complain(sentence: str) -> int:
+    print("error: " + " ".join(sentence.split()), file=sys.stderr)
+    return USER_ERROR
+
+
+def _run(command: Command, task: Callable[[Settings], None], words: Sequence[str]) -> None:
+    if "--version" in words:
+        print(f"neural_render {neural_render.__version__}")
+    elif "--help" in words or "-h" in words:
+        print(
+            manual(
+                program=command.program,
+                summary=command.summary,
+                examples=command.examples,
+                settings=command.settings,
+                presets=command.presets,
+            )
+        )
+    else:
+        listen()
+        sys.argv[1:] = prepare(words, command.vocabulary)
+        run_jobs(task, configs=command.configs, needs_run=command.needs_run)

@@ -1,0 +1,172 @@
+"""From prepared words to ``Settings`` records, and to YAML and back: Hydra lives here alone.
+
+Hydra's main configuration is made here and not in a YAML file, because the defaults stand in the
+dataclasses; the folder of presets adds the group ``preset``. Hydra writes no files and no logs.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from neural_render.config.settings import Settings, check, list_settings, typed
+from neural_render.core.errors import CheckpointError, SettingError
+from neural_render.training.runs.folder import RunFolder
+
+HYDRA = {
+    # No folder outputs/<date>, no .hydra folder, no log files; a sweep leaves one multirun.yaml.
+    "run": {"dir": "."},
+    "sweep": {"dir": "${outputs}", "subdir": "."},
+    "output_subdir": None,
+    "job": {"chdir": False},
+}
+DEFAULTS = [
+    "settings",
+    {"preset": None},
+    "_self_",
+    {"override hydra/job_logging": "none"},
+    {"override hydra/hydra_logging": "none"},
+]
+
+# What a run is begun with stays: the field, its place, and which photos it must not have seen.
+FIXED = ("field.", "capture.scale", "capture.aabb_scale", "capture.test_every", "seed")
+
+
+class _Escape(BaseException):
+    """Carries an error past Hydra, which would print a page about any Exception of a job."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def run_jobs(task: Callable[[Settings], None], *, configs: Path, needs_run: bool) -> None:
+    """Runs ``task`` with the settings of ``sys.argv``, once for each combination of a sweep.
+
+    Raises SettingError for what Hydra rejects, and whatever ``task`` raises.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its errors itself and exits with 1
+    store = ConfigStore.instance()
+    store.store(name="settings", node=Settings)
+    store.store(name="main", node={"defaults": DEFAULTS, "hydra": HYDRA})
+
+    def job(config: DictConfig) -> None:
+        try:
+            with _composing():
+                settings = _settings_of_job(config, configs, needs_run)
+            task(settings)
+        except Exception as error:
+            raise _Escape(error) from error
+
+    try:
+        with _composing():
+            hydra.main(config_path=str(configs), config_name="main", version_base="1.3")(job)()
+    except _Escape as escaped:
+        raise escaped.error from None
+
+
+@contextmanager
+def _composing() -> Iterator[None]:
+    """Inside, what Hydra and OmegaConf have to say becomes one SettingError."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        sentences = [str(error).splitlines()[0]]
+        if error.__cause__ is not None:
+            sentences.append(str(error.__cause__).splitlines()[0])
+        raise SettingError(": ".join(dict.fromkeys(sentences))) from error
+
+
+def _settings_of_job(config: DictConfig, configs: Path, needs_run: bool) -> Settings:
+    """The settings of one job, checked: defaults, or those of an existing run, then overrides."""
+    words = OmegaConf.to_container(HydraConfig.get().overrides.task)
+    assert isinstance(words, list)
+    settings = _record(config)
+    if settings.run or needs_run:
+        run = RunFolder.open(Path(settings.run)) if settings.run else latest_run(settings.outputs)
+        stored = load_settings(run.config_path)
+        settings = _overridden(stored, [str(word) for word in words], configs)
+        _check_unchanged(stored, settings)
+        settings = dataclasses.replace(settings, run=str(run.path))
+    check(settings)
+    return _with_absolute_paths(settings)
+
+
+def _record(config: DictConfig) -> Settings:
+    """The one line where YAML becomes dataclasses."""
+    settings = OmegaConf.to_object(config)
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def _overridden(settings: Settings, words: list[str], configs: Path) -> Settings:
+    """Stored settings with the command line's words applied, presets first."""
+    config = OmegaConf.structured(settings)
+    overrides = OverridesParser.create().parse_overrides(words)
+    for override in overrides:
+        if override.key_or_group == "preset" and override.value() is not None:
+            preset = OmegaConf.load(configs / "preset" / f"{override.value()}.yaml")
+            config.merge_with(preset)
+    for override in overrides:
+        if override.key_or_group != "preset":
+            OmegaConf.update(config, override.key_or_group, override.value())
+    return _record(config)
+
+
+def _check_unchanged(stored: Settings, settings: Settings) -> None:
+    """SettingError for a setting that a run cannot change once it has begun."""
+    for before, after in zip(list_settings(stored), list_settings(settings), strict=True):
+        if before.key.startswith(FIXED) and before.default != after.default:
+            raise SettingError(
+                f"{typed(after)} cannot be had in a run that was begun with {typed(before)}: leave"
+                " it out, or train anew without run=."
+            )
+
+
+def _with_absolute_paths(settings: Settings) -> Settings:
+    """The same settings, meaning the same from any working directory."""
+    if not settings.capture.path:
+        return settings
+    path = os.path.abspath(settings.capture.path)
+    return dataclasses.replace(settings, capture=dataclasses.replace(settings.capture, path=path))
+
+
+def latest_run(outputs: str) -> RunFolder:
+    """The run that ``<outputs>/latest`` points to; CheckpointError if there is none."""
+    link = Path(outputs) / "latest"
+    if not link.exists():
+        raise CheckpointError(
+            f"{outputs} holds no latest run: train one first (python train.py), or give run=DIR."
+        )
+    if link.is_file():  # where links are impossible, a file holds the folder's name
+        return RunFolder.open(link.parent / link.read_text(encoding="utf-8").strip())
+    return RunFolder.open(link)
+
+
+def load_settings(path: Path) -> Settings:
+    """The settings that a run was made with; CheckpointError where they cannot be read."""
+    try:
+        config = OmegaConf.structured(Settings)
+        config.merge_with(OmegaConf.load(path))
+        return _record(config)
+    except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).splitlines()[:1])
+        raise CheckpointError(
+            f"{path} does not hold the settings of a run of this program: {reason}"
+        ) from error
+
+
+def yaml_of(settings: Settings) -> str:
+    """The text of a ``config.yaml`` with which ``settings`` can be had again."""
+    stored = dataclasses.replace(settings, run="")
+    return OmegaConf.to_yaml(OmegaConf.structured(stored))

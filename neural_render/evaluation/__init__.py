@@ -1,0 +1,1 @@
+"""How good the renders are: metrics, the protocol they were measured by, pictures, the report."""

@@ -1,0 +1,161 @@
+"""Measures a field on the test views of a capture and writes down what it saw."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+from tqdm import tqdm
+
+from neural_render.core.color import quantised, srgb_from_linear
+from neural_render.core.errors import DivergenceError
+from neural_render.evaluation import metrics
+from neural_render.evaluation.protocol import EvaluationProtocol, background_color, resolution_text
+from neural_render.evaluation.records import (
+    TrainingFigures,
+    ViewScore,
+    evaluation_record,
+    file_names,
+    mean,
+    write_json,
+)
+from neural_render.evaluation.settings import EvaluationSettings
+from neural_render.rendering.images import Image
+
+_log = logging.getLogger("neural_render")
+_ERROR_SCALE = {"FLIP": 0.5, "|error|": 0.25}  # where the heat map ends; the header says so too
+
+
+@runtime_checkable
+class PhotoViews(Protocol):
+    """Photos to compare with: what ``captures.Views`` offers."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name per view."""
+        ...
+
+    @property
+    def masks(self) -> UInt8[Tensor, " masked"]:
+        """All masks, image after image; of no length where nothing is masked."""
+        ...
+
+    def image(self, index: int) -> UInt8[Tensor, "height width channels"]:
+        """A photo of 3 or (straight alpha) 4 channels."""
+        ...
+
+    def mask(self, index: int) -> UInt8[Tensor, "height width"]:
+        """0 where a pixel of a photo is ignored."""
+        ...
+
+
+def evaluate(
+    views: PhotoViews,
+    render_one: Callable[[int], Image],
+    *,
+    protocol: EvaluationProtocol,
+    figures: TrainingFigures,
+    settings: EvaluationSettings,
+    folder: Path,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """The contents of ``folder/metrics.json``, which is written, with a picture of every view.
+
+    ``render_one(index)`` renders test view ``index`` over the protocol's background, in the run's
+    colour space. Raises ``DivergenceError`` where a render is not finite, ``OutputError`` where
+    nothing can be written.
+    """
+    files = file_names(views.names)
+    background = background_color(protocol.background)
+    scores: list[ViewScore] = []
+    chosen = spread(len(views.names), settings.max_views)
+    with tqdm(chosen, desc="evaluate", unit="view", disable=not progress) as bar:
+        for index in bar:
+            name = views.names[index]
+            photo = metrics.over_background(views.image(index).cpu(), background)
+            kept = views.mask(index).cpu() != 0
+            if not kept.any():
+                _log.warning("test view %s is masked as a whole and was left out", name)
+                continue
+            color, seconds = _timed(render_one, index)
+            render = _display(color, protocol.colour_space, name)
+            path = folder / f"{files[index]}.png"
+            numbers = _compare(photo, render, kept, settings, path)
+            scores.append(
+                ViewScore(
+                    name=name,
+                    **numbers,
+                    render_seconds=seconds,
+                    width=photo.shape[1],
+                    height=photo.shape[0],
+                    image=path.name if settings.images else "",
+                )
+            )
+            bar.set_postfix(psnr=f"{mean(score.psnr for score in scores):.2f}")
+    described = protocol.as_dict(
+        resolution=resolution_text((score.width, score.height) for score in scores),
+        measured=len(scores),
+        available=len(views.names),
+        masked=views.masks.numel() > 0,
+    )
+    record = evaluation_record(scores, figures, described)
+    write_json(folder / "metrics.json", record)
+    return record
+
+
+def spread(available: int, wanted: int) -> list[int]:
+    """At most ``wanted`` indices (0: all) spread evenly over ``available``, the first included."""
+    if wanted <= 0 or wanted >= available:
+        return list(range(available))
+    return [index * available // wanted for index in range(wanted)]
+
+
+def _timed(render_one: Callable[[int], Image], index: int) -> tuple[Tensor, float]:
+    """The colour of a render in main memory, and the seconds until it was there."""
+    start = time.perf_counter()
+    color = render_one(index).color.cpu()
+    return color, time.perf_counter() - start
+
+
+def _display(color: Tensor, colour_space: str, name: str) -> UInt8[Tensor, "height width 3"]:
+    """The render as the 8-bit sRGB image that a screen would show."""
+    broken = int((~color.isfinite()).any(dim=-1).sum())
+    if broken:
+        raise DivergenceError(
+            f"the render of test view {name} has {broken} pixels that are not finite, so the field "
+            "has diverged; go back to an earlier checkpoint or train with a lower learning rate."
+        )
+    return quantised(srgb_from_linear(color) if colour_space == "linear" else color)
+
+
+def _compare(
+    photo: UInt8[Tensor, "height width 3"],
+    render: UInt8[Tensor, "height width 3"],
+    kept: Bool[Tensor, "height width"],
+    settings: EvaluationSettings,
+    path: Path,
+) -> dict[str, float]:
+    """PSNR, SSIM and FLIP of one view; its picture goes to ``path`` if pictures are wanted."""
+    # Windows of SSIM and FLIP reach over the mask's edge: there they must see no difference.
+    seen = torch.where(kept[..., None], render, photo)
+    numbers = {"psnr": metrics.psnr(render, photo, kept), "ssim": math.nan, "flip": math.nan}
+    if settings.ssim:
+        numbers["ssim"] = float(metrics.ssim_map(seen, photo)[kept].double().mean())
+    if settings.flip:
+        error, label = metrics.flip_map(seen, photo), "FLIP"
+        numbers["flip"] = float(error[kept].double().mean())
+    else:
+        error, label = metrics.absolute_error_map(seen, photo), "|error|"
+    if settings.images:
+        from neural_render.evaluation.pictures import write_panel
+
+        mean_error = float(error[kept].mean())
+        captions = ("photo", f"render  {numbers['psnr']:.2f} dB", f"{label}  {mean_error:.3f}")
+        scale = _ERROR_SCALE[label]
+        write_panel(path, photo, render, error, captions=captions, error_scale=scale)
+    return numbers

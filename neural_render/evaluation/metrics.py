@@ -1,0 +1,111 @@
+"""Numbers that compare a render with a photo, both 8-bit sRGB images.
+
+PSNR: ``10 log10(255^2 / MSE)``. SSIM: Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment:
+from error visibility to structural similarity", IEEE TIP 2004, eq. 13. FLIP: Andersson, Nilsson,
+Akenine-Moller, Oskarsson, Astrom, Fairchild, "FLIP: a difference evaluator for alternating images",
+HPG 2020.
+
+Nothing here is differentiable. All metrics read the quantised images, so that they can be computed
+again from the files on disk.
+"""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from neural_render.core.color import quantised
+from neural_render.core.errors import SettingError
+
+MAX_PSNR = 100.0  # of equal images, whose PSNR is infinite: neither JSON nor a mean takes that
+SSIM_WINDOW = 11
+SSIM_SIGMA_PX = 1.5
+FLIP_PIXELS_PER_DEGREE = 67.02064  # 0.7 m before a display of 3840 pixels and 0.7 m (FLIP's own)
+_SSIM_STRIP_ROWS = 256  # bounds the memory of large images; the result does not depend on it
+
+METRIC_DEFINITIONS = {
+    "psnr": f"mean over views of each 8-bit sRGB image's PSNR; equal images count {MAX_PSNR:g}",
+    "ssim": f"Gaussian window {SSIM_WINDOW}x{SSIM_WINDOW}, sigma {SSIM_SIGMA_PX}, k1 0.01, "
+    "k2 0.03, data range 1, reflected borders, mean over pixels and channels, then over views",
+    "flip": f"LDR-FLIP, {FLIP_PIXELS_PER_DEGREE:.2f} pixels per degree, mean over pixels, "
+    "then over views",
+}
+
+
+def over_background(
+    photo: UInt8[Tensor, "height width photo_channels"], background: tuple[float, float, float]
+) -> UInt8[Tensor, "height width 3"]:
+    """The photo's straight alpha composited in sRGB on ``background``, if it has one."""
+    if photo.shape[-1] == 3:
+        return photo
+    values = photo.float() / 255
+    opacity = values[..., 3:]
+    return quantised(values[..., :3] * opacity + values.new_tensor(background) * (1 - opacity))
+
+
+def psnr(
+    render: UInt8[Tensor, "height width 3"],
+    photo: UInt8[Tensor, "height width 3"],
+    kept: Bool[Tensor, "height width"],
+) -> float:
+    """Decibels between two 8-bit images over the ``kept`` pixels, computed in integers."""
+    difference = render.int() - photo.int()
+    squares = int((difference * difference).sum(dim=-1)[kept].sum())
+    count = int(kept.sum()) * photo.shape[-1]
+    assert count > 0, "PSNR of no pixels"
+    return 10 * math.log10(255**2 * count / squares) if squares else MAX_PSNR
+
+
+def ssim_map(
+    render: UInt8[Tensor, "height width 3"], photo: UInt8[Tensor, "height width 3"]
+) -> Float[Tensor, "height width"]:
+    """Structural similarity in [-1, 1] around each pixel, mean over the channels."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    height, width = photo.shape[:2]
+    halo = SSIM_WINDOW // 2
+    if min(height, width) <= halo:
+        raise SettingError(
+            f"SSIM needs views of {halo + 1}x{halo + 1} pixels or more and one has "
+            f"{width}x{height}; set evaluation.ssim=false."
+        )
+    render_values, photo_values = (
+        image.permute(2, 0, 1)[None].float() / 255 for image in (render, photo)
+    )
+    strips = []
+    for top in range(0, height, _SSIM_STRIP_ROWS):
+        bottom = min(top + _SSIM_STRIP_ROWS, height)
+        first, last = max(top - halo, 0), min(bottom + halo, height)
+        strip = structural_similarity_index_measure(
+            render_values[:, :, first:last],
+            photo_values[:, :, first:last],
+            sigma=SSIM_SIGMA_PX,
+            data_range=1.0,
+            return_full_image=True,
+        )[1]
+        strips.append(strip[0].mean(dim=0)[top - first : bottom - first])
+    return torch.cat(strips)
+
+
+def flip_map(
+    render: UInt8[Tensor, "height width 3"], photo: UInt8[Tensor, "height width 3"]
+) -> Float[Tensor, "height width"]:
+    """The difference in [0, 1] that a viewer sees at each pixel when flipping between the two."""
+    from flip_evaluator import evaluate
+
+    reference, test = (
+        np.ascontiguousarray(image.numpy(force=True), dtype=np.float32) / np.float32(255)
+        for image in (photo, render)
+    )
+    parameters = {"ppd": FLIP_PIXELS_PER_DEGREE}
+    error = evaluate(reference, test, "LDR", True, False, False, parameters)[0]
+    return torch.from_numpy(error[..., 0])
+
+
+def absolute_error_map(
+    render: UInt8[Tensor, "height width 3"], photo: UInt8[Tensor, "height width 3"]
+) -> Float[Tensor, "height width"]:
+    """The absolute difference of sRGB values in [0, 1], mean over the channels."""
+    return (render.float() - photo.float()).abs().mean(dim=-1) / 255

@@ -1,0 +1,56 @@
+"""Pictures for people: photo, render and error map of a view side by side."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, linspace
+
+from neural_render.core.color import magma, quantised
+from neural_render.core.files import whole_file
+
+HEADER_ROWS = 32
+_PAPER, _INK = (255, 255, 255), (20, 20, 20)
+_SCALE_COLUMNS, _SCALE_ROWS = 96, 8
+
+
+def write_panel(
+    path: Path,
+    photo: UInt8[Tensor, "height width 3"],
+    render: UInt8[Tensor, "height width 3"],
+    error: Float[Tensor, "height width"],
+    *,
+    captions: tuple[str, str, str],
+    error_scale: float,
+) -> None:
+    """Write a PNG of photo | render | error in colours that end at ``error_scale``.
+
+    Under a header of ``HEADER_ROWS`` rows, photo and render are exact, pixel for pixel.
+    """
+    heat = quantised(magma(error / error_scale))
+    row = np.concatenate([image.numpy(force=True) for image in (photo, render, heat)], axis=1)
+    height, width = photo.shape[:2]
+    panel = Image.new("RGB", (3 * width, height + HEADER_ROWS), _PAPER)
+    panel.paste(Image.fromarray(row), (0, HEADER_ROWS))
+    draw = ImageDraw.Draw(panel)
+    font = ImageFont.load_default(size=14)
+    for column, caption in enumerate(captions):
+        draw.text((column * width + 6, 7), caption, fill=_INK, font=font)
+    if width >= 3 * _SCALE_COLUMNS:
+        _draw_scale(panel, error_scale)
+    with whole_file(path) as temporary:
+        panel.save(temporary, format="PNG", compress_level=1)
+
+
+def _draw_scale(panel: Image.Image, error_scale: float) -> None:
+    """The colours of the error map from 0 to ``error_scale`` at the right end of the header."""
+    colors = quantised(magma(linspace(0, 1, _SCALE_COLUMNS)))
+    bar = np.broadcast_to(colors.numpy(), (_SCALE_ROWS, _SCALE_COLUMNS, 3))
+    draw = ImageDraw.Draw(panel)
+    font = ImageFont.load_default(size=11)
+    end = f"{error_scale:g}"
+    left = panel.width - _SCALE_COLUMNS - 16 - int(draw.textlength(end, font=font))
+    panel.paste(Image.fromarray(np.ascontiguousarray(bar)), (left, 12))
+    draw.text((left - 10, 9), "0", fill=_INK, font=font)
+    draw.text((left + _SCALE_COLUMNS + 4, 9), end, fill=_INK, font=font)

@@ -1,0 +1,79 @@
+"""What a number means: the protocol that is written beside every measured figure."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from neural_render.core.errors import SettingError
+from neural_render.evaluation.metrics import METRIC_DEFINITIONS
+
+_BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationProtocol:
+    """How the test views were chosen and what was allowed; the rest ``evaluate`` sees itself."""
+
+    split: str  # how training and test views were told apart
+    background: str  # white or black
+    colour_space: str  # of the run's radiance: "srgb" or "linear"
+    pose: str = "given by the capture, not optimised"
+    appearance: str = "none, not fitted to test views"
+
+    def __post_init__(self) -> None:
+        """Check what later code would only notice by wrong colours."""
+        background_color(self.background)
+        if self.colour_space not in ("srgb", "linear"):
+            raise SettingError(
+                f"colour space {self.colour_space!r} is not known; give srgb or linear."
+            )
+
+    def as_dict(
+        self, *, resolution: str, measured: int, available: int, masked: bool
+    ) -> dict[str, object]:
+        """All of the protocol as JSON, with what was seen while measuring."""
+        masks = (
+            "masked pixels count in no metric; SSIM and FLIP see the photo's values there"
+            if masked
+            else "none"
+        )
+        views = f"all {available}" if measured == available else f"{measured} of {available}"
+        return {
+            **asdict(self),
+            "resolution": resolution,
+            "quantisation": "photo and render rounded to 8 bits per channel, sRGB",
+            "alpha": "test views composited on the background in sRGB",
+            "views": views if measured == available else f"{views}, spread evenly",
+            "masks": masks,
+            "metrics": METRIC_DEFINITIONS,
+        }
+
+
+def background_name(setting: str, *, trained: str, has_opacity: bool) -> str:
+    """The background that ``evaluation.background`` means.
+
+    ``auto`` is the one that training used, if it was fixed: a field shows what is empty in no other
+    way. Else it is the convention of the data: white for photos with opacity, black without.
+    """
+    if setting != "auto":
+        return setting
+    if trained in _BACKGROUNDS:
+        return trained
+    return "white" if has_opacity else "black"
+
+
+def background_color(name: str) -> tuple[float, float, float]:
+    """The colour of a background, the same in sRGB and linear."""
+    if name not in _BACKGROUNDS:
+        raise SettingError(
+            f"evaluation.background={name} is not known; give auto, {' or '.join(_BACKGROUNDS)}."
+        )
+    return _BACKGROUNDS[name]
+
+
+def resolution_text(sizes: Iterable[tuple[int, int]]) -> str:
+    """``800x800``, or the smallest to the largest of several (width, height)."""
+    distinct = sorted(set(sizes), key=lambda size: size[0] * size[1])
+    if not distinct:
+        return "none"
+    ends = [f"{width}x{height}" for width, height in (distinct[0], distinct[-1])]
+    return ends[0] if len(distinct) == 1 else f"{len(distinct)} sizes, {ends[0]} to {ends[1]}"

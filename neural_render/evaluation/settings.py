@@ -1,0 +1,31 @@
+"""The settings of an evaluation."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(kw_only=True)
+class EvaluationSettings:
+    """What is measured on the test views, and what is drawn."""
+
+    max_views: int = field(
+        default=0,
+        metadata={
+            "help": "test views to measure, spread evenly over the split; 0: all",
+            "minimum": 0,
+        },
+    )
+    background: str = field(
+        default="auto",
+        metadata={
+            "help": "what lies behind renders and transparent photos: white, black, or auto (the "
+            "one trained with; else white if the photos have opacity, black if not)",
+            "choices": ("auto", "white", "black"),
+        },
+    )
+    ssim: bool = field(default=True, metadata={"help": "measure SSIM"})
+    flip: bool = field(
+        default=True, metadata={"help": "measure FLIP and draw its error map (1 s a megapixel)"}
+    )
+    images: bool = field(
+        default=True, metadata={"help": "write photo | render | error of every measured view"}
+    )

@@ -1,0 +1,1 @@
+"""Files for other programs: pictures, EXR layers, videos, rendered camera paths."""

@@ -1,0 +1,121 @@
+"""Which film is shot from a run: the user's words about path, size and outputs, made cameras."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from neural_render.captures.records import Capture
+from neural_render.core.cameras import Cameras
+from neural_render.core.errors import SettingError
+from neural_render.core.keyframes import keyframe_path
+from neural_render.core.paths import is_forward_facing, orbit_path, reframed, spiral_path
+from neural_render.export.frames import OUTPUTS
+
+MAX_SIDE = 16384
+
+
+@dataclass(kw_only=True)
+class RenderSettings:
+    """Which views are rendered from a run, how large, and into what."""
+
+    path: str = field(
+        default="auto",
+        metadata={
+            "help": "orbit, spiral, test (the test views), a JSON file with keyframes, or auto (a"
+            " spiral where all photos look the same way, else an orbit)"
+        },
+    )
+    output: str = field(
+        default="video",
+        metadata={
+            "help": "video (H.264), frames (PNG of colour, depth and opacity), exr (linear colour,"
+            " opacity and depth) or several of them with commas; none"
+        },
+    )
+    size: str = field(
+        default="", metadata={"help": "WIDTHxHEIGHT in pixels; empty: the size of the photos"}
+    )
+    frames: int = field(
+        default=90,
+        metadata={"help": "the length of an orbit or a spiral", "minimum": 1, "maximum": 100000},
+    )
+    fps: float = field(
+        default=30.0,
+        metadata={"help": "frames per second of a video", "minimum": 1.0, "maximum": 1000.0},
+    )
+
+
+def film_cameras(
+    settings: RenderSettings, capture: Capture, *, max_side: int
+) -> tuple[str, Cameras]:
+    """The film's name and its cameras in the capture's world, all of one size.
+
+    ``max_side`` bounds their width and height where no size is stated; 0: the photos' size.
+    SettingError where the path is unknown, UserError where its file is broken.
+    """
+    name, cameras = _path(settings, capture)
+    size = size_of(settings)
+    if size is None:
+        width, height = int(cameras.width.mode().values), int(cameras.height.mode().values)
+        shrink = min(1.0, max_side / max(width, height)) if max_side else 1.0
+        size = max(1, round(width * shrink)), max(1, round(height * shrink))
+    return name, reframed(cameras, *size)
+
+
+def _path(settings: RenderSettings, capture: Capture) -> tuple[str, Cameras]:
+    """The name and the cameras of the path, as large as the photos."""
+    name, like = settings.path, capture.train.cameras
+    if name == "auto":
+        name = "spiral" if is_forward_facing(like) else "orbit"
+    if name == "orbit":
+        return name, orbit_path(like, settings.frames)
+    if name == "spiral":
+        return name, spiral_path(like, settings.frames)
+    if name == "test":
+        if len(capture.test) == 0:
+            raise SettingError(
+                f"render.path=test asks for test views and {capture.path} has none: give orbit,"
+                " spiral or a JSON file."
+            )
+        return name, capture.test.cameras
+    file = Path(name)
+    if file.suffix.lower() != ".json" and not file.is_file():
+        raise SettingError(
+            f"render.path={name} is not known: give orbit, spiral, test, auto or a JSON file with"
+            " keyframes."
+        )
+    return file.stem, keyframe_path(file, like, settings.frames)
+
+
+def outputs_of(settings: RenderSettings) -> tuple[str, ...]:
+    """The wanted outputs, each once; none for ``none``; SettingError for unknown ones."""
+    words = [word.strip() for word in settings.output.split(",")]
+    if words == ["none"]:
+        return ()
+    unknown = [word for word in words if word not in OUTPUTS]
+    if unknown:
+        raise SettingError(
+            f"render.output={settings.output} is not known: give one or more of"
+            f" {', '.join(OUTPUTS)} with commas between them, or none."
+        )
+    return tuple(dict.fromkeys(words))
+
+
+def size_of(settings: RenderSettings) -> tuple[int, int] | None:
+    """Width and height in pixels as stated, None where they are not; SettingError if not sizes."""
+    if not settings.size:
+        return None
+    stated = re.fullmatch(r"(\d+)[xX*](\d+)", settings.size)
+    width, height = (int(stated[1]), int(stated[2])) if stated else (0, 0)
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise SettingError(
+            f"render.size={settings.size} is not a size: give WIDTHxHEIGHT in pixels, such as"
+            f" render.size=800x600, each from 1 to {MAX_SIDE}."
+        )
+    return width, height
+
+
+def check_film(settings: RenderSettings) -> None:
+    """SettingError for what can be seen to be wrong without a capture."""
+    outputs_of(settings)
+    size_of(settings)

@@ -1,0 +1,161 @@
+"""A camera path as files: numbered PNG pictures, EXR layers, a video; one render per frame.
+
+    frames   color_0000.png, depth_0000.png (z-depth as colours), opacity_0000.png
+    exr      frame_0000.exr: R G B (scene-linear, associated), A, Z (z-depth), distance (along the
+             ray), both in the capture's own units
+    video    video.mp4
+
+``frames.json`` beside them says what was rendered, and which depths the colours mean.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from tqdm import tqdm
+
+from neural_render.core.cameras import Cameras, image_rays
+from neural_render.core.color import quantised
+from neural_render.export.folder import PARTS, FrameFolder
+from neural_render.export.images import (
+    EMPTY_DEPTH,
+    MIN_OPACITY,
+    associated_linear,
+    depth_limits,
+    depth_picture,
+    display_color,
+    write_exr,
+    write_png,
+)
+from neural_render.export.video import write_video
+from neural_render.rendering.images import Image
+
+OUTPUTS = ("video", "frames", "exr")
+_COLOR, _DEPTH, _OPACITY = PARTS["frames"]
+(_LAYERS,) = PARTS["exr"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """What is filmed: cameras in the world, and a function that renders what they see.
+
+    ``background`` is what the renders were composited over, in the run's colour space
+    (``srgb`` or ``linear``). ``description`` (JSON) tells this film from others: run, step, path.
+    """
+
+    cameras: Cameras
+    render_one: Callable[[int], Image]
+    background: tuple[float, float, float]
+    colour_space: str
+    world_from_field_scale: float
+    description: Mapping[str, Any]
+
+
+def write_film(
+    film: Film,
+    folder: Path,
+    *,
+    outputs: tuple[str, ...],
+    frames_per_second: float = 30.0,
+    resume: bool = False,
+    progress: bool = True,
+) -> tuple[Path, ...]:
+    """The paths to look at: the video, the first colour picture, the first EXR; what was asked for.
+
+    With ``resume``, frames that an interrupted film of the same description left complete are not
+    rendered again; without, the frames of any earlier film in ``folder`` are removed first. Raises
+    ``OutputError`` where nothing can be written or the frames in ``folder`` are another's.
+    """
+    assert outputs and set(outputs) <= set(OUTPUTS), outputs
+    numbered = tuple(output for output in OUTPUTS if output in outputs and output in PARTS)
+    frames = FrameFolder(folder, film.description, numbered, resume=resume)
+    everything = list(range(len(film.cameras)))
+    missing = frames.missing(len(everything))
+    if "video" not in outputs:
+        for _ in _pictures(film, frames, missing, missing, progress):
+            continue
+        return tuple(frames.file(PARTS[output][0], 0) for output in numbered)
+    if "frames" not in outputs:
+        missing = everything  # EXR does not hold the 8-bit pictures that the video is made of
+    video = folder / "video.mp4"
+    pictures = _pictures(film, frames, everything, missing, progress)
+    write_video(video, pictures, frames_per_second=frames_per_second)
+    return (video, *(frames.file(PARTS[output][0], 0) for output in numbered))
+
+
+def z_depth(
+    distance: Float[Tensor, "height width"], cameras: Cameras, index: int
+) -> Float[Tensor, "height width"]:
+    """Depth along the axis of camera ``index`` of distances along its rays, in the same units."""
+    forward = cameras.world_from_camera[index, :, 2]
+    cosine = image_rays(cameras, index).directions @ forward
+    return distance * cosine.to(distance).view_as(distance)
+
+
+def _pictures(
+    film: Film, frames: FrameFolder, indices: list[int], missing: list[int], progress: bool
+) -> Iterator[UInt8[Tensor, "height width 3"]]:
+    """8-bit sRGB pictures, rendered where ``missing``; their files are written before each."""
+    render = set(missing)
+    for index in tqdm(indices, desc="render", unit="frame", disable=not progress):
+        if index in render:
+            image = film.render_one(index)
+            image = Image(
+                color=image.color.cpu(), opacity=image.opacity.cpu(), distance=image.distance.cpu()
+            )
+            if frames.parts:
+                _write_frame(film, frames, index, image)
+            srgb = display_color(image.color, film.colour_space)
+            yield quantised(srgb)
+        else:
+            yield _read_picture(frames.file(_COLOR, index))
+
+
+def _write_frame(film: Film, frames: FrameFolder, index: int, image: Image) -> None:
+    """Write the files of one frame that the folder is to hold."""
+    distance = image.distance * film.world_from_field_scale
+    depth = z_depth(distance, film.cameras, index)
+    if _LAYERS in frames.parts:
+        layers = _layers(film, image, distance=distance, depth=depth)
+        write_exr(frames.file(_LAYERS, index), layers)
+    if _COLOR not in frames.parts:
+        return
+    if frames.depth_limits is None:
+        found = depth_limits(depth, image.opacity)
+        frames.fix_depth_limits(found or (0.0, film.world_from_field_scale))
+    assert frames.depth_limits is not None
+    picture = depth_picture(depth, image.opacity, frames.depth_limits)
+    write_png(frames.file(_COLOR, index), display_color(image.color, film.colour_space))
+    write_png(frames.file(_DEPTH, index), picture)
+    write_png(frames.file(_OPACITY, index), image.opacity[..., None])
+
+
+def _layers(
+    film: Film,
+    image: Image,
+    *,
+    distance: Float[Tensor, "height width"],
+    depth: Float[Tensor, "height width"],
+) -> dict[str, Float[Tensor, "height width"]]:
+    """The channels of an EXR by their names."""
+    color = associated_linear(
+        image.color, image.opacity, background=film.background, colour_space=film.colour_space
+    )
+    empty = image.opacity < MIN_OPACITY
+    return {
+        **dict(zip("RGB", color.unbind(-1), strict=True)),
+        "A": image.opacity,
+        "Z": depth.masked_fill(empty, EMPTY_DEPTH),
+        "distance": distance.masked_fill(empty, EMPTY_DEPTH),
+    }
+
+
+def _read_picture(path: Path) -> UInt8[Tensor, "height width 3"]:
+    import PIL.Image
+
+    return torch.from_numpy(np.array(PIL.Image.open(path).convert("RGB")))

@@ -1,0 +1,123 @@
+"""What a field is made of, as the user states it and as the kernels read it."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from neural_render.core.errors import SettingError
+from neural_render.kernels.specs import FieldSpec, HashGridSpec
+
+DEFAULT_LOG2_ROWS = 19
+FINEST_OF_REGION = 2048  # cells of the finest level along the region of interest (cascade 0)
+
+
+@dataclass(kw_only=True)
+class GridSettings:
+    """The multi-resolution hash grid."""
+
+    levels: int = field(
+        default=16, metadata={"help": "resolutions of the grid", "minimum": 1, "maximum": 32}
+    )
+    features: int = field(
+        default=2, metadata={"help": "features per level", "minimum": 1, "maximum": 8}
+    )
+    log2_rows: int = field(
+        default=0,
+        metadata={
+            "help": "log2 of the rows of a level; 0: chosen from the training budget",
+            "minimum": 0,
+            "maximum": 28,
+        },
+    )
+    coarsest: int = field(
+        default=16,
+        metadata={
+            "help": "cells of the coarsest level along a side",
+            "minimum": 2,
+            "maximum": 4096,
+        },
+    )
+    finest: int = field(
+        default=0,
+        metadata={
+            "help": "cells of the finest level along a side; 0: 2048 along the region of interest",
+            "minimum": 0,
+            "maximum": 1 << 20,
+        },
+    )
+    hash: str = field(
+        default="linear",
+        metadata={
+            "help": "linear (fast on CPUs) or xor (tiny-cuda-nn's layout)",
+            "choices": ("linear", "xor"),
+        },
+    )
+
+
+@dataclass(kw_only=True)
+class FieldSettings:
+    """The radiance field: hash grid, density network, colour network."""
+
+    grid: GridSettings = field(default_factory=GridSettings)
+    width: int = field(
+        default=64, metadata={"help": "neurons of a hidden layer", "minimum": 1, "maximum": 1024}
+    )
+    density_layers: int = field(
+        default=1, metadata={"help": "hidden layers for density", "minimum": 0, "maximum": 8}
+    )
+    color_layers: int = field(
+        default=2, metadata={"help": "hidden layers for colour", "minimum": 0, "maximum": 8}
+    )
+    latent: int = field(
+        default=16,
+        metadata={"help": "outputs of the density network", "minimum": 1, "maximum": 256},
+    )
+    sh_degree: int = field(
+        default=4,
+        metadata={
+            "help": "bands of spherical harmonics of the view direction",
+            "minimum": 1,
+            "maximum": 4,
+        },
+    )
+
+
+def field_spec(
+    settings: FieldSettings,
+    *,
+    num_channels: int,
+    cascades: int,
+    radiance: Literal["sigmoid", "exp"],
+    num_conditions: int = 0,
+) -> FieldSpec:
+    """The field that ``settings`` ask for, in a unit cube of ``cascades`` nested cubes.
+
+    The density bias makes a fresh field equally dense, per side of cascade 0, for any number of
+    cascades: a field unit is that side times ``2 ** (cascades - 1)``.
+    """
+    grid = settings.grid
+    finest = grid.finest or max(grid.coarsest, FINEST_OF_REGION << (cascades - 1))
+    if finest < grid.coarsest:
+        raise SettingError(
+            f"field.grid.finest={finest} is less than field.grid.coarsest={grid.coarsest}: give at"
+            " least as much, or 0 to have it chosen."
+        )
+    return FieldSpec(
+        grid=HashGridSpec(
+            levels=grid.levels,
+            features=grid.features,
+            log2_rows=grid.log2_rows or DEFAULT_LOG2_ROWS,
+            coarsest=grid.coarsest,
+            finest=finest,
+            hash="xor" if grid.hash == "xor" else "linear",
+        ),
+        latent=settings.latent,
+        width=settings.width,
+        density_layers=settings.density_layers,
+        color_layers=settings.color_layers,
+        sh_degree=settings.sh_degree,
+        num_conditions=num_conditions,
+        num_channels=num_channels,
+        density_bias=math.log(2.0) * (cascades - 1),
+        radiance=radiance,
+    )

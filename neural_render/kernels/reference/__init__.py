@@ -1,0 +1,51 @@
+"""The definition of every op in plain PyTorch: any device, float32 and float64; slow, readable."""
+
+import torch
+
+from neural_render.kernels.reference.compositing import composite, composite_backward
+from neural_render.kernels.reference.encoding import (
+    hash_encode,
+    hash_encode_backward,
+    scatter_table_gradient,
+)
+from neural_render.kernels.reference.field import (
+    query_density,
+    query_density_backward,
+    query_field,
+    query_field_backward,
+)
+from neural_render.kernels.reference.marching import march_rays
+from neural_render.kernels.reference.networks import mlp, mlp_backward
+from neural_render.kernels.reference.optimizer import adam_step, table_adam_step
+from neural_render.kernels.reference.rendering import render_rays, render_rays_backward
+
+__all__ = [
+    "adam_step",
+    "composite",
+    "composite_backward",
+    "hash_encode",
+    "hash_encode_backward",
+    "march_rays",
+    "mlp",
+    "mlp_backward",
+    "query_density",
+    "query_density_backward",
+    "query_field",
+    "query_field_backward",
+    "render_rays",
+    "render_rays_backward",
+    "scatter_table_gradient",
+    "set_threads",
+    "table_adam_step",
+    "unavailable_reason",
+]
+
+
+def set_threads(threads: int) -> None:
+    """PyTorch's own threads do the work."""
+    torch.set_num_threads(threads)
+
+
+def unavailable_reason() -> str:
+    """Always "": where PyTorch runs, the reference runs."""
+    return ""

@@ -1,0 +1,99 @@
+"""What rays see of their samples: emission and absorption (Max 1995).
+
+Legend: d interval length, m its midpoint, T transmittance before a sample, w its weight.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from neural_render.kernels.records import Composited, PackedSamples
+from neural_render.kernels.reference.gradients import pullback
+
+
+def composite(
+    density: Float[Tensor, " capacity"],
+    radiance: Float[Tensor, "capacity channels"],
+    samples: PackedSamples,
+    background: Float[Tensor, "rays channels"],
+) -> Composited:
+    """See ``ops.composite``."""
+    count = int(samples.count)
+    spread, ray, slot = by_ray(samples, background.shape[0])
+    t_near, t_far = spread(samples.t_near), spread(samples.t_far)
+    d, m = t_far - t_near, 0.5 * (t_near + t_far)
+    depth = spread(density) * d
+    w = torch.exp(-before(depth)) * -torch.expm1(-depth)
+    packed = w[ray, slot]
+    opacity = w.sum(1)
+    values = background * (1.0 - opacity)[:, None]
+    values = values.index_add(0, ray, packed[:, None] * radiance[:count])
+    # m grows along a ray, so the double sum of the distortion is two running sums.
+    pairs = 2.0 * (w * (m * before(w) - before(w * m))).sum(1)
+    seen = opacity > 0.0
+    return Composited(
+        values=values,
+        opacity=opacity,
+        distance=((w * m).sum(1) / opacity.where(seen, 1.0)).where(seen, 0.0),
+        distortion=pairs + (w * w * d).sum(1) / 3.0,
+        weights=torch.cat([packed, packed.new_zeros(density.shape[0] - count)]),
+    )
+
+
+def composite_backward(
+    to_outputs: Composited,
+    density: Float[Tensor, " capacity"],
+    radiance: Float[Tensor, "capacity channels"],
+    samples: PackedSamples,
+    background: Float[Tensor, "rays channels"],
+) -> tuple[
+    Float[Tensor, " capacity"],
+    Float[Tensor, "capacity channels"],
+    Float[Tensor, "rays channels"],
+]:
+    """Gradients to density, radiance and background."""
+
+    def forward(density: Tensor, radiance: Tensor, background: Tensor) -> tuple[Tensor, ...]:
+        return as_tuple(composite(density, radiance, samples, background))
+
+    to_density, to_radiance, to_background = pullback(
+        forward, (density, radiance, background), as_tuple(to_outputs)
+    )
+    return to_density, to_radiance, to_background
+
+
+def transmittance_before(
+    density: Float[Tensor, " capacity"], samples: PackedSamples, num_rays: int
+) -> Float[Tensor, " samples"]:
+    """T: the part of a ray's light that reaches each of its samples."""
+    spread, ray, slot = by_ray(samples, num_rays)
+    depth = spread(density) * (spread(samples.t_far) - spread(samples.t_near))
+    return torch.exp(-before(depth))[ray, slot]
+
+
+def by_ray(
+    samples: PackedSamples, num_rays: int
+) -> tuple[Callable[[Tensor], Tensor], Int[Tensor, " samples"], Int[Tensor, " samples"]]:
+    """A function that lays packed values out as ``[rays slots]``, and each sample's place there."""
+    count = int(samples.count)
+    ray = samples.ray_index[:count].long()
+    slot = torch.arange(count, device=ray.device) - samples.offsets.long()[ray]
+    longest = int(slot.max()) + 1 if count else 0
+
+    def spread(values: Tensor) -> Tensor:
+        empty = values.new_zeros(num_rays, longest)
+        return empty.index_put((ray, slot), values[:count])
+
+    return spread, ray, slot
+
+
+def before(values: Float[Tensor, "rays slots"]) -> Float[Tensor, "rays slots"]:
+    """The sum of the values before each one."""
+    return torch.cat([torch.zeros_like(values[:, :1]), values[:, :-1].cumsum(1)], dim=1)
+
+
+def as_tuple(seen: Composited) -> tuple[Tensor, ...]:
+    """The fields in their order."""
+    return seen.values, seen.opacity, seen.distance, seen.distortion, seen.weights

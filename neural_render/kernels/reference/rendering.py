@@ -1,0 +1,169 @@
+"""Rendering in one op: march, query, terminate early, composite; gradients with t held fixed."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neural_render.kernels.records import (
+    Composited,
+    FactoredGradient,
+    FieldParameters,
+    PackedSamples,
+    RenderGradients,
+    RenderInputs,
+    RenderOutput,
+)
+from neural_render.kernels.reference.compositing import (
+    as_tuple,
+    composite,
+    transmittance_before,
+)
+from neural_render.kernels.reference.encoding import footprint_weights, hash_encode
+from neural_render.kernels.reference.field import conditions_of, query_density, query_features
+from neural_render.kernels.reference.gradients import pullback
+from neural_render.kernels.reference.marching import occupied_intervals, pack
+from neural_render.kernels.specs import RenderSpec
+
+# Samples asked for their density together: bounds the memory, changes nothing else.
+CHUNK = 1 << 16
+
+
+def render_rays(
+    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, keep: bool
+) -> tuple[RenderOutput, PackedSamples | None]:
+    """See ``ops.render_rays``; keeps the surviving samples for the backward pass if ``keep``.
+
+    All samples in occupied space are asked for their density, also those that do not survive.
+    """
+    survivors, num_marched = surviving_samples(inputs, parameters, spec)
+    points, footprint = sample_points(inputs, survivors)
+    seen = _shade(
+        (
+            hash_encode(points, parameters.table, spec.field.grid, footprint),
+            inputs.rays.directions,
+            inputs.background,
+            inputs.conditions,
+            parameters.density_weights,
+            parameters.color_weights,
+        ),
+        survivors,
+        spec,
+    )
+    output = RenderOutput(
+        values=seen.values,
+        opacity=seen.opacity,
+        distance=seen.distance,
+        distortion=seen.distortion,
+        num_marched=survivors.count.new_tensor(num_marched),
+        num_survived=survivors.count,
+    )
+    return output, survivors if keep else None
+
+
+def render_rays_backward(
+    to_output: RenderOutput,
+    inputs: RenderInputs,
+    parameters: FieldParameters,
+    spec: RenderSpec,
+    saved: PackedSamples | None,
+    rays_too: bool,
+) -> RenderGradients:
+    """Gradients to all inputs and parameters, the table's factored, the rays' only if wanted."""
+    survivors = saved if saved else surviving_samples(inputs, parameters, spec)[0]
+    ray = survivors.ray_index
+    points, footprint = sample_points(inputs, survivors)
+    grid, rays = spec.field.grid, inputs.rays
+
+    def features_at(points: Tensor) -> Tensor:
+        return hash_encode(points, parameters.table, grid, footprint)
+
+    to_features, *gradients = pullback(
+        lambda *tensors: as_tuple(_shade(tensors, survivors, spec))[:4],
+        (
+            features_at(points),
+            rays.directions,
+            inputs.background,
+            inputs.conditions,
+            parameters.density_weights,
+            parameters.color_weights,
+        ),
+        (to_output.values, to_output.opacity, to_output.distance, to_output.distortion),
+    )
+    to_directions, to_background, to_conditions, to_density_weights, to_color_weights = gradients
+    to_origins = torch.zeros_like(rays.origins)
+    if rays_too:
+        (to_points,) = pullback(features_at, (points,), (to_features,))
+        to_origins = to_origins.index_add(0, ray, to_points)
+        to_directions = to_directions.index_add(0, ray, to_points * midpoints(survivors)[:, None])
+    else:
+        to_directions = torch.zeros_like(to_directions)
+    return RenderGradients(
+        origins=to_origins,
+        directions=to_directions,
+        background=to_background,
+        conditions=to_conditions,
+        table=FactoredGradient(
+            points=points, features=(to_features * footprint_weights(footprint, grid)).T
+        ),
+        density_weights=to_density_weights,
+        color_weights=to_color_weights,
+    )
+
+
+@torch.no_grad()
+def surviving_samples(
+    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec
+) -> tuple[PackedSamples, int]:
+    """The samples before which enough light is left, and how many were asked for their density."""
+    num_rays = len(inputs.rays)
+    t_near, t_far, ray = occupied_intervals(
+        inputs.rays, inputs.jitter, inputs.occupancy, spec.march
+    )
+    num_marched = ray.shape[0]
+    marched = pack(t_near, t_far, ray, num_rays, num_marched)
+    points, footprint = sample_points(inputs, marched)
+    density = torch.cat(
+        [
+            query_density(
+                points[start : start + CHUNK],
+                parameters.table,
+                parameters.density_weights,
+                spec.field,
+                footprint[start : start + CHUNK],
+            )
+            for start in range(0, max(1, num_marched), CHUNK)
+        ]
+    )
+    light = transmittance_before(density, marched, num_rays)
+    lit = light >= spec.march.min_transmittance
+    num_survived = int(lit.sum())
+    return pack(t_near[lit], t_far[lit], ray[lit], num_rays, num_survived), num_marched
+
+
+def sample_points(
+    inputs: RenderInputs, samples: PackedSamples
+) -> tuple[Float[Tensor, "samples 3"], Float[Tensor, " samples"]]:
+    """Midpoints of the samples' intervals and the pixels' footprints there."""
+    rays, distance = inputs.rays[samples.ray_index], midpoints(samples)
+    points = rays.origins + rays.directions * distance[:, None]
+    return points.detach(), (rays.footprint * distance).detach()
+
+
+def midpoints(samples: PackedSamples) -> Float[Tensor, " samples"]:
+    """The distances of the middles of all intervals."""
+    return 0.5 * (samples.t_near + samples.t_far)
+
+
+def _shade(tensors: tuple[Tensor, ...], survivors: PackedSamples, spec: RenderSpec) -> Composited:
+    """What the rays see, given features, directions, background, conditions and both networks."""
+    features, directions, background, conditions, density_weights, color_weights = tensors
+    ray = survivors.ray_index
+    density, radiance = query_features(
+        features,
+        directions[ray],
+        conditions_of(conditions, ray),
+        density_weights,
+        color_weights,
+        spec.field,
+    )
+    return composite(density, radiance, survivors, background)

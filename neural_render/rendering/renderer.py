@@ -1,0 +1,89 @@
+"""One renderer for every field: rays in, colour, opacity and distance out."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neural_render.core.protocols import Field, SceneFrame
+from neural_render.core.rays import Rays
+from neural_render.kernels import ops
+from neural_render.kernels.records import FieldParameters, RenderInputs, RenderOutput
+from neural_render.kernels.specs import FieldSpec, MarchSpec, RenderSpec
+from neural_render.rendering.composed import render_composed
+from neural_render.rendering.occupancy import OccupancyGrid
+from neural_render.rendering.settings import RenderingSettings, march_spec
+
+
+class Renderer:
+    """Integrates any field along rays through occupied space.
+
+    It holds no parameters: a field, its rays and an occupancy grid determine what comes out.
+    """
+
+    def __init__(
+        self, march: MarchSpec, occupancy: OccupancyGrid, *, antialias: bool = False
+    ) -> None:
+        """A renderer; without ``antialias`` the rays' footprints are taken for zero."""
+        assert march.cascades == occupancy.cascades, "march and occupancy differ in cascades"
+        self.march, self.occupancy, self.antialias = march, occupancy, antialias
+
+    def render(
+        self,
+        field: Field,
+        rays: Rays,
+        *,
+        background: Float[Tensor, "rays channels"],
+        jitter: Float[Tensor, " rays"],
+        conditions: Float[Tensor, "rays conditions"] | None = None,
+        sink: ops.TableGradientSink | None = None,
+        step_scale: float = 1.0,
+    ) -> RenderOutput:
+        """What ``rays`` (field frame) see; differentiable as ``ops.render_rays`` says.
+
+        ``step_scale`` multiplies the march step. ``sink`` receives the table's factored gradient
+        where the field has a fused view; other fields leave it empty and get dense gradients.
+        """
+        if not self.antialias:
+            rays = replace(rays, footprint=torch.zeros_like(rays.footprint))
+        inputs = RenderInputs(
+            rays=rays,
+            jitter=jitter,
+            background=background,
+            conditions=background.new_zeros((len(rays), 0)) if conditions is None else conditions,
+            occupancy=self.occupancy.bits,
+        )
+        march = self.march
+        if step_scale != 1.0:
+            step = march.step * step_scale
+            march = replace(march, step=step, max_step=max(step, march.max_step))
+        view = field.fused_view()
+        if view is None:
+            return render_composed(field, inputs, march)
+        spec, parameters = view
+        assert isinstance(spec, FieldSpec) and isinstance(parameters, FieldParameters)
+        return ops.render_rays(inputs, parameters, RenderSpec(field=spec, march=march), sink)
+
+    def update_occupancy(self, field: Field, *, generator: torch.Generator, full: bool) -> None:
+        """Refreshes the grid with this renderer's steps (see ``OccupancyGrid.update``)."""
+        self.occupancy.update(
+            field,
+            step=self.march.step,
+            cone_angle=self.march.cone_angle,
+            generator=generator,
+            full=full,
+        )
+
+
+def build_renderer(
+    settings: RenderingSettings, frame: SceneFrame, device: torch.device
+) -> Renderer:
+    """The renderer that ``settings`` ask for in ``frame``, all space taken for occupied."""
+    occupancy = OccupancyGrid(
+        frame.cascades,
+        device,
+        threshold=settings.occupancy_threshold,
+        decay=settings.occupancy_decay,
+    )
+    return Renderer(march_spec(settings, frame), occupancy, antialias=settings.antialias)

@@ -1,0 +1,71 @@
+"""How rays are marched: what the user states and what the kernels read."""
+
+import math
+from dataclasses import dataclass, field
+
+from neural_render.core.protocols import SceneFrame
+from neural_render.kernels.specs import MORTON_RESOLUTION, MarchSpec
+
+STEPS_ALONG_DIAGONAL = 1024  # of the region of interest, as in Instant-NGP
+UNBOUNDED_CONE_ANGLE = 1 / 256
+
+
+@dataclass(kw_only=True)
+class RenderingSettings:
+    """Steps along rays and the occupancy grid."""
+
+    step: float = field(
+        default=0.0,
+        metadata={
+            "help": "march step in field units; 0: 1/1024 of the region's diagonal",
+            "minimum": 0.0,
+            "maximum": 1.0,
+        },
+    )
+    cone_angle: float = field(
+        default=-1.0,
+        metadata={
+            "help": "growth of steps with distance; -1: 0 if the scene is bounded, else 1/256",
+            "minimum": -1.0,
+            "maximum": 1.0,
+        },
+    )
+    min_transmittance: float = field(
+        default=1e-4,
+        metadata={
+            "help": "a ray stops where less light than this is left",
+            "minimum": 0.0,
+            "maximum": 1.0,
+        },
+    )
+    antialias: bool = field(
+        default=False, metadata={"help": "fade out grid levels finer than a pixel's cone"}
+    )
+    occupancy_threshold: float = field(
+        default=0.01,
+        metadata={"help": "opacity of one step below which a cell is empty", "minimum": 0.0},
+    )
+    occupancy_decay: float = field(
+        default=0.75,
+        metadata={
+            "help": "what a cell keeps of its past opacity when it is looked at anew",
+            "minimum": 0.0,
+            "maximum": 1.0,
+        },
+    )
+
+
+def march_spec(settings: RenderingSettings, frame: SceneFrame) -> MarchSpec:
+    """The steps that ``settings`` ask for in ``frame``."""
+    region = 2.0 ** (1 - frame.cascades)  # side of cascade 0
+    automatic_cone = 0.0 if frame.cascades == 1 else UNBOUNDED_CONE_ANGLE
+    step = settings.step or math.sqrt(3.0) * region / STEPS_ALONG_DIAGONAL
+    return MarchSpec(
+        step=step,
+        near=frame.near,
+        cone_angle=automatic_cone if settings.cone_angle < 0 else settings.cone_angle,
+        # No interval is longer than a cell of the outermost cascade: emptiness stays visible.
+        max_step=max(step, 1.0 / MORTON_RESOLUTION),
+        cascades=frame.cascades,
+        min_transmittance=settings.min_transmittance,
+    )

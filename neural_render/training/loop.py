@@ -1,0 +1,242 @@
+"""Training: one visible loop, and what stands before and behind it."""
+
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+
+from neural_render.core.errors import CheckpointError
+from neural_render.core.files import whole_file
+from neural_render.core.protocols import RaySource
+from neural_render.fields import RadianceField
+from neural_render.rendering import Renderer
+from neural_render.training.ema import AveragedWeights
+from neural_render.training.optimizer import new_moments
+from neural_render.training.progress import Reporter
+from neural_render.training.randomness import generator_for
+from neural_render.training.runs.checkpoint import (
+    Checkpoint,
+    diverged,
+    open_checkpoint,
+    restore,
+    save_checkpoint,
+)
+from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.metrics import MetricsLog
+from neural_render.training.runs.state import Progress, RunRecord, TrainingState
+from neural_render.training.schedules import (
+    Clock,
+    StepPlan,
+    budget_fraction,
+    occupancy_due,
+    plan_step,
+)
+from neural_render.training.settings import TrainingSettings, check_settings
+from neural_render.training.step import (
+    Problem,
+    StepOutcome,
+    observed_survivors,
+    training_step,
+)
+from neural_render.training.stopping import SIGNALS, StopSignals, TrainingInterrupted
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """What training must know of the run beside what it fits."""
+
+    seed: int
+    backend: str  # the kernels' resolved backend
+    threads: int  # of the kernels: what the cpu clock divides by
+    capture: str  # where the rays came from, to be stored
+    config: str  # the resolved settings, to be stored as config.yaml
+    color_space: str = "srgb"
+
+
+def train(
+    source: RaySource,
+    field: RadianceField,
+    renderer: Renderer,
+    settings: TrainingSettings,
+    run: RunFolder,
+    context: RunContext,
+) -> Progress:
+    """Fits ``field`` to the rays of ``source`` in place until the budget of ``settings`` is spent.
+
+    Takes up from the run's last checkpoint if it has one, and leaves one behind, whose averaged
+    weights ``load_for_rendering`` gives. A run whose budget is spent already returns at once; with
+    a larger budget it goes on, on the schedule of that budget. With the cpu backend and a budget in
+    steps, the weights depend on arguments alone, not on where the run was stopped and resumed.
+
+    Raises SettingError, CheckpointError, DivergenceError, OutputError, and TrainingInterrupted
+    after Ctrl-C or SIGTERM, once the state is saved.
+    """
+    check_settings(settings)
+    problem = Problem(
+        source=source,
+        field=field,
+        renderer=renderer,
+        settings=settings,
+        seed=context.seed,
+        device=field.table.device,
+    )
+    record = run_record(problem, context)
+    state = TrainingState(
+        field=field,
+        occupancy=renderer.occupancy,
+        moments=new_moments(field),
+        average=AveragedWeights(field, settings.ema_decay),
+        progress=Progress(),
+    )
+    with run.locked(), torch_threads(context.backend), StopSignals() as signals:
+        run.prune_checkpoints()
+        if run.checkpoints():
+            checkpoint = open_checkpoint(run.last_checkpoint())
+            check_place(checkpoint, record)
+            restore(checkpoint, state)
+        # Only now: what cannot be resumed keeps the settings that it was made with.
+        with whole_file(run.config_path) as draft:
+            draft.write_text(context.config, encoding="utf-8")
+        fit(problem, state, Session(run, record, context.threads, state), signals)
+    if signals.received is not None:
+        raise TrainingInterrupted(
+            f"Stopped by {SIGNALS[signals.received]} at step {state.progress.step}, which is saved;"
+            f" go on with: python train.py run={run.path}",
+            exit_code=128 + signals.received,
+        )
+    return state.progress
+
+
+class Session:
+    """One sitting of a run: its clock, and what it saves and when."""
+
+    def __init__(
+        self, run: RunFolder, record: RunRecord, threads: int, state: TrainingState
+    ) -> None:
+        self.run, self.record = run, record
+        done = state.progress
+        self.clock = Clock(threads, done.train_seconds, done.train_cpu_seconds)
+        self._saved = done if run.checkpoints() else None
+        self._saved_at = time.perf_counter()
+
+    def due(self, settings: TrainingSettings, step: int) -> bool:
+        """Whether a checkpoint is due after ``step``."""
+        if settings.checkpoint_steps > 0 and step % settings.checkpoint_steps == 0:
+            return True
+        return time.perf_counter() - self._saved_at >= settings.checkpoint_every
+
+    def save(self, state: TrainingState) -> None:
+        """Saves a checkpoint unless the last one is this very state."""
+        if self._saved != state.progress:
+            save_checkpoint(self.run, self.record, state)
+            self._saved = state.progress
+        self._saved_at = time.perf_counter()
+
+
+def fit(problem: Problem, state: TrainingState, session: Session, signals: StopSignals) -> None:
+    """The loop. Saves the state when it ends, whether by its budget or by a signal."""
+    settings, clock, resumed = problem.settings, session.clock, state.progress.step
+    metrics = MetricsLog(session.run, resumed_step=resumed, tensorboard=settings.tensorboard)
+    with metrics, Reporter(metrics, settings.report_every) as reporter:
+        clock.start()
+        for step in itertools.count(resumed + 1):
+            done = budget_fraction(settings, step - 1, clock.seconds(settings.clock))
+            if done >= 1 or signals.received is not None:
+                break
+            plan = plan_step(settings, step, done, problem.device)
+            outcome = training_step(problem, state, step, plan)
+            if not math.isfinite(outcome.loss):
+                raise diverged(session.run, step, f"the loss is {outcome.loss}")
+            update_occupancy(problem, step)
+            if state.average.due(step):
+                state.average.update(problem.field, step)
+            state.progress = advanced(state, step, outcome, plan, clock)
+            reporter.count(outcome, plan, done)
+            if reporter.due:
+                reporter.report(state)
+            if session.due(settings, step):
+                with clock.paused():
+                    session.save(state)
+        clock.stop()
+        if state.progress.step > resumed and signals.received is None:
+            state.average.update(problem.field, state.progress.step)
+            state.progress = replace(state.progress, averaged_step=state.average.last_step)
+        reporter.report(state)
+    session.save(state)
+
+
+def update_occupancy(problem: Problem, step: int) -> None:
+    """Refreshes the renderer's occupancy grid if that is due after ``step``."""
+    due, full = occupancy_due(step)
+    if due:
+        generator = generator_for(problem.seed, step, "occupancy", problem.device)
+        problem.renderer.update_occupancy(problem.field, generator=generator, full=full)
+
+
+def advanced(
+    state: TrainingState, step: int, outcome: StepOutcome, plan: StepPlan, clock: Clock
+) -> Progress:
+    """The progress after one more step."""
+    before = state.progress
+    return Progress(
+        step=step,
+        train_seconds=clock.wall,
+        train_cpu_seconds=clock.cpu,
+        survivors_per_ray=observed_survivors(before.survivors_per_ray, outcome, plan.step_scale),
+        num_rays=before.num_rays + outcome.num_rays,
+        num_samples=before.num_samples + outcome.num_samples,
+        num_samples_marched=before.num_samples_marched + outcome.num_samples_marched,
+        averaged_step=state.average.last_step,
+    )
+
+
+def check_place(checkpoint: Checkpoint, record: RunRecord) -> None:
+    """Nothing if the run's field lies where it lay; CheckpointError if the capture moved it."""
+    if checkpoint.record.frame != record.frame:
+        raise CheckpointError(
+            f"{checkpoint.path} was trained with its scene placed otherwise: {record.capture} is not"
+            " the capture that it was, or capture.scale or capture.aabb_scale changed; restore them,"
+            " or train anew without run=."
+        )
+
+
+def run_record(problem: Problem, context: RunContext) -> RunRecord:
+    """What is stored with every checkpoint of the run.
+
+    Evaluation has training's background. Where that was random, white is behind photos with opacity
+    and black behind whole ones.
+    """
+    background = problem.settings.background
+    if background == "random":
+        background = "white" if problem.source.has_opacity else "black"
+    return RunRecord(
+        field=problem.field.spec,
+        march=problem.renderer.march,
+        antialias=problem.renderer.antialias,
+        frame=problem.source.frame,
+        num_channels=problem.source.num_channels,
+        background=background,
+        color_space=context.color_space,
+        backend=context.backend,
+        capture=context.capture,
+        seed=context.seed,
+    )
+
+
+@contextmanager
+def torch_threads(backend: str) -> Iterator[None]:
+    """One torch thread inside while C++ kernels compute.
+
+    Two thread pools would fight for the cores, and sums over threads would depend on their number.
+    """
+    before = torch.get_num_threads()
+    if backend == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

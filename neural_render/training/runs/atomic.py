@@ -1,0 +1,101 @@
+"""Folders that are either there as a whole or not at all, also after a crash or a power cut."""
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from neural_render.core.files import output_error
+
+PARTIAL = ".partial"
+# The names of the safetensors format (https://github.com/huggingface/safetensors, "Format").
+DTYPES = {
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Inside, an operating system error is a one-sentence OutputError about ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def write_folder(
+    folder: Path, tensors: Mapping[str, Tensor], document: Mapping[str, object]
+) -> None:
+    """A folder with ``weights.safetensors`` and ``state.json`` that appears as a whole.
+
+    Everything is written and synced under a temporary name beside it first, so that whoever finds
+    ``folder`` finds it complete. What could not be written leaves nothing behind.
+    """
+    partial = folder.with_name(folder.name + PARTIAL)
+    with writing(folder):
+        try:
+            discard(partial)
+            partial.mkdir(parents=True)
+            write_tensors(partial / "weights.safetensors", tensors)
+            (partial / "state.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+            sync(partial / "state.json")
+            sync(partial)
+            discard(folder)
+            partial.rename(folder)
+            sync(folder.parent)
+        except OSError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A safetensors file, written piece by piece: no second copy of the tensors in memory."""
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {
+            "dtype": DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+    encoded = json.dumps(header).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(encoded)) + encoded)
+        for tensor in tensors.values():
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            file.write(flat.view(torch.uint8).numpy().data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def discard(folder: Path) -> None:
+    """Removes a folder, if it is there, so that no half of it is ever seen under its name."""
+    if not folder.exists():
+        return
+    if not folder.name.endswith(PARTIAL):
+        doomed = folder.with_name(folder.name + ".old" + PARTIAL)
+        shutil.rmtree(doomed, ignore_errors=True)
+        folder = folder.rename(doomed)
+    shutil.rmtree(folder)
+
+
+def sync(path: Path) -> None:
+    """Asks the disk to keep a file, or a folder's entries."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

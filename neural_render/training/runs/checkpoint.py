@@ -1,0 +1,209 @@
+"""Checkpoints: a training state to a folder and back. Opening one executes nothing."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from neural_render.core.errors import CheckpointError, DivergenceError
+from neural_render.kernels.specs import FieldSpec
+from neural_render.training.runs import records
+from neural_render.training.runs.atomic import write_folder
+from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.state import Progress, RunRecord, TrainingState
+
+FORMAT = "neural_render checkpoint"
+VERSION = 1
+LARGEST_WEIGHT = 1e6  # sound weights stay below 100
+# Beyond these a state.json is broken or hostile: nothing is computed from its numbers.
+LIMITS = {"levels": 64, "features": 16, "log2_rows": 28, "coarsest": 1 << 20, "finest": 1 << 24}
+LIMITS |= {"width": 4096, "latent": 4096, "density_layers": 64, "color_layers": 64}
+LIMITS |= {"sh_degree": 16, "num_channels": 4096, "num_conditions": 4096, "cascades": 16}
+MAY_BE_ZERO = ("density_layers", "color_layers", "num_conditions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """An opened checkpoint: its records, checked; its tensors are read when asked for."""
+
+    path: Path
+    record: RunRecord
+    progress: Progress
+
+    def tensors(self, group: str) -> dict[str, Tensor]:
+        """The tensors of one group (field, average, moment1, moment2, occupancy) by their names."""
+        with _reading(self.path), safe_open(self.path / "weights.safetensors", "pt") as file:
+            names = [name for name in file.keys() if name.startswith(group + ".")]  # noqa: SIM118
+            return {name.removeprefix(group + "."): file.get_tensor(name) for name in names}
+
+
+def save_checkpoint(run: RunFolder, record: RunRecord, state: TrainingState) -> Path:
+    """The folder of a new checkpoint of ``state``; the last two are kept.
+
+    Raises OutputError if it cannot be written and DivergenceError if the state is not finite: in
+    both cases earlier checkpoints are untouched.
+    """
+    tensors = state.tensors()
+    check_finite(run, state.progress.step, tensors)
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "run": records.to_json(record),
+        "progress": records.to_json(state.progress),
+    }
+    path = run.checkpoint_path(state.progress.step)
+    write_folder(path, tensors, document)
+    run.prune_checkpoints()
+    return path
+
+
+def check_finite(run: RunFolder, step: int, tensors: dict[str, Tensor]) -> None:
+    """Nothing if the state is sound; DivergenceError naming the first tensor that is not."""
+    for name, tensor in tensors.items():
+        # A sum is finite only if all of its terms are, and it is the cheapest pass over memory.
+        if tensor.is_floating_point() and not torch.isfinite(tensor.sum()):
+            raise diverged(run, step, f"{name} holds values that are not finite")
+        if name.startswith("field.") and tensor.abs().max() > LARGEST_WEIGHT:
+            raise diverged(run, step, f"{name} holds values beyond {LARGEST_WEIGHT:g}")
+
+
+def diverged(run: RunFolder, step: int, what: str) -> DivergenceError:
+    """The error that says where training went wrong, why, and where to go on from."""
+    saved = run.checkpoints()
+    rest = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was saved yet"
+    return DivergenceError(
+        f"Training diverged at step {step}: {what}; most likely the learning rate is too high for"
+        f" this capture: lower training.learning_rate; {rest}."
+    )
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in ``path``, its records and the shapes of its weights checked.
+
+    Raises CheckpointError in one sentence if it is missing, truncated, not ours or too new.
+    """
+    with _reading(path):
+        document = _document(path)
+        record = records.from_json(RunRecord, document["run"], "run")
+        progress = records.from_json(Progress, document["progress"], "progress")
+        _check_limits(record)
+        shapes = _shapes(path)
+        for group in ("field", "average", "moment1", "moment2"):
+            _check_shapes(group, record.field, shapes)
+    return Checkpoint(path=path, record=record, progress=progress)
+
+
+def restore(checkpoint: Checkpoint, state: TrainingState) -> None:
+    """Sets ``state`` to what the checkpoint holds, in place.
+
+    Raises CheckpointError naming the settings in which the run's field is another one.
+    """
+    wanted, found = state.field.spec, checkpoint.record.field
+    if wanted != found:
+        changes = "; ".join(differences("field", found, wanted))
+        raise CheckpointError(
+            f"{checkpoint.path} holds another field than these settings ask for: {changes};"
+            " drop those settings, or train anew without run=."
+        )
+    groups = {name: checkpoint.tensors(name) for name in ("field", "average", "moment1", "moment2")}
+    with torch.no_grad():
+        for name, parameter in state.field.named_parameters():
+            parameter.copy_(groups["field"][name])
+            state.average.average[name].copy_(groups["average"][name])
+            state.moments[name][0].copy_(groups["moment1"][name])
+            state.moments[name][1].copy_(groups["moment2"][name])
+    with _reading(checkpoint.path):
+        state.occupancy.load_state(checkpoint.tensors("occupancy"))
+    state.average.last_step = checkpoint.progress.averaged_step
+    state.progress = checkpoint.progress
+
+
+def differences(name: str, old: Any, new: Any) -> list[str]:
+    """What differs between two records of one type, as ``name.entry=old here, new asked for``."""
+    found = []
+    for entry in dataclasses.fields(old):
+        before, after = getattr(old, entry.name), getattr(new, entry.name)
+        if dataclasses.is_dataclass(before):
+            found += differences(f"{name}.{entry.name}", before, after)
+        elif before != after:
+            found.append(f"{name}.{entry.name} is {before} there and {after} here")
+    return found
+
+
+class _reading:
+    """Inside, every way in which a checkpoint can be broken becomes one sentence about it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        broken = (OSError, ValueError, KeyError, SafetensorError, RuntimeError)
+        if isinstance(error, broken) and not isinstance(error, CheckpointError):
+            reason = getattr(error, "strerror", None) or str(error)
+            raise CheckpointError(
+                f"Checkpoint {self.path} cannot be used: {reason.rstrip('.')}; delete that folder"
+                " to go on from the one before it, or train anew."
+            ) from error
+
+
+def _document(path: Path) -> dict[str, Any]:
+    for name in ("state.json", "weights.safetensors"):
+        if not (path / name).is_file():
+            raise ValueError(f"{name} is missing")
+    try:
+        document = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"state.json is truncated or not JSON ({error})") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise ValueError("it was not written by this program (state.json names another format)")
+    version = document.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise CheckpointError(
+            f"Checkpoint {path} was written by a newer program (format version {version}, this one"
+            f" reads up to {VERSION}): update neural_render."
+        )
+    if missing := {"run", "progress"} - set(document):
+        raise ValueError(f"state.json lacks {', '.join(sorted(missing))}")
+    return document
+
+
+def _check_limits(record: RunRecord) -> None:
+    for owner in (record.field, record.field.grid, record.march, record.frame):
+        for entry in dataclasses.fields(owner):
+            value = getattr(owner, entry.name)
+            low = 0 if entry.name in MAY_BE_ZERO else 1
+            if entry.name in LIMITS and not low <= value <= LIMITS[entry.name]:
+                raise ValueError(f"state.json says {entry.name}={value}, which is out of range")
+
+
+def _shapes(path: Path) -> dict[str, list[int]]:
+    try:
+        with safe_open(path / "weights.safetensors", "pt") as file:
+            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"weights.safetensors is truncated or broken ({error})") from error
+
+
+def _check_shapes(group: str, spec: FieldSpec, shapes: dict[str, list[int]]) -> None:
+    grid = spec.grid
+    networks = "field.{grid.levels,grid.features,width,latent,density_layers,color_layers}"
+    expected = {
+        "table": ([grid.num_rows, grid.features], "field.grid"),
+        "density_weights": ([spec.density_network.num_weights], networks),
+        "color_weights": ([spec.color_network.num_weights], networks),
+    }
+    for name, (shape, settings) in expected.items():
+        found = shapes.get(f"{group}.{name}")
+        if found != shape:
+            raise ValueError(
+                f"weights.safetensors holds {group}.{name} as {found}, but {settings} in its"
+                f" state.json asks for {shape}"
+            )

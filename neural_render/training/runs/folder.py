@@ -1,0 +1,147 @@
+"""The folder of one run: where everything lies, and which checkpoints are whole."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from neural_render.core.errors import CheckpointError, OutputError, SettingError
+from neural_render.training.runs.atomic import PARTIAL, discard, writing
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where a run is simply not locked
+    fcntl = None
+
+KEPT_CHECKPOINTS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """The paths of a run; ``create`` makes a new one, ``open`` finds an old one."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, outputs: Path, name: str) -> "RunFolder":
+        """A new folder ``<outputs>/<name>/<time>``, to which ``<outputs>/latest`` points."""
+        if not name or name in (".", "..", "latest") or "/" in name or "\\" in name:
+            raise SettingError(
+                f"name={name} cannot name a run: give a plain folder name (not latest), no slashes."
+            )
+        stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+        path = outputs / name / stamp
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for attempt in range(2, 1000):
+                try:
+                    path.mkdir()
+                    break
+                except FileExistsError:
+                    path = outputs / name / f"{stamp}_{attempt}"
+        run = cls(path=path)
+        run.make_latest()
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """The run in ``path``; CheckpointError if there is none."""
+        if not path.is_dir():
+            raise CheckpointError(f"run={path} is not there: give the folder of an earlier run.")
+        run = cls(path=path.resolve())
+        if not run.config_path.is_file() and not run.checkpoints_path.is_dir():
+            raise CheckpointError(
+                f"run={path} is not a run folder: it has neither config.yaml nor checkpoints; give"
+                " the folder that train.py printed last."
+            )
+        return run
+
+    @property
+    def config_path(self) -> Path:
+        """The resolved settings."""
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """The folder of the checkpoints, each called by its step."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics_path(self) -> Path:
+        """One line of JSON per report."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard_path(self) -> Path:
+        """TensorBoard's events."""
+        return self.path / "tensorboard"
+
+    @property
+    def evaluation_path(self) -> Path:
+        """The folder of test metrics and images."""
+        return self.path / "evaluation"
+
+    @property
+    def report_path(self) -> Path:
+        """The page that shows the run."""
+        return self.path / "report.html"
+
+    def checkpoint_path(self, step: int) -> Path:
+        """The checkpoint after ``step``."""
+        return self.checkpoints_path / str(step)
+
+    def checkpoints(self) -> list[Path]:
+        """The whole checkpoints, the oldest first; what a crash left unfinished is not one."""
+        if not self.checkpoints_path.is_dir():
+            return []
+        found = [path for path in self.checkpoints_path.iterdir() if path.name.isdecimal()]
+        return sorted(found, key=lambda path: int(path.name))
+
+    def last_checkpoint(self) -> Path:
+        """The newest checkpoint; CheckpointError if there is none yet."""
+        found = self.checkpoints()
+        if not found:
+            raise CheckpointError(
+                f"{self.path} has no checkpoint: that run ended before its first one; train again."
+            )
+        return found[-1]
+
+    def prune_checkpoints(self) -> None:
+        """Keeps the last two checkpoints and removes older ones and unfinished leftovers."""
+        if not self.checkpoints_path.is_dir():
+            return
+        with writing(self.checkpoints_path):
+            for leftover in self.checkpoints_path.glob("*" + PARTIAL):
+                discard(leftover)
+            for old in self.checkpoints()[:-KEPT_CHECKPOINTS]:
+                discard(old)
+
+    def make_latest(self) -> None:
+        """Lets ``<outputs>/latest`` point to this run; says so where that cannot be done."""
+        outputs = self.path.parent.parent
+        link, fresh = outputs / "latest", outputs / f"latest{PARTIAL}"
+        try:
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(self.path.relative_to(outputs), target_is_directory=True)
+            fresh.replace(link)
+        except OSError as error:
+            logging.getLogger("neural_render").warning(
+                "%s does not point to this run: %s.", link, error.strerror or error
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else trains in this folder inside ``with``; OutputError if somebody does."""
+        with writing(self.path):
+            file = (self.path / ".lock").open("w")
+        with file:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    raise OutputError(
+                        f"{self.path} is being trained by another process: wait for it or stop it."
+                    ) from error
+            yield

@@ -1,0 +1,49 @@
+"""A finished run, ready to render: nothing but its folder is needed."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neural_render.core.protocols import SceneFrame
+from neural_render.fields import RadianceField
+from neural_render.rendering import OccupancyGrid, Renderer
+from neural_render.training.runs.checkpoint import open_checkpoint
+from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.state import Progress, RunRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedScene:
+    """A run's field with its averaged weights, its renderer and its place in the world."""
+
+    field: RadianceField
+    renderer: Renderer
+    frame: SceneFrame
+    background: Float[Tensor, " channels"]
+    record: RunRecord
+    progress: Progress
+
+
+def load_for_rendering(run: RunFolder, device: torch.device) -> TrainedScene:
+    """The scene of the run's last checkpoint; CheckpointError if there is none or it is broken."""
+    checkpoint = open_checkpoint(run.last_checkpoint())
+    record = checkpoint.record
+    field = RadianceField(record.field, torch.Generator().manual_seed(0)).to(device)
+    weights = checkpoint.tensors("average")
+    with torch.no_grad():
+        for name, parameter in field.named_parameters():
+            parameter.copy_(weights[name])
+            parameter.requires_grad_(False)
+    occupancy = OccupancyGrid(record.march.cascades, device)
+    occupancy.load_state(checkpoint.tensors("occupancy"))
+    level = 1.0 if record.background == "white" else 0.0
+    return TrainedScene(
+        field=field,
+        renderer=Renderer(record.march, occupancy, antialias=record.antialias),
+        frame=record.frame,
+        background=torch.full((record.num_channels,), level, device=device),
+        record=record,
+        progress=checkpoint.progress,
+    )

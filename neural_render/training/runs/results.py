@@ -1,0 +1,137 @@
+"""What a trained scene has to show: its numbers on the test views, and films."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neural_render.captures.records import Capture
+from neural_render.core.cameras import Cameras
+from neural_render.evaluation.evaluate import evaluate
+from neural_render.evaluation.protocol import EvaluationProtocol, background_color, background_name
+from neural_render.evaluation.records import TrainingFigures
+from neural_render.evaluation.report import machine_description, write_report
+from neural_render.evaluation.settings import EvaluationSettings
+from neural_render.export.film import RenderSettings, film_cameras, outputs_of
+from neural_render.export.frames import Film, write_film
+from neural_render.rendering import Image, render_image
+from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.restore import TrainedScene
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """A trained scene, the photos it was made from, and where what it has to show belongs."""
+
+    run: RunFolder
+    scene: TrainedScene
+    capture: Capture
+    background: str  # white, black or auto
+
+    def measure(self, settings: EvaluationSettings, *, progress: bool) -> dict[str, Any]:
+        """The contents of ``evaluation/metrics.json``, written with a picture of each test view."""
+        record, done = self.scene.record, self.scene.progress
+        return evaluate(
+            self.capture.test,
+            self._renders(self.capture.test.cameras),
+            protocol=EvaluationProtocol(
+                split=self.capture.split,
+                background=self._background_name,
+                colour_space=record.color_space,
+            ),
+            figures=TrainingFigures(
+                train_seconds=done.train_seconds,
+                train_cpu_seconds=done.train_cpu_seconds,
+                num_steps=done.step,
+                num_samples=done.num_samples,
+                num_samples_marched=done.num_samples_marched,
+                num_rays=done.num_rays,
+                backend=record.backend,
+            ),
+            settings=settings,
+            folder=self.run.evaluation_path,
+            progress=progress,
+        )
+
+    def report(self, record: Mapping[str, Any], changed_settings: Mapping[str, Any]) -> None:
+        """Writes ``report.html`` about what ``measure`` returned."""
+        write_report(
+            self.run.report_path,
+            title=f"{self.run.path.parent.name}, {self.scene.progress.step} steps",
+            record=record,
+            curve=self.run.metrics_path,
+            changed_settings=changed_settings,
+            machine=machine_description(),
+        )
+
+    def film(
+        self, settings: RenderSettings, *, max_side: int = 0, progress: bool
+    ) -> tuple[Path, ...]:
+        """The paths of the film that ``settings`` ask for, in ``renders/``; none for ``none``.
+
+        ``max_side`` bounds the frames where no size is stated; 0: they are as large as the photos.
+        """
+        outputs = outputs_of(settings)
+        if not outputs:
+            return ()
+        name, cameras = film_cameras(settings, self.capture, max_side=max_side)
+        size = f"{int(cameras.width[0])}x{int(cameras.height[0])}"
+        film = Film(
+            cameras=cameras,
+            render_one=self._renders(cameras),
+            background=background_color(self._background_name),
+            colour_space=self.scene.record.color_space,
+            world_from_field_scale=self.scene.frame.world_from_field.scale,
+            description={
+                "step": self.scene.progress.step,
+                "background": self._background_name,
+                "size": size,
+                "path": settings.path,
+                "poses": sha256(cameras.world_from_camera.numpy(force=True).tobytes()).hexdigest(),
+            },
+        )
+        folder = self.run.path / "renders" / f"{name}_{size}"
+        return write_film(
+            film, folder, outputs=outputs, frames_per_second=settings.fps, progress=progress
+        )
+
+    @property
+    def _background_name(self) -> str:
+        trained = self.scene.record.background
+        return background_name(
+            self.background, trained=trained, has_opacity=self.capture.has_opacity
+        )
+
+    def _renders(self, cameras: Cameras) -> Callable[[int], Image]:
+        """Renders what one of ``cameras`` (in the world) sees."""
+        scene = self.scene
+        placed = cameras.in_frame(scene.frame.world_from_field.inverse())
+        color = background_color(self._background_name)
+        background = scene.background.new_tensor(color)
+        assert len(background) == scene.field.num_channels
+
+        def render_one(index: int) -> Image:
+            with torch.inference_mode():
+                return render_image(scene.renderer, scene.field, placed, index, background)
+
+        return render_one
+
+
+def summary(record: Mapping[str, Any], films: Iterable[Path]) -> str:
+    """What ``measure`` returned and where the films are, a line each."""
+    shown = {
+        "PSNR": ("{:.2f} dB", record["psnr"]),
+        "SSIM": ("{:.4f}", record["ssim"]),
+        "FLIP": ("{:.4f}", record["flip"]),
+        "test views": ("{}, on " + record["protocol"]["background"], record["num_views"]),
+        "training": ("{:.1f} s", record["train_seconds"]),
+        "CPU time": ("{:.1f} s per thread", record["train_cpu_seconds"]),
+        "steps": ("{:,}", record["num_steps"]),
+        "one view": ("{:.2f} s", record["render_seconds"]),
+    }
+    rows = {name: form.format(value) for name, (form, value) in shown.items() if value is not None}
+    lines = [f"{name:<12}{text}" for name, text in rows.items()]
+    return "\n".join([*lines, *(f"{'film':<12}{path}" for path in films)])

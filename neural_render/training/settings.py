@@ -1,0 +1,111 @@
+"""The settings of training and what is wrong with them, if anything."""
+
+import math
+from dataclasses import dataclass, field
+
+from neural_render.core.errors import SettingError
+
+CLOCKS = ("wall", "cpu")
+BACKGROUNDS = ("random", "white", "black")
+
+
+@dataclass(kw_only=True)
+class TrainingSettings:
+    """How long, how fast and against what the field is fitted."""
+
+    num_steps: int = field(
+        default=0, metadata={"help": "the budget in steps; 0: the budget is max_seconds"}
+    )
+    max_seconds: float = field(
+        default=60.0,
+        metadata={"help": "the budget in seconds of training; not used where num_steps is given"},
+    )
+    clock: str = field(
+        default="wall",
+        metadata={"help": "what max_seconds counts: wall, or cpu (process CPU seconds / threads)"},
+    )
+    samples_per_step: int = field(
+        default=0,
+        metadata={"help": "surviving samples per step; 0: 2^14, rising for long budgets; GPU 2^18"},
+    )
+    checkpoint_every: float = field(
+        default=60.0, metadata={"help": "wall seconds between checkpoints"}
+    )
+    checkpoint_steps: int = field(
+        default=0, metadata={"help": "also a checkpoint every so many steps; 0: only by time"}
+    )
+    report_every: float = field(
+        default=0.5, metadata={"help": "wall seconds between lines of metrics.jsonl"}
+    )
+    tensorboard: bool = field(
+        default=True, metadata={"help": "write TensorBoard events where it is installed"}
+    )
+    learning_rate: float = field(default=1e-2, metadata={"help": "Adam's learning rate at first"})
+    learning_rate_hold: float = field(
+        default=0.3, metadata={"help": "fraction of the budget before the learning rate decays"}
+    )
+    learning_rate_end: float = field(
+        default=0.02, metadata={"help": "the last learning rate as a fraction of the first"}
+    )
+    beta1: float = field(default=0.9, metadata={"help": "Adam's decay of the first moment"})
+    beta2: float = field(default=0.99, metadata={"help": "Adam's decay of the second moment"})
+    epsilon: float = field(default=1e-15, metadata={"help": "Adam's epsilon"})
+    weight_decay: float = field(
+        default=1e-6, metadata={"help": "L2 decay of the network weights (not of the table)"}
+    )
+    huber_delta: float = field(
+        default=0.1, metadata={"help": "errors above this count linearly, below it squared"}
+    )
+    distortion_weight: float = field(
+        default=0.0, metadata={"help": "weight of the distortion loss, which removes floaters"}
+    )
+    background: str = field(
+        default="random",
+        metadata={
+            "help": "behind the scene in training: random (space that is empty must then be"
+            " transparent), white or black"
+        },
+    )
+    ema_decay: float = field(
+        default=0.99,
+        metadata={"help": "decay per step of the averaged weights that are rendered; 0: the last"},
+    )
+    coarse_start: bool = field(
+        default=True, metadata={"help": "march with 4x, then 2x the step while space is unpruned"}
+    )
+
+
+def check_settings(settings: TrainingSettings) -> None:
+    """Nothing if the settings make sense; SettingError naming the first that does not."""
+    _one_of("clock", settings.clock, CLOCKS)
+    _one_of("background", settings.background, BACKGROUNDS)
+    if settings.num_steps == 0 and settings.max_seconds == 0:
+        raise SettingError(
+            "training.num_steps and training.max_seconds are both 0: give one as the budget."
+        )
+    at_least = {"checkpoint_steps": 0, "num_steps": 0, "max_seconds": 0, "report_every": 0}
+    at_least |= {"samples_per_step": 0, "weight_decay": 0, "distortion_weight": 0}
+    for name, low in at_least.items():
+        value = getattr(settings, name)
+        if not value >= low or math.isinf(value):
+            raise SettingError(f"training.{name}={value} must be a number not below {low}.")
+    above_zero = (
+        "learning_rate",
+        "learning_rate_end",
+        "checkpoint_every",
+        "huber_delta",
+        "epsilon",
+    )
+    for name in above_zero:
+        value = getattr(settings, name)
+        if not value > 0 or math.isinf(value):
+            raise SettingError(f"training.{name}={value} must be above 0.")
+    for name in ("beta1", "beta2", "ema_decay", "learning_rate_hold"):
+        value = getattr(settings, name)
+        if not 0 <= value < 1:
+            raise SettingError(f"training.{name}={value} must be at least 0 and below 1.")
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SettingError(f"training.{name}={value} is not one of {', '.join(choices)}.")

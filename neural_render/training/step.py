@@ -1,0 +1,121 @@
+"""One training step: rays, render, loss, gradients, Adam."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neural_render.core.protocols import RaySource
+from neural_render.fields import RadianceField
+from neural_render.kernels import ops
+from neural_render.kernels.specs import AdamSpec
+from neural_render.rendering import Renderer
+from neural_render.training.losses import composited_targets, huber, weighted_mean
+from neural_render.training.optimizer import optimizer_step
+from neural_render.training.randomness import generator_for
+from neural_render.training.runs.state import TrainingState
+from neural_render.training.schedules import StepPlan
+from neural_render.training.settings import TrainingSettings
+
+MIN_RAYS = 64
+MAX_RAYS_PER_SAMPLE = 8
+SURVIVORS_MEMORY = 0.7  # of the running estimate of survivors per ray, per step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is fitted to what, and how."""
+
+    source: RaySource
+    field: RadianceField
+    renderer: Renderer
+    settings: TrainingSettings
+    seed: int
+    device: torch.device
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOutcome:
+    """What a step saw: its loss, its mean squared error and its counts."""
+
+    loss: float
+    squared_error: float
+    num_rays: int
+    num_samples: int
+    num_samples_marched: int
+
+
+def rays_for(survivors_per_ray: float, plan: StepPlan) -> int:
+    """The number of rays that should leave ``plan.num_samples`` survivors.
+
+    ``survivors_per_ray`` is for a march step of scale 1.
+    """
+    wanted = plan.num_samples * plan.step_scale / survivors_per_ray
+    return int(min(max(wanted, MIN_RAYS), MAX_RAYS_PER_SAMPLE * plan.num_samples))
+
+
+def observed_survivors(survivors_per_ray: float, outcome: StepOutcome, step_scale: float) -> float:
+    """The estimate of survivors per ray (at a march step of scale 1) after one more step."""
+    seen = outcome.num_samples * step_scale / outcome.num_rays
+    return max(1e-3, SURVIVORS_MEMORY * survivors_per_ray + (1 - SURVIVORS_MEMORY) * seen)
+
+
+def training_background(
+    kind: str, shape: tuple[int, int], generator: torch.Generator, device: torch.device
+) -> Float[Tensor, "rays channels"]:
+    """The background of each ray: white, black, or noise that no field can imitate.
+
+    Noise is worth several dB in a short run: on a fixed background a fog of its colour costs
+    nothing and stays.
+    """
+    if kind == "random":
+        return torch.rand(shape, generator=generator, device=device)
+    return torch.full(shape, 1.0 if kind == "white" else 0.0, device=device)
+
+
+def training_step(problem: Problem, state: TrainingState, step: int, plan: StepPlan) -> StepOutcome:
+    """Fits the field to fresh rays, in place; depends on (seed, step) and its input."""
+    settings, device = problem.settings, problem.device
+    num_rays = rays_for(state.progress.survivors_per_ray, plan)
+    batch = problem.source.sample(num_rays, generator_for(problem.seed, step, "rays", device))
+    generator = generator_for(problem.seed, step, "march", device)
+    shape = (num_rays, problem.field.num_channels)
+    background = training_background(settings.background, shape, generator, device)
+    sink = ops.TableGradientSink()
+    output = problem.renderer.render(
+        problem.field,
+        batch.rays,
+        background=background,
+        jitter=torch.rand(num_rays, generator=generator, device=device),
+        sink=sink,
+        step_scale=plan.step_scale,
+    )
+    targets = composited_targets(batch, background)
+    loss = weighted_mean(huber(output.values, targets, settings.huber_delta), batch.weights)
+    if settings.distortion_weight > 0:
+        loss = loss + settings.distortion_weight * output.distortion.mean()
+    loss.backward()
+    adam = AdamSpec(
+        learning_rate=plan.learning_rate,
+        step=step,
+        beta1=settings.beta1,
+        beta2=settings.beta2,
+        epsilon=settings.epsilon,
+    )
+    optimizer_step(problem.field, state.moments, sink, adam, settings.weight_decay)
+    squared_error = torch.nn.functional.mse_loss(output.values.detach(), targets)
+    # One read for all of it: on a GPU each read waits for the device.
+    seen = torch.stack([loss.detach().double(), squared_error.double()])
+    counts = torch.stack([output.num_survived, output.num_marched])
+    return _outcome(seen.tolist(), counts.tolist(), num_rays)
+
+
+def _outcome(seen: list[float], counts: list[int], num_rays: int) -> StepOutcome:
+    return StepOutcome(
+        loss=seen[0],
+        squared_error=seen[1],
+        num_rays=num_rays,
+        num_samples=counts[0],
+        num_samples_marched=counts[1],
+    )

@@ -1,0 +1,54 @@
+"""Renders new views of a trained run: a video, frames with depth and opacity, or EXR files."""
+
+import os
+
+# Idle threads of torch's OpenMP pool spin by default and would take the cores away from the
+# kernels' own threads. OpenMP reads this once, when torch is loaded: hence before any import.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import sys
+from pathlib import Path
+
+import torch
+
+from neural_render import config
+from neural_render.captures.opening import open_capture
+from neural_render.kernels.settings import start_kernels
+from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.restore import load_for_rendering
+from neural_render.training.runs.results import Results
+
+DEVICE = torch.device("cpu")
+
+COMMAND = config.Command(
+    program="render.py",
+    summary=str(__doc__),
+    examples=(
+        "python render.py                                    # a video around the latest run",
+        "python render.py run=outputs/fox/2026-01-31_12-00-00 path=spiral size=1280x720",
+        "python render.py path=test output=frames            # the test views, depth and opacity",
+        "python render.py path=flight.json output=video,exr  # keyframes, interpolated",
+    ),
+    sections=("outputs", "run", "capture", "kernels", "render"),
+    short={name: f"render.{name}" for name in ("path", "output", "size", "frames", "fps")},
+    configs=Path(__file__).resolve().parent / "configs",
+    needs_run=True,
+)
+
+
+def main(settings: config.Settings) -> None:
+    """Opens the run and the cameras of its capture, renders the path, prints what was written."""
+    start_kernels(settings.kernels)
+    run = RunFolder.open(Path(settings.run))
+    results = Results(
+        run=run,
+        scene=load_for_rendering(run, DEVICE),
+        capture=open_capture(settings.capture, progress=False, images=False),
+        background=settings.evaluation.background,
+    )
+    for path in results.film(settings.render, progress=sys.stderr.isatty()):
+        print(path)
+
+
+if __name__ == "__main__":
+    sys.exit(config.main(COMMAND, main))

@@ -1,0 +1,1 @@
+"""What photographs an artist's scene: cameras around it, and Mitsuba's paths as their film."""

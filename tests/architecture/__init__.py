@@ -1,0 +1,1 @@
+"""Checks of the repository itself: floors, lengths, names, settings, documentation, set-up."""

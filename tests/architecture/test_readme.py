@@ -1,0 +1,145 @@
+"""What the README tells a newcomer to type exists and is understood."""
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from neural_render.config.settings import Settings, list_settings
+from tests.architecture.sources import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(
+    r"^(?:<!-- ci: (?P<mark>\S+) -->\n)?```bash\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+LINK = re.compile(r"!?\[[^\]]*\]\((?!https?:|#|mailto:)([^)#\s]+)[^)]*\)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One code block for the shell; ``mark`` is what CI knows it by, or ""."""
+
+    mark: str
+    commands: tuple[tuple[str, ...], ...]
+
+
+def blocks(text: str) -> list[Block]:
+    """The code blocks, each command split into words, without comments."""
+    return [
+        Block(
+            mark=match["mark"] or "",
+            commands=tuple(
+                tuple(words)
+                for line in match["body"].splitlines()
+                if (words := shlex.split(line, comments=True))
+            ),
+        )
+        for match in BLOCK.finditer(text)
+    ]
+
+
+def programs(text: str) -> Iterator[tuple[str, ...]]:
+    """The documented calls of this project's own programs: program and arguments."""
+    for block in blocks(text):
+        for words in block.commands:
+            if words[0].startswith("python") and len(words) > 1 and words[1].endswith(".py"):
+                yield words[1:]
+
+
+def missing_files(text: str, root: Path) -> list[str]:
+    """Programs in code blocks, and targets of links and pictures, that are not there."""
+    names = {call[0] for call in programs(text)} | {match[1] for match in LINK.finditer(text)}
+    names |= {words[1] for block in blocks(text) for words in block.commands if words[0] == "bash"}
+    return sorted(name for name in names if not (root / name).exists())
+
+
+def unknown_settings(text: str) -> list[str]:
+    """Dotted names in running text that look like settings of the tree and are none."""
+    known = {setting.key for setting in list_settings(Settings)}
+    groups = {key.split(".")[0] for key in known if "." in key}
+    written = (match[1].split("=")[0] for match in INLINE.finditer(BLOCK.sub("", text)))
+    looks_like = re.compile(rf"({'|'.join(sorted(groups))})(\.\w+)+")
+    return sorted(
+        name
+        for name in written
+        if looks_like.fullmatch(name) and name not in known and not (REPOSITORY / name).exists()
+    )
+
+
+def test_the_first_block_runs_the_main_job_and_the_second_the_tests() -> None:
+    first, second = [block for block in blocks(README) if block.mark][:2]
+    assert first.mark == "set-up"
+    assert first.commands[-1] == ("python", "train.py")
+    assert second.mark == "test"
+    assert second.commands[-1][:3] == ("python", "-m", "pytest")
+
+
+def test_ci_runs_every_marked_block() -> None:
+    script = (REPOSITORY / ".ci/run").read_text(encoding="utf-8")
+    marks = [block.mark for block in blocks(README) if block.mark]
+    assert len(marks) == README.count("<!-- ci:")
+    assert [mark for mark in marks if f"readme_block {mark})" not in script] == []
+
+
+def test_documented_files_exist() -> None:
+    assert missing_files(README, REPOSITORY) == []
+
+
+def test_documented_extras_exist() -> None:
+    tables = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    written = set(re.findall(r'pip install -e "\.\[(\w+)\]"', README))
+    assert written
+    assert written <= tables["project"]["optional-dependencies"].keys()
+
+
+def test_documented_settings_exist() -> None:
+    assert unknown_settings(README) == []
+
+
+@pytest.mark.parametrize("call", sorted(set(programs(README))), ids=" ".join)
+def test_documented_commands_are_understood(call: tuple[str, ...], tmp_path: Path) -> None:
+    """Each composes its settings; nothing is trained, rendered or left behind."""
+    more = [] if "--help" in call else ["--cfg", "job"]
+    words = list(call)
+    if "-m" in call:  # of a sweep the first job
+        words = [word.split(",")[0] for word in call if word != "-m"]
+    result = subprocess.run(
+        [sys.executable, REPOSITORY / words[0], *words[1:], *more],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+BROKEN = """
+Set `training.sceonds=3`, or `field.grid.levels`, see [this](gone.md) and `training.py`.
+
+<!-- ci: set-up -->
+```bash
+python gone.py name=fox  # a comment
+bash .ci/walk
+python train.py 'name=a b'
+```
+"""
+
+
+def test_what_is_documented_and_not_there_is_found() -> None:
+    assert missing_files(BROKEN, REPOSITORY) == [".ci/walk", "gone.md", "gone.py"]
+    assert unknown_settings(BROKEN) == ["training.py", "training.sceonds"]
+
+
+def test_a_block_is_read_as_the_shell_reads_it() -> None:
+    (block,) = blocks(BROKEN)
+    assert block.mark == "set-up"
+    assert list(programs(BROKEN)) == [("gone.py", "name=fox"), ("train.py", "name=a b")]

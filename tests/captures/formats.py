@@ -1,0 +1,131 @@
+"""One tiny scene, written in every capture format: noise photos of 16x12 pixels on a spiral."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tests.tiny_capture import camera_poses
+
+WIDTH, HEIGHT, NUM_PHOTOS = 16, 12, 5
+FOCAL_PX = 20.0
+ANGLE_X = 2 * float(np.arctan(0.5 * WIDTH / FOCAL_PX))
+POSES = camera_poses(NUM_PHOTOS)
+NAMES = [f"images/{index:04}.png" for index in range(NUM_PHOTOS)]
+INTRINSICS = {"fl_x": FOCAL_PX, "w": WIDTH, "h": HEIGHT}
+
+
+def noise_image(index: int, channels: int = 3, scale: int = 1) -> np.ndarray:
+    """``uint8 [height width channels]``, different for each photo, blown up by ``scale``."""
+    numbers = np.random.default_rng(index)
+    image = numbers.integers(0, 256, (HEIGHT, WIDTH, channels), dtype=np.uint8)
+    return image.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def save_image(path: Path, image: np.ndarray, **options: Any) -> Path:
+    """The path, now an image file in the format that its ending names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path, **options)
+    return path
+
+
+def make_frames(poses: np.ndarray = POSES, **extra: Any) -> list[dict[str, Any]]:
+    """One frame per photo of `NAMES`, each with ``extra`` keys."""
+    return [
+        {"file_path": name, "transform_matrix": pose.tolist(), **extra}
+        for name, pose in zip(NAMES, poses, strict=True)
+    ]
+
+
+def write_json(path: Path, content: Any) -> Path:
+    """The path, now a JSON file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def write_transforms(
+    folder: Path, frames: list[dict[str, Any]] | None = None, *, channels: int = 3, **top: Any
+) -> Path:
+    """The folder, now a transforms.json capture; ``top`` replaces the usual intrinsics."""
+    for index, name in enumerate(NAMES):
+        save_image(folder / name, noise_image(index, channels))
+    content = {**(top or INTRINSICS), "frames": make_frames() if frames is None else frames}
+    write_json(folder / "transforms.json", content)
+    return folder
+
+
+def write_blender(folder: Path, suffix: str = ".png", **options: Any) -> Path:
+    """The folder, now a Blender capture without test views; names in the JSON have no ending."""
+    for index, name in enumerate(NAMES):
+        save_image((folder / name).with_suffix(suffix), noise_image(index), **options)
+    frames = make_frames()
+    for frame in frames:
+        frame["file_path"] = "./" + frame["file_path"].removesuffix(".png")
+    write_json(folder / "transforms_train.json", {"camera_angle_x": ANGLE_X, "frames": frames})
+    return folder
+
+
+def _with_ending(folder: Path) -> Path:
+    write_blender(folder, ".webp", lossless=True)
+    content = json.loads((folder / "transforms_train.json").read_text())
+    for frame in content["frames"]:
+        frame["file_path"] += ".webp"
+    write_json(folder / "transforms_train.json", content)
+    return folder
+
+
+def _nerfstudio(folder: Path) -> Path:
+    """Poses were turned and scaled, and the file says how."""
+    rotation = np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, -1]])
+    shift, scale = np.array([[1.0], [2.0], [-0.5]]), 0.25
+    poses = POSES.copy()
+    poses[:, :3, :3] = rotation @ POSES[:, :3, :3]
+    poses[:, :3, 3:] = scale * (rotation @ POSES[:, :3, 3:] + shift)
+    return write_transforms(
+        folder,
+        make_frames(poses[:, :3]),
+        camera_model="OPENCV",
+        applied_transform=np.concatenate([rotation, shift], axis=1).tolist(),
+        applied_scale=scale,
+        cx=WIDTH / 2,
+        cy=HEIGHT / 2,
+        **INTRINSICS,
+    )
+
+
+def _half_sized_images(folder: Path) -> Path:
+    """The intrinsics belong to images of twice the size."""
+    twice = {"fl_x": 2 * FOCAL_PX, "cx": WIDTH, "cy": HEIGHT, "w": 2 * WIDTH, "h": 2 * HEIGHT}
+    return write_transforms(folder, **twice)
+
+
+def _windows(folder: Path) -> Path:
+    frames = make_frames()
+    for frame in frames:
+        frame["file_path"] = frame["file_path"].replace("/", "\\")
+    return write_transforms(folder, frames)
+
+
+# Every way to write down the same photos and cameras; each returns the folder it is given.
+FORMATS: dict[str, Callable[[Path], Path]] = {
+    "blender": write_blender,
+    "blender with endings": _with_ending,
+    "file-wide focal length": write_transforms,
+    "angle of view": lambda at: write_transforms(at, camera_angle_x=ANGLE_X, w=WIDTH, h=HEIGHT),
+    "angle without size": lambda at: write_transforms(at, camera_angle_x=ANGLE_X),
+    "angle in degrees": lambda at: write_transforms(at, x_fov=float(np.degrees(ANGLE_X))),
+    "intrinsics per frame": lambda at: write_transforms(at, make_frames(**INTRINSICS), unknown=1),
+    "frames outrank the file": lambda at: write_transforms(
+        at, make_frames(fl_x=FOCAL_PX), fl_x=99.0, w=WIDTH, h=HEIGHT
+    ),
+    "Mitsuba's axes": lambda at: write_transforms(
+        at, make_frames(POSES * np.array([-1.0, 1, -1, 1])), from_mitsuba=True, **INTRINSICS
+    ),
+    "nerfstudio": _nerfstudio,
+    "half-sized images": _half_sized_images,
+    "Windows separators": _windows,
+}

@@ -1,0 +1,139 @@
+"""What a user may type, and what every mistake is answered with."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from neural_render.config.arguments import Vocabulary, prepare, quote
+from neural_render.config.settings import Settings, list_settings
+from neural_render.core.errors import SettingError
+
+OWN = {setting.key: setting for setting in list_settings(Settings)}
+FOREIGN = frozenset(key for key in OWN if key.startswith("evaluation."))
+VOCABULARY = Vocabulary(
+    program="train.py",
+    settings={key: setting for key, setting in OWN.items() if key not in FOREIGN},
+    short={"size": "render.size"},
+    foreign=FOREIGN,
+    presets=("quick", "quality"),
+)
+AWKWARD = [
+    "plain",
+    "",
+    "a b",
+    "fox/größe/写真",
+    "x=1,y=2",
+    "[a]{b}(c)<d>",
+    "it's",
+    "it's, [or isn't",
+    '"quoted" inside',
+    "back\\slash\\",
+    "C:\\photos\\'new'",
+    "\\'",
+    "007",
+    "1e3",
+    "null",
+    "true",
+    "#1 %2 @3 $4 &5 *6 ?7 !8",
+    "~no such user/here",
+    "trailing ",
+]
+
+
+def value_of(word: str) -> object:
+    """What Hydra makes of a prepared word."""
+    (override,) = OverridesParser.create().parse_overrides([word])
+    return override.value()
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_any_text_reaches_hydra_as_it_was_typed(text: str) -> None:
+    (word,) = prepare([f"capture.path={text}"], VOCABULARY)
+    assert value_of(word) == text
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_any_text_survives_as_one_of_several_in_a_sweep(text: str) -> None:
+    """The sweeper writes values back to words; commas separate, so such a text is quoted."""
+    _, word = prepare(["-m", f"name={quote(text)},other"], VOCABULARY)
+    (override,) = OverridesParser.create().parse_overrides([word])
+    first, second = override.sweep_string_iterator()
+    assert value_of(f"name={first}") == text
+    assert value_of(f"name={second}") == "other"
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", os.sep + "somewhere")
+    monkeypatch.setenv("USERPROFILE", os.sep + "somewhere")
+    (word,) = prepare(["capture.path=~/photos of a fox"], VOCABULARY)
+    assert value_of(word) == str(Path(os.sep) / "somewhere" / "photos of a fox")
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("seed=3", 3),
+        ("training.num_steps=2e4", 20000),
+        ("training.max_seconds=2", 2.0),
+        ("training.max_seconds=1e-3", 0.001),
+        ("training.tensorboard=off", False),
+        ("training.tensorboard=True", True),
+        ("render.size='64x64'", "64x64"),
+        ("size=64x64", "64x64"),
+    ],
+)
+def test_values_are_read_by_the_type_of_their_setting(word: str, value: object) -> None:
+    (prepared,) = prepare([word], VOCABULARY)
+    assert value_of(prepared) == value
+    assert type(value_of(prepared)) is type(value)
+
+
+def test_short_forms_stand_for_full_names() -> None:
+    assert prepare(["size=3x4"], VOCABULARY) == ["render.size='3x4'"]
+
+
+def test_options_and_hydras_own_settings_pass() -> None:
+    words = ["-m", "--cfg", "job", "hydra.verbose=true"]
+    assert prepare(words, VOCABULARY) == words
+
+
+def test_sweeps_pass() -> None:
+    words = ["-m", "seed=0,1", "training.max_seconds=choice(1,2)", "preset=quick,quality"]
+    assert prepare(words, VOCABULARY) == words
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("fox", "'fox' is not of the form name=value, such as capture.path=DIR"),
+        ("=3", "'=3' is not of the form name=value"),
+        ("training.num_stpes=3", "not a setting of train.py; did you mean training.num_steps?"),
+        ("max_seconds=3", "did you mean training.max_seconds?"),
+        ("qqq=3", "qqq is not a setting of train.py. `python train.py --help` lists all"),
+        ("+seed=3", "+seed is not a setting of train.py; did you mean seed?"),
+        ("capture=3", "capture is a group of settings; give one of them, such as capture.path="),
+        ("evaluation.ssim=true", "evaluation.ssim is a setting of another command; train.py does"),
+        ("seed=x", "seed=x is not a whole number"),
+        ("seed=1.5", "seed=1.5 is not a whole number"),
+        ("seed=", "seed= is not a whole number"),
+        ("training.max_seconds=1m", "training.max_seconds=1m is not a number"),
+        ("training.tensorboard=maybe", "training.tensorboard=maybe is not true or false"),
+        ("kernels.precision=", None),
+        ("preset=quikc", "preset=quikc is not one of quick, quality; did you mean quick?"),
+        ("--hepl", "--hepl is not an option of train.py; did you mean --help?"),
+    ],
+)
+def test_a_mistake_is_one_sentence(word: str, sentence: str | None) -> None:
+    if sentence is None:  # text of any kind passes here; its choices are checked with the ranges
+        prepare([word], VOCABULARY)
+        return
+    with pytest.raises(SettingError, match=re.escape(sentence)):
+        prepare([word], VOCABULARY)
+
+
+def test_a_mistake_in_a_sweep_is_found() -> None:
+    with pytest.raises(SettingError, match="seed=x is not a whole number"):
+        prepare(["-m", "seed=0,x"], VOCABULARY)

@@ -1,0 +1,48 @@
+"""What every test runs under: checked shapes, few threads, repeatable random cases, real data."""
+
+import os
+import sys
+from pathlib import Path
+
+# OpenMP reads this once, when torch loads it: an idle pool must not spin on its neighbours' cores.
+os.environ["OMP_WAIT_POLICY"] = "passive"
+
+import hypothesis
+import jaxtyping
+import pytest
+import torch
+
+# From here on every module of the package is imported with its annotations checked at each call.
+assert "neural_render" not in sys.modules, "the package was imported before its annotations' checks"
+jaxtyping.install_import_hook("neural_render", "beartype.beartype")
+
+DATA_VARIABLE = "NEURAL_RENDER_DATA"
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+torch.set_num_threads(max(1, min(2, (os.cpu_count() or 1) // WORKERS)))
+
+hypothesis.settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    database=None,  # the failing example is printed; nothing is left in the checkout
+    max_examples=50,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("repeatable")
+
+
+def find_real_data() -> Path:
+    """The folder of real captures that ``NEURAL_RENDER_DATA`` names; skips the test without it."""
+    stated = os.environ.get(DATA_VARIABLE, "")
+    if not stated:
+        pytest.skip(f"{DATA_VARIABLE} is not set: no real captures to test on")
+    folder = Path(stated).expanduser()
+    if not folder.is_dir():
+        pytest.fail(f"{DATA_VARIABLE}={stated} is not a folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real captures, or a skip that says why."""
+    return find_real_data()

@@ -1,0 +1,46 @@
+"""Running one computation on two backends and holding the results together."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from neural_render.kernels import dispatch
+from tests.kernels.problems import generator
+from tests.kernels.tolerances import PARITY, assert_close
+
+Outputs = dict[str, Tensor]
+
+
+def strided(tensor: Tensor) -> Tensor:
+    """The same values, not contiguous in memory."""
+    return torch.stack([tensor, torch.full_like(tensor, 7)], dim=-1)[..., 0]
+
+
+def differentiate(outputs: Outputs, leaves: Outputs) -> Outputs:
+    """The gradient of a random mixture of all outputs to each leaf, as ``to_<leaf>``."""
+    loss = torch.zeros(())
+    for number, output in enumerate(outputs.values()):
+        mixture = torch.randn(output.shape, generator=generator(100 + number), dtype=output.dtype)
+        loss = loss + (output * mixture).sum()
+    names = [name for name, leaf in leaves.items() if leaf.requires_grad]
+    gradients = torch.autograd.grad(loss, [leaves[name] for name in names])
+    return {f"to_{name}": gradient for name, gradient in zip(names, gradients, strict=True)}
+
+
+def on_both(backend: str, compute: Callable[[], Outputs]) -> tuple[Outputs, Outputs]:
+    """What the backend and what the reference compute."""
+    with dispatch.using(backend):
+        actual = compute()
+    with dispatch.using("reference"):
+        expected = compute()
+    assert actual.keys() == expected.keys()
+    return actual, expected
+
+
+def assert_parity(backend: str, compute: Callable[[], Outputs]) -> None:
+    """Values and gradients of a backend are the reference's, within the table's tolerances."""
+    actual, expected = on_both(backend, compute)
+    for name, value in expected.items():
+        kind = "gradients" if name.startswith("to_") else "values"
+        assert_close(actual[name], value, PARITY[backend, value.dtype][kind], name)

@@ -1,0 +1,43 @@
+"""Choosing a backend: by name or an error, ``auto`` the first that runs."""
+
+import pytest
+
+from neural_render.core.errors import KernelError
+from neural_render.kernels import dispatch
+
+
+def test_unknown_name_is_an_error_that_lists_the_known() -> None:
+    """One sentence with the setting as the user types it."""
+    with pytest.raises(
+        KernelError, match=r"kernels\.backend=gpu is not a backend.*auto.*reference"
+    ):
+        dispatch.resolve("gpu")
+
+
+def test_named_backend_that_cannot_run_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backend's own reason is passed on, and ``auto`` goes on to the next."""
+    module = dispatch.load("reference")
+    monkeypatch.setitem(dispatch.BACKENDS, "broken", "neural_render.kernels.not_there")
+    with pytest.raises(KernelError, match=r"kernels\.backend=broken cannot run here: .*not_there"):
+        dispatch.resolve("broken")
+    monkeypatch.setattr(
+        dispatch,
+        "BACKENDS",
+        {"broken": "neural_render.kernels.not_there", "reference": module.__name__},
+    )
+    assert dispatch.resolve("auto") == "reference"
+
+
+def test_using_restores_what_was_active() -> None:
+    """Also when the block fails."""
+    before = dispatch.active()
+    with pytest.raises(RuntimeError), dispatch.using("reference") as module:
+        assert dispatch.active() is module
+        raise RuntimeError
+    assert dispatch.active() is before
+
+
+def test_reference_always_runs_and_cores_are_counted() -> None:
+    """There is always one backend and one core."""
+    assert dispatch.available()["reference"] == ""
+    assert dispatch.usable_cores() >= 1

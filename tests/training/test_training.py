@@ -1,0 +1,168 @@
+"""The loop: it learns, follows its budget, stops when told and goes on as if it never had."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from neural_render.core.errors import DivergenceError, OutputError
+from neural_render.fields import RadianceField
+from neural_render.training.progress import psnr_of
+from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.restore import load_for_rendering
+from neural_render.training.stopping import TrainingInterrupted
+from tests.training.problems import (
+    CPU,
+    StripedBall,
+    new_run,
+    settings_for,
+    tiny_field,
+    train_ball,
+)
+from tests.training.test_run_folder import largest_file
+
+
+def weights_of(run: RunFolder) -> dict[str, torch.Tensor]:
+    return load_file(run.last_checkpoint() / "weights.safetensors")
+
+
+def assert_same_weights(run: RunFolder, other: RunFolder) -> None:
+    mine, theirs = weights_of(run), weights_of(other)
+    assert set(mine) == set(theirs)
+    different = [name for name in mine if not torch.equal(mine[name], theirs[name])]
+    assert not different
+
+
+def rendered_psnr(run: RunFolder) -> float:
+    scene = load_for_rendering(run, CPU)
+    batch = StripedBall().sample(1000, torch.Generator().manual_seed(99))
+    background = scene.background.expand(1000, 3)
+    output = scene.renderer.render(
+        scene.field, batch.rays, background=background, jitter=torch.full((1000,), 0.5)
+    )
+    wanted = torch.lerp(background, batch.targets, batch.opacity[:, None])
+    return psnr_of(torch.nn.functional.mse_loss(output.values, wanted).item())
+
+
+def test_a_ball_is_learnt_and_rendered_from_its_run_folder(tmp_path):
+    run = new_run(tmp_path)
+    progress, field = train_ball(run, settings_for(250, samples_per_step=4096))
+    assert progress.step == 250
+    assert rendered_psnr(run) > 18
+    scene = load_for_rendering(run, CPU)
+    assert scene.frame == StripedBall.frame
+    assert scene.record.capture == "ball"
+    assert scene.background.tolist() == [1, 1, 1]
+    assert not torch.equal(scene.field.table, field.table)  # the average, not the last weights
+    lines = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
+    assert lines[-1]["step"] == 250
+    assert lines[-1]["psnr"] > 20
+    assert lines[-1]["samples"] == progress.num_samples
+
+
+def test_the_number_of_rays_follows_the_surviving_samples(tmp_path):
+    run = new_run(tmp_path)
+    progress, _ = train_ball(run, settings_for(200, samples_per_step=8192))
+    # Half-empty space at last: many more rays than at first, at the same number of samples a step.
+    assert progress.num_samples == pytest.approx(200 * 8192, rel=0.2)
+    assert progress.num_rays > 200 * 8192 / 64
+    assert progress.survivors_per_ray < 40
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
+    settings = settings_for(40)
+    whole, stopped = new_run(tmp_path), new_run(tmp_path)
+    train_ball(whole, settings)
+    for stop_after, number, code in ((18, signal.SIGINT, 130), (9, signal.SIGTERM, 143)):
+        with pytest.raises(TrainingInterrupted, match=r"Stopped by .* at step \d+") as stop:
+            train_ball(stopped, settings, source=StripedBall(stop_after, number))
+        assert stop.value.exit_code == code
+    assert [path.name for path in stopped.checkpoints()] == ["18", "27"]
+    train_ball(stopped, settings, threads=1)
+    assert_same_weights(whole, stopped)
+
+
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
+    settings = "settings_for(60, checkpoint_steps=7)"
+    whole, killed = new_run(tmp_path), new_run(tmp_path)
+    train_ball(whole, settings_for(60, checkpoint_steps=7))
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from neural_render.training.runs.folder import RunFolder\n"
+        "from tests.training.problems import settings_for, train_ball\n"
+        f"train_ball(RunFolder.open(Path(sys.argv[1])), {settings})\n"
+    )
+    killed.checkpoints_path.mkdir()
+    root = Path(__file__).parents[2]
+    with subprocess.Popen([sys.executable, "-c", code, str(killed.path)], cwd=root) as process:
+        while not killed.checkpoints() and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(0.05)
+        process.kill()
+        process.wait()
+    assert killed.checkpoints(), "it was to be killed after its first checkpoint"
+    train_ball(killed, settings_for(60, checkpoint_steps=7))
+    assert_same_weights(whole, killed)
+
+
+def test_a_finished_run_returns_at_once_and_goes_on_with_a_larger_budget(tmp_path):
+    run = new_run(tmp_path)
+    first, _ = train_ball(run, settings_for(5))
+    source = StripedBall()
+    again, _ = train_ball(run, settings_for(5), source=source)
+    assert again == first
+    assert source.num_batches == 0
+    more, _ = train_ball(run, settings_for(8), source=source)
+    assert source.num_batches == 3
+    assert more.train_seconds > first.train_seconds
+    assert [path.name for path in run.checkpoints()] == ["5", "8"]
+
+
+def test_a_field_without_a_fused_view_learns_the_same(tmp_path):
+    class Unfused(RadianceField):
+        def fused_view(self):
+            return None
+
+    fused = tiny_field()
+    composed = Unfused(fused.spec, torch.Generator().manual_seed(0))
+    assert torch.equal(fused.table, composed.table)
+    for field in (fused, composed):
+        train_ball(new_run(tmp_path), settings_for(4, coarse_start=False), field=field)
+    for name, parameter in fused.named_parameters():
+        other = dict(composed.named_parameters())[name]
+        assert torch.allclose(parameter, other, rtol=0.05, atol=1e-3), name
+        assert not torch.equal(parameter, dict(tiny_field().named_parameters())[name])
+
+
+def test_divergence_is_told_with_the_last_good_checkpoint(tmp_path):
+    run = new_run(tmp_path)
+    with pytest.raises(
+        DivergenceError,
+        match=r"diverged at step \d+: .*lower training\.learning_rate; no checkpoint was saved",
+    ):
+        train_ball(run, settings_for(40, learning_rate=1e30))
+    train_ball(run, settings_for(3))
+    good = weights_of(run)
+    with pytest.raises(DivergenceError, match=r"the last good checkpoint is .*/checkpoints/3\."):
+        train_ball(run, settings_for(40, learning_rate=1e30, checkpoint_steps=1))
+    assert [path.name for path in run.checkpoints()][-1] == "3"
+    assert all(torch.equal(tensor, good[name]) for name, tensor in weights_of(run).items())
+
+
+def test_a_full_disk_stops_training_with_the_earlier_checkpoint_intact(tmp_path):
+    run = new_run(tmp_path)
+    train_ball(run, settings_for(2))
+    with (
+        largest_file(100_000),
+        pytest.raises(OutputError, match=r"checkpoints/4 cannot be written .*free some space"),
+    ):
+        train_ball(run, settings_for(4))
+    assert [path.name for path in run.checkpoints_path.iterdir()] == ["2"]
+    progress, _ = train_ball(run, settings_for(4))
+    assert progress.step == 4

@@ -1,0 +1,93 @@
+"""Trains a radiance field on photographs, measures it on test views, films a turn around it."""
+
+import os
+
+# Idle threads of torch's OpenMP pool spin by default and would take the cores away from the
+# kernels' own threads. OpenMP reads this once, when torch is loaded: hence before any import.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import sys
+from pathlib import Path
+
+import torch
+
+from neural_render import config
+from neural_render.captures.opening import open_capture
+from neural_render.captures.photos import PhotoSource
+from neural_render.fields import RadianceField, field_spec
+from neural_render.kernels.settings import start_kernels
+from neural_render.rendering import build_renderer
+from neural_render.training.loop import RunContext, train
+from neural_render.training.randomness import generator_for
+from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.restore import load_for_rendering
+from neural_render.training.runs.results import Results, summary
+from neural_render.training.schedules import auto_log2_rows
+
+DEVICE = torch.device("cpu")
+TURNTABLE_SIDE = 400  # pixels: the film after training is a look, render.py makes the large ones
+
+COMMAND = config.Command(
+    program="train.py",
+    summary=str(__doc__),
+    examples=(
+        "python train.py                            # the capture that comes with the program",
+        "python train.py capture.path=photos/fox name=fox training.max_seconds=300",
+        "python train.py capture.path=photos/fox capture.max_side=960 preset=quality",
+        "python train.py run=outputs/latest training.max_seconds=600   # resume or continue a run",
+        "python train.py -m seed=0,1,2              # one run after the other",
+    ),
+    sections=tuple(config.Settings.__dataclass_fields__),
+    short={},
+    configs=Path(__file__).resolve().parent / "configs",
+    needs_run=False,
+)
+
+
+def main(settings: config.Settings) -> None:
+    """Opens the photos, builds field and renderer, trains, measures, films."""
+    progress = sys.stderr.isatty()
+    backend, threads = start_kernels(settings.kernels)
+    capture = open_capture(settings.capture, progress=progress)
+    rows = auto_log2_rows(settings.training, DEVICE)
+    settings = config.completed(settings, name=capture.name, log2_rows=rows)
+    source, frame = PhotoSource(capture), capture.frame
+    spec = field_spec(
+        settings.field,
+        num_channels=source.num_channels,
+        cascades=frame.cascades,
+        radiance="sigmoid",
+    )
+    field = RadianceField(spec, generator_for(settings.seed, 0, "initialise", DEVICE))
+    renderer = build_renderer(settings.rendering, frame, DEVICE)
+    cameras = capture.train.cameras.in_frame(frame.world_from_field.inverse())
+    renderer.occupancy.mark_unseen(cameras, frame.near)
+
+    if settings.run:
+        run = RunFolder.open(Path(settings.run))
+    else:
+        run = RunFolder.create(Path(settings.outputs), settings.name)
+    context = RunContext(
+        seed=settings.seed,
+        backend=backend,
+        threads=threads,
+        capture=str(capture.path),
+        config=config.yaml_of(settings),
+    )
+    train(source, field, renderer, settings.training, run, context)
+
+    results = Results(
+        run=run,
+        scene=load_for_rendering(run, DEVICE),
+        capture=capture,
+        background=settings.evaluation.background,
+    )
+    record = results.measure(settings.evaluation, progress=progress)
+    results.report(record, config.changed_settings(settings))
+    films = results.film(settings.render, max_side=TURNTABLE_SIDE, progress=progress)
+    print(summary(record, films))
+    print(run.path)
+
+
+if __name__ == "__main__":
+    sys.exit(config.main(COMMAND, main))
