@@ -24,7 +24,7 @@ from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import CaptureError, SettingError
 
 MIN_PHOTOS = 3
-# Of the distance to the origin: single precision then places cameras to a thousandth of their spread.
+# Of the distance to the origin: single precision then still resolves a thousandth of the spread.
 MIN_EXTENT = 1e-4
 _SHOWN_NAMES = 40
 

@@ -55,7 +55,7 @@ class Command:
             program=self.program,
             settings=own,
             short=self.short,
-            foreign=everything - own.keys(),
+            foreign=everything.difference(own),
             presets=tuple(path.stem for path in self.presets),
         )
 

@@ -148,8 +148,6 @@ def latest_run(outputs: str) -> RunFolder:
         raise CheckpointError(
             f"{outputs} holds no latest run: train one first (python train.py), or give run=DIR."
         )
-    if link.is_file():  # where links are impossible, a file holds the folder's name
-        return RunFolder.open(link.parent / link.read_text(encoding="utf-8").strip())
     return RunFolder.open(link)
 
 
@@ -160,9 +158,11 @@ def load_settings(path: Path) -> Settings:
         config.merge_with(OmegaConf.load(path))
         return _record(config)
     except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException) as error:
-        reason = " ".join(str(error).splitlines()[:1])
+        text = str(error)
+        reason = " ".join(text.split()) if isinstance(error, YAMLError) else text.splitlines()[0]
+        where = f"{key}: " if (key := getattr(error, "full_key", None)) else ""
         raise CheckpointError(
-            f"{path} does not hold the settings of a run of this program: {reason}"
+            f"{path} does not hold the settings of a run of this program: {where}{reason}"
         ) from error
 
 

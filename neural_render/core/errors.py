@@ -2,7 +2,7 @@
 
 
 class UserError(ValueError):
-    """Something the user gave cannot be used; the command line prints it as one line, exit code 2."""
+    """Something the user gave cannot be used: the command line prints one line, exit code 2."""
 
 
 class SettingError(UserError):

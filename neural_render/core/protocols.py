@@ -50,7 +50,7 @@ class RaySource(Protocol):
         ...
 
     def sample(self, num_rays: int, generator: torch.Generator) -> RayBatch:
-        """``num_rays`` random rays with targets, in field units; depends on nothing but its arguments."""
+        """``num_rays`` random rays with targets, in field units; depends on its arguments alone."""
         ...
 
 

@@ -44,7 +44,7 @@ class Rays:
 class RayBatch:
     """Rays with what a source saw along them.
 
-    ``targets`` is the straight (not premultiplied) colour in the run's colour space, ``opacity`` its
+    ``targets`` is straight (not premultiplied) colour in the run's colour space, ``opacity`` its
     alpha (1 where the source has none); ``weights`` multiply the loss (1 on average; 0: ignored).
     ``view`` is the index of the training view that each ray belongs to.
     """

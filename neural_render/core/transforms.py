@@ -32,9 +32,7 @@ class Similarity:
         x, y, z = (-value / self.scale for value in self.translation)
         return Similarity(scale=1.0 / self.scale, translation=(x, y, z))
 
-    def apply_to_poses(
-        self, poses: Float[Tensor, "*poses 3 4"]
-    ) -> Float[Tensor, "*poses 3 4"]:
+    def apply_to_poses(self, poses: Float[Tensor, "*poses 3 4"]) -> Float[Tensor, "*poses 3 4"]:
         """Camera-to-frame poses in the outer frame: rotations stay, positions move."""
         return torch.cat([poses[..., :3], self.apply(poses[..., 3])[..., None]], dim=-1)
 
@@ -42,9 +40,9 @@ class Similarity:
 def look_at(
     position: Float[Tensor, "*poses 3"],
     target: Float[Tensor, "*poses 3"],
-    up: Float[Tensor, "*poses 3"],
+    up: Float[Tensor, "*#poses 3"],
 ) -> Float[Tensor, "*poses 3 4"]:
-    """Poses ``world_from_camera`` (x right, y down, z forward) at ``position`` facing ``target``."""
+    """Poses ``world_from_camera`` (x right, y down, z forward) at ``position``, facing a target."""
     forward = torch.nn.functional.normalize(target - position, dim=-1)
     right = torch.linalg.cross(forward, up.expand_as(forward))
     # Looking along `up`: any perpendicular direction will do.
@@ -72,7 +70,7 @@ def rotation_from_vector(vectors: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*
 
 
 def vector_from_rotation(rotations: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
-    """Rotation vectors in radians of rotation matrices, angles in [0, pi]; not differentiable at pi."""
+    """Rotation vectors (radians, angles in [0, pi]) of rotations; not differentiable at pi."""
     quat_wxyz = quat_wxyz_from_rotation(rotations)
     sine = quat_wxyz[..., 1:].norm(dim=-1, keepdim=True)
     angle = 2 * torch.atan2(sine, quat_wxyz[..., :1])

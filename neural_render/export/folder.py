@@ -35,7 +35,7 @@ class FrameFolder:
         self.depth_limits: tuple[float, float] | None = None  # of all depth pictures, once known
         if not self.parts:
             return
-        stored = self._stored()
+        stored = _stored(path)
         if resume and stored is not None:
             self._require_same_film(stored["film"])
             limits = stored["depth_limits"]
@@ -60,15 +60,6 @@ class FrameFolder:
         """State the limits that all depth pictures of this folder share."""
         self.depth_limits = limits
         self._store()
-
-    def _stored(self) -> dict[str, Any] | None:
-        """What ``frames.json`` says, None where there is none that this program wrote."""
-        try:
-            record = json.loads((self.path / "frames.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        known = isinstance(record, dict) and {"film", "depth_limits"} <= set(record)
-        return record if known else None
 
     def _store(self) -> None:
         record = {"film": self.description, "depth_limits": self.depth_limits, "depth": _UNITS}
@@ -95,3 +86,19 @@ class FrameFolder:
             )
         for path in frames:
             path.unlink()
+
+
+def holds_film(path: Path, description: Mapping[str, Any]) -> bool:
+    """Whether the frames in ``path`` are of the film so described, and may be gone on with."""
+    stored = _stored(path)
+    return stored is not None and stored["film"] == json.loads(json.dumps(description))
+
+
+def _stored(path: Path) -> dict[str, Any] | None:
+    """What ``frames.json`` in ``path`` says, None where there is none that this program wrote."""
+    try:
+        record = json.loads((path / "frames.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    known = isinstance(record, dict) and {"film", "depth_limits"} <= set(record)
+    return record if known else None

@@ -198,9 +198,9 @@ def check_place(checkpoint: Checkpoint, record: RunRecord) -> None:
     """Nothing if the run's field lies where it lay; CheckpointError if the capture moved it."""
     if checkpoint.record.frame != record.frame:
         raise CheckpointError(
-            f"{checkpoint.path} was trained with its scene placed otherwise: {record.capture} is not"
-            " the capture that it was, or capture.scale or capture.aabb_scale changed; restore them,"
-            " or train anew without run=."
+            f"{checkpoint.path} was trained with its scene placed otherwise: {record.capture} is"
+            " not the capture that it was, or capture.scale or capture.aabb_scale changed; restore"
+            " them, or train anew without run=."
         )
 
 

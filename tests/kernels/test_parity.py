@@ -171,7 +171,7 @@ def test_slopes_of_exponentials_are_clamped(backend: str) -> None:
     spec = small_field(radiance="exp", density_bias=16.0, color_layers=0)
     weights = torch.zeros(spec.color_network.num_weights).view(3, -1)
     # Latent value 0 aside, the first harmonic is the same for all directions: 0.282 * 64 = 18.
-    weights[:, spec.latent] = torch.tensor([1.0, 64.0, 64.0])
+    weights[:, spec.latent] = torch.tensor([60.0, 62.0, 64.0])
     weights[:, 1] = 0.1
     plain = parameters_of(spec)
     points = points_away_from_borders(50, spec.grid)
@@ -189,13 +189,9 @@ def test_slopes_of_exponentials_are_clamped(backend: str) -> None:
             table=table, density_weights=plain.density_weights, color_weights=weights.flatten()
         )
         density, radiance = ops.query_field(inputs, parameters, spec)
-        of_density = differentiate({"density": density / density.detach().mean()}, {"a": table})
-        of_radiance = differentiate(
-            {"radiance": radiance / radiance.detach().mean(0)}, {"b": table}
-        )
-        outputs = {"density": density, "radiance": radiance}
         assert density.min() > 4e6 and radiance[:, 1].min() > 4e6
-        return {**outputs, **of_density, **of_radiance}
+        scaled = {"density": density / 1e7, "radiance": radiance / 1e7}
+        return {**scaled, **differentiate(scaled, {"table": table})}
 
     assert_parity(backend, compute)
 

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -34,6 +35,17 @@ def test_created_runs_never_share_a_folder_and_latest_points_to_the_last(tmp_pat
     assert (tmp_path / "latest").resolve() == runs[-1].path.resolve()
     runs[0].make_latest()
     assert (tmp_path / "latest").resolve() == runs[0].path.resolve()
+
+
+def test_latest_is_a_file_where_the_system_has_no_links(tmp_path, monkeypatch):
+    def no_links(self, target, target_is_directory=False):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", no_links)
+    run = RunFolder.create(tmp_path, "ball")
+    run.config_path.write_text("", encoding="utf-8")
+    assert (tmp_path / "latest").is_file()
+    assert RunFolder.open(tmp_path / "latest").path == run.path.resolve()
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "latest"])

@@ -52,16 +52,16 @@ def rendered_psnr(run: RunFolder) -> float:
 
 def test_a_ball_is_learnt_and_rendered_from_its_run_folder(tmp_path):
     run = new_run(tmp_path)
-    progress, field = train_ball(run, settings_for(250, samples_per_step=4096))
-    assert progress.step == 250
-    assert rendered_psnr(run) > 18
+    progress, field = train_ball(run, settings_for(400, samples_per_step=4096))
+    assert progress.step == 400
+    assert rendered_psnr(run) > 21
     scene = load_for_rendering(run, CPU)
     assert scene.frame == StripedBall.frame
     assert scene.record.capture == "ball"
     assert scene.background.tolist() == [1, 1, 1]
     assert not torch.equal(scene.field.table, field.table)  # the average, not the last weights
     lines = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
-    assert lines[-1]["step"] == 250
+    assert lines[-1]["step"] == 400
     assert lines[-1]["psnr"] > 20
     assert lines[-1]["samples"] == progress.num_samples
 

@@ -19,9 +19,10 @@ struct Adam {
 // non-zero gradient.
 static inline vi touched_rows(vf g, int features) {
   vi mask = g != 0;
-  vi lane;
-  for (int i = 0; i < W; i++) lane[i] = i;
-  for (int bit = 1; bit < features; bit *= 2) mask |= __builtin_shuffle(mask, lane ^ bit);
+  if (features > 1) mask |= swap_lanes<1>(mask);
+  if (features > 2) mask |= swap_lanes<2>(mask);
+  if (features > 4) mask |= swap_lanes<4>(mask);
+  if (features > 8) mask |= swap_lanes<8>(mask);
   return mask;
 }
 

@@ -136,7 +136,7 @@ static inline void march_packed(const March& march, const uint8_t* bits, const R
   parallel_for(blocks, [&](int b, int) {
     for (int r = b * CHUNK_RAYS; r < std::min(num_rays, (b + 1) * CHUNK_RAYS); r++) {
       Walk walk;
-      start_walk(walk, lattice, in.origins + 3 * (size_t)r, in.directions + 3 * (size_t)r,
+      start_walk(walk, lattice, occupancy, in.origins + 3 * (size_t)r, in.directions + 3 * (size_t)r,
                  in.jitter[r]);
       per_ray[r] = walk_on(walk, lattice, occupancy, march.max_samples, 1 << 30,
                            [&](const Sample& q) { found[b].push_back(q); });

@@ -50,6 +50,10 @@ class GroupSums {
 };
 
 constexpr int CHUNK_RAYS = 128;
+// Fewer rays a chunk where there are few, because each is then long: all threads get some.
+static inline int chunk_rays(int num_rays) {
+  return std::min(CHUNK_RAYS, std::max(8, num_rays / 16 / 8 * 8));
+}
 
 // What stays between render_rays and its backward pass.
 struct RenderState {
@@ -69,18 +73,15 @@ struct RenderState {
   }
 };
 
-static inline std::unique_ptr<ChunkState> take_chunk(NativeField& f, int first, int rays) {
-  std::unique_ptr<ChunkState> chunk;
-  if (f.spare.empty()) {
-    chunk = std::make_unique<ChunkState>();
-  } else {
-    chunk = std::move(f.spare.back());
-    f.spare.pop_back();
-  }
-  chunk->clear(first, rays);
+static inline std::unique_ptr<ChunkState> take_chunk(NativeField& f) {
+  if (f.spare.empty()) return std::make_unique<ChunkState>();
+  std::unique_ptr<ChunkState> chunk = std::move(f.spare.back());
+  f.spare.pop_back();
   return chunk;
 }
 
+// Without a backward pass to come, a chunk's survivors are forgotten with the chunk: each thread
+// has one buffer, so a picture of fog needs no more memory than one of glass.
 static inline void render_forward(NativeField& f, const March& march, const FieldWeights& weights,
                                   const uint8_t* bits, const RenderProblem& in, int num_rays,
                                   bool keep, RenderState& state) {
@@ -88,25 +89,29 @@ static inline void render_forward(NativeField& f, const March& march, const Fiel
   f.prepare();
   Renderer renderer(f.shape, march);
   Occupancy occupancy(bits, march.cascades);
-  int chunks = (num_rays + CHUNK_RAYS - 1) / CHUNK_RAYS;
-  state.chunks.resize(chunks);
-  for (int c = 0; c < chunks; c++)
-    state.chunks[c] =
-        take_chunk(f, c * CHUNK_RAYS, std::min(CHUNK_RAYS, num_rays - c * CHUNK_RAYS));
+  const int per_chunk = chunk_rays(num_rays);
+  int chunks = (num_rays + per_chunk - 1) / per_chunk;
+  for (int c = 0; c < (keep ? chunks : pool_threads()); c++)
+    state.chunks.push_back(take_chunk(f));
+  std::vector<int64_t> marched(chunks), survived(chunks);
   parallel_for(chunks, [&](int c, int worker) {
-    render_chunk(renderer, weights, occupancy, in, keep, *state.chunks[c], f.workspace(worker));
+    ChunkState& chunk = *state.chunks[keep ? c : worker];
+    chunk.clear(c * per_chunk, std::min(per_chunk, num_rays - c * per_chunk));
+    render_chunk(renderer, weights, occupancy, in, keep, chunk, f.workspace(worker));
+    marched[c] = chunk.marched;
+    survived[c] = chunk.count;
   });
-  for (auto& chunk : state.chunks) {
+  for (int c = 0; c < chunks; c++) {
     state.place.push_back(state.survived);
-    state.marched += chunk->marched;
-    state.survived += chunk->count;
+    state.marched += marched[c];
+    state.survived += survived[c];
   }
   if (keep) {
     state.owner = &f;
-  } else {
-    for (auto& chunk : state.chunks) f.spare.push_back(std::move(chunk));
-    state.chunks.clear();
+    return;
   }
+  for (auto& chunk : state.chunks) f.spare.push_back(std::move(chunk));
+  state.chunks.clear();
 }
 
 static inline void render_backward(NativeField& f, const March& march, const FieldWeights& weights,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neural_render.core.errors import CheckpointError, DivergenceError
 from neural_render.kernels.specs import FieldSpec
+from neural_render.rendering import OccupancyGrid
 from neural_render.training.runs import records
 from neural_render.training.runs.atomic import write_folder
 from neural_render.training.runs.folder import RunFolder
@@ -117,10 +118,23 @@ def restore(checkpoint: Checkpoint, state: TrainingState) -> None:
             state.average.average[name].copy_(groups["average"][name])
             state.moments[name][0].copy_(groups["moment1"][name])
             state.moments[name][1].copy_(groups["moment2"][name])
-    with _reading(checkpoint.path):
-        state.occupancy.load_state(checkpoint.tensors("occupancy"))
+    restore_occupancy(checkpoint, state.occupancy)
     state.average.last_step = checkpoint.progress.averaged_step
     state.progress = checkpoint.progress
+
+
+def restore_occupancy(checkpoint: Checkpoint, grid: OccupancyGrid) -> None:
+    """Sets ``grid`` to what the checkpoint holds; CheckpointError if that does not fit."""
+    found = checkpoint.tensors("occupancy")
+    with _reading(checkpoint.path):
+        for name, tensor in grid.state().items():
+            shape = list(found[name].shape) if name in found else None
+            if shape != list(tensor.shape):
+                raise ValueError(
+                    f"weights.safetensors holds occupancy.{name} as {shape}, but"
+                    f" {grid.cascades} cascades in its state.json ask for {list(tensor.shape)}"
+                )
+        grid.load_state(found)
 
 
 def differences(name: str, old: Any, new: Any) -> list[str]:

@@ -47,7 +47,9 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
-        """The run in ``path``; CheckpointError if there is none."""
+        """The run in ``path``, or that ``latest`` points to; CheckpointError if there is none."""
+        if path.name == "latest" and path.is_file():
+            path = path.parent / path.read_text(encoding="utf-8").strip()
         if not path.is_dir():
             raise CheckpointError(f"run={path} is not there: give the folder of an earlier run.")
         run = cls(path=path.resolve())
@@ -119,12 +121,19 @@ class RunFolder:
                 discard(old)
 
     def make_latest(self) -> None:
-        """Lets ``<outputs>/latest`` point to this run; says so where that cannot be done."""
+        """Lets ``<outputs>/latest`` point to this run; says so where that cannot be done.
+
+        Where the system has no links, it is a file with the folder's name.
+        """
         outputs = self.path.parent.parent
         link, fresh = outputs / "latest", outputs / f"latest{PARTIAL}"
+        target = self.path.relative_to(outputs)
         try:
             fresh.unlink(missing_ok=True)
-            fresh.symlink_to(self.path.relative_to(outputs), target_is_directory=True)
+            try:
+                fresh.symlink_to(target, target_is_directory=True)
+            except OSError:
+                fresh.write_text(target.as_posix(), encoding="utf-8")
             fresh.replace(link)
         except OSError as error:
             logging.getLogger("neural_render").warning(

@@ -9,7 +9,7 @@ from torch import Tensor
 from neural_render.core.protocols import SceneFrame
 from neural_render.fields import RadianceField
 from neural_render.rendering import OccupancyGrid, Renderer
-from neural_render.training.runs.checkpoint import open_checkpoint
+from neural_render.training.runs.checkpoint import open_checkpoint, restore_occupancy
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.state import Progress, RunRecord
 
@@ -37,7 +37,7 @@ def load_for_rendering(run: RunFolder, device: torch.device) -> TrainedScene:
             parameter.copy_(weights[name])
             parameter.requires_grad_(False)
     occupancy = OccupancyGrid(record.march.cascades, device)
-    occupancy.load_state(checkpoint.tensors("occupancy"))
+    restore_occupancy(checkpoint, occupancy)
     level = 1.0 if record.background == "white" else 0.0
     return TrainedScene(
         field=field,

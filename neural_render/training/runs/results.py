@@ -16,6 +16,7 @@ from neural_render.evaluation.records import TrainingFigures
 from neural_render.evaluation.report import machine_description, write_report
 from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.export.film import RenderSettings, film_cameras, outputs_of
+from neural_render.export.folder import holds_film
 from neural_render.export.frames import Film, write_film
 from neural_render.rendering import Image, render_image
 from neural_render.training.runs.folder import RunFolder
@@ -72,6 +73,8 @@ class Results:
     ) -> tuple[Path, ...]:
         """The paths of the film that ``settings`` ask for, in ``renders/``; none for ``none``.
 
+        Frames that an interrupted film of the same views left are not rendered again; those of
+        other views in their place are replaced.
         ``max_side`` bounds the frames where no size is stated; 0: they are as large as the photos.
         """
         outputs = outputs_of(settings)
@@ -95,7 +98,12 @@ class Results:
         )
         folder = self.run.path / "renders" / f"{name}_{size}"
         return write_film(
-            film, folder, outputs=outputs, frames_per_second=settings.fps, progress=progress
+            film,
+            folder,
+            outputs=outputs,
+            frames_per_second=settings.fps,
+            resume=holds_film(folder, film.description),
+            progress=progress,
         )
 
     @property

@@ -65,8 +65,7 @@ static inline float footprint_weight(float footprint, float scale) {
 // (left and right x) is one load of four floats; `wraps` marks a pair that leaves the level's end.
 struct Pairs {
   uint32_t at[4][W];  // first float of the pair, within the level
-  float weight[4][W];
-  float left[W], right[W];
+  vf weight[4], left, right;
   bool wraps;
 };
 
@@ -79,12 +78,12 @@ static inline void find_pairs(const Grid& g, const Level& level, const float* co
   vf wx = x - __builtin_convertvector(ix, vf), wy = y - __builtin_convertvector(iy, vf),
      wz = z - __builtin_convertvector(iz, vf);
   vf uy = 1 - wy, uz = 1 - wz;
-  store(out.left, 1 - wx);
-  store(out.right, wx);
-  store(out.weight[0], uy * uz);
-  store(out.weight[1], wy * uz);
-  store(out.weight[2], uy * wz);
-  store(out.weight[3], wy * wz);
+  out.left = 1 - wx;
+  out.right = wx;
+  out.weight[0] = uy * uz;
+  out.weight[1] = wy * uz;
+  out.weight[2] = uy * wz;
+  out.weight[3] = wy * wz;
   uint32_t m1 = level.dense ? level.resolution : g.multipliers[0];
   uint32_t m2 = level.dense ? level.resolution * level.resolution : g.multipliers[1];
   uint32_t mask = level.dense ? 0xffffffffu : level.rows - 1;
@@ -108,26 +107,34 @@ static inline v4 load_pair(const float* level_table, uint32_t at, uint32_t rows)
   return v4{p[0], p[1], level_table[0], level_table[1]};
 }
 
+// The rare vector in which some pair wraps, one sample after another.
+static inline void encode_wrapping(const Pairs& q, const float* t, uint32_t rows, float* f0,
+                                   float* f1) {
+  for (int i = 0; i < W; i++) {
+    v4 a = q.weight[0][i] * load_pair(t, q.at[0][i], rows);
+    for (int r = 1; r < 4; r++) a += q.weight[r][i] * load_pair(t, q.at[r][i], rows);
+    f0[i] = q.left[i] * a[0] + q.right[i] * a[2];
+    f1[i] = q.left[i] * a[1] + q.right[i] * a[3];
+  }
+}
+
+// Sample 4 i + G of each quad i: its four pairs, weighted; a quad holds left and right features.
+template <int G>
+static inline vf weighted_pairs(const Pairs& q, const float* t) {
+  return quad_splat<G>(q.weight[0]) * load_quads(t, q.at[0] + G) +
+         quad_splat<G>(q.weight[1]) * load_quads(t, q.at[1] + G) +
+         quad_splat<G>(q.weight[2]) * load_quads(t, q.at[2] + G) +
+         quad_splat<G>(q.weight[3]) * load_quads(t, q.at[3] + G);
+}
+
 static inline void encode_pairs(const Pairs& q, const float* t, uint32_t rows, float* f0,
                                 float* f1) {
-  float pairs[2 * W];
-  for (int i = 0; i < W; i++) {
-    v4 a;
-    if (__builtin_expect(q.wraps, 0)) {
-      a = q.weight[0][i] * load_pair(t, q.at[0][i], rows);
-      for (int r = 1; r < 4; r++) a += q.weight[r][i] * load_pair(t, q.at[r][i], rows);
-    } else {
-      a = q.weight[0][i] * load4(t + q.at[0][i]) + q.weight[1][i] * load4(t + q.at[1][i]) +
-          q.weight[2][i] * load4(t + q.at[2][i]) + q.weight[3][i] * load4(t + q.at[3][i]);
-    }
-    v4 b = v4{q.left[i], q.left[i], q.right[i], q.right[i]} * a;
-    pairs[2 * i] = b[0] + b[2];
-    pairs[2 * i + 1] = b[1] + b[3];
-  }
-  for (int i = 0; i < W; i++) {
-    f0[i] = pairs[2 * i];
-    f1[i] = pairs[2 * i + 1];
-  }
+  if (__builtin_expect(q.wraps, 0)) return encode_wrapping(q, t, rows, f0, f1);
+  vf z[4] = {weighted_pairs<0>(q, t), weighted_pairs<1>(q, t), weighted_pairs<2>(q, t),
+             weighted_pairs<3>(q, t)};
+  quad_transpose(z);
+  store(f0, q.left * z[0] + q.right * z[2]);
+  store(f1, q.left * z[1] + q.right * z[3]);
 }
 
 static inline bool is_hot(const Grid& g) { return g.dims == 3 && g.features == 2 && !g.xor_hash; }
@@ -185,26 +192,34 @@ static inline void encode_tile(const Grid& g, const float* table, const float* c
   }
 }
 
+// The slow way: some pair wraps, or the vector is not full.
+static inline void scatter_each(const Pairs& q, const float* g0, const float* g1, int count,
+                                uint32_t rows, float* grad) {
+  for (int i = 0; i < count; i++)
+    for (int r = 0; r < 4; r++) {
+      float* left = grad + q.at[r][i];
+      float* right = q.at[r][i] / 2 + 1 < rows ? left + 2 : grad;
+      float l = q.weight[r][i] * q.left[i], h = q.weight[r][i] * q.right[i];
+      left[0] += l * g0[i], left[1] += l * g1[i];
+      right[0] += h * g0[i], right[1] += h * g1[i];
+    }
+}
+
+template <int G>
+static inline void add_pairs(const Pairs& q, vf d, float* grad) {
+  for (int r = 0; r < 4; r++) add_quads(grad, q.at[r] + G, d * quad_splat<G>(q.weight[r]));
+}
+
 static inline void scatter_pairs(const Pairs& q, const float* g0, const float* g1, int count,
                                  uint32_t rows, float* grad) {
-  for (int i = 0; i < count; i++) {
-    v4 g = v4{g0[i], g1[i], g0[i], g1[i]};
-    v4 d = v4{q.left[i], q.left[i], q.right[i], q.right[i]} * g;
-    if (__builtin_expect(q.wraps, 0)) {
-      for (int r = 0; r < 4; r++) {
-        float* p = grad + q.at[r][i];
-        float* right = q.at[r][i] / 2 + 1 < rows ? p + 2 : grad;
-        v4 v = q.weight[r][i] * d;
-        p[0] += v[0], p[1] += v[1], right[0] += v[2], right[1] += v[3];
-      }
-      continue;
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < 4; r++) {
-      float* p = grad + q.at[r][i];
-      store4(p, load4(p) + q.weight[r][i] * d);
-    }
-  }
+  if (__builtin_expect(q.wraps || count < W, 0)) return scatter_each(q, g0, g1, count, rows, grad);
+  vf a = load(g0), b = load(g1);
+  vf d[4] = {q.left * a, q.left * b, q.right * a, q.right * b};
+  quad_transpose(d);
+  add_pairs<0>(q, d[0], grad);
+  add_pairs<1>(q, d[1], grad);
+  add_pairs<2>(q, d[2], grad);
+  add_pairs<3>(q, d[3], grad);
 }
 
 static inline void scatter_level_hot(const Grid& g, const Level& level, const float* const* p,

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__AVX512F__)
 constexpr int W = 16;
@@ -72,4 +73,77 @@ static inline vf vsqrt(vf x) {
   vf r;
   for (int i = 0; i < W; i++) r[i] = std::sqrt(x[i]);
   return r;
+}
+
+// Lanes in groups of four ("quads"), as SSE, AVX and AVX-512 shuffle them. Indices must be
+// constants for the compiler's builtin, hence the sequences.
+typedef float v8 __attribute__((vector_size(32)));
+using Lanes = std::make_index_sequence<W>;
+
+template <int G, size_t... I>
+static inline vf quad_splat(vf v, std::index_sequence<I...>) {
+  return __builtin_shufflevector(v, v, (int)((I & ~3) + G)...);
+}
+// Element G of each quad in all four places.
+template <int G>
+static inline vf quad_splat(vf v) {
+  return quad_splat<G>(v, Lanes());
+}
+
+template <int Q, size_t... I>
+static inline v4 quad(vf v, std::index_sequence<I...>) {
+  return __builtin_shufflevector(v, v, (int)(4 * Q + I)...);
+}
+template <int Q>
+static inline v4 quad(vf v) {
+  return quad<Q>(v, std::make_index_sequence<4>());
+}
+
+// Transposes the 4x4 block that each quad of a, b, c, d forms.
+template <size_t... I>
+static inline void quad_transpose(vf& a, vf& b, vf& c, vf& d, std::index_sequence<I...>) {
+  vf t0 = __builtin_shufflevector(a, b, (int)((I & ~3) + (I & 3) / 2 + (I & 1) * W)...);
+  vf t1 = __builtin_shufflevector(a, b, (int)((I & ~3) + 2 + (I & 3) / 2 + (I & 1) * W)...);
+  vf t2 = __builtin_shufflevector(c, d, (int)((I & ~3) + (I & 3) / 2 + (I & 1) * W)...);
+  vf t3 = __builtin_shufflevector(c, d, (int)((I & ~3) + 2 + (I & 3) / 2 + (I & 1) * W)...);
+  a = __builtin_shufflevector(t0, t2, (int)((I & ~3) + (I & 1) + (I & 2) / 2 * W)...);
+  b = __builtin_shufflevector(t0, t2, (int)((I & ~3) + 2 + (I & 1) + (I & 2) / 2 * W)...);
+  c = __builtin_shufflevector(t1, t3, (int)((I & ~3) + (I & 1) + (I & 2) / 2 * W)...);
+  d = __builtin_shufflevector(t1, t3, (int)((I & ~3) + 2 + (I & 1) + (I & 2) / 2 * W)...);
+}
+static inline void quad_transpose(vf (&z)[4]) { quad_transpose(z[0], z[1], z[2], z[3], Lanes()); }
+
+// Four floats from each of W / 4 places: at[0], at[4], at[8], ...
+static inline vf load_quads(const float* base, const uint32_t* at) {
+#if defined(__AVX512F__)
+  v8 low = __builtin_shufflevector(load4(base + at[0]), load4(base + at[4]), 0, 1, 2, 3, 4, 5, 6, 7);
+  v8 high =
+      __builtin_shufflevector(load4(base + at[8]), load4(base + at[12]), 0, 1, 2, 3, 4, 5, 6, 7);
+  return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif defined(__AVX2__)
+  return __builtin_shufflevector(load4(base + at[0]), load4(base + at[4]), 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+  return load4(base + at[0]);
+#endif
+}
+// Adds the quads of v to the same places, one after another.
+static inline void add_quads(float* base, const uint32_t* at, vf v) {
+  store4(base + at[0], load4(base + at[0]) + quad<0>(v));
+#if defined(__AVX2__)
+  store4(base + at[4], load4(base + at[4]) + quad<1>(v));
+#endif
+#if defined(__AVX512F__)
+  store4(base + at[8], load4(base + at[8]) + quad<2>(v));
+  store4(base + at[12], load4(base + at[12]) + quad<3>(v));
+#endif
+}
+
+template <int BIT, size_t... I>
+static inline vi swap_lanes(vi v, std::index_sequence<I...>) {
+  return __builtin_shufflevector(v, v, (int)((I ^ BIT) % W)...);
+}
+// Lanes i and i ^ BIT exchanged.
+template <int BIT>
+static inline vi swap_lanes(vi v) {
+  return swap_lanes<BIT>(v, Lanes());
 }

@@ -12,9 +12,13 @@ struct March {
 
 // T(s) of MarchSpec and its inverse: constant steps, then proportional to t, then constant again.
 struct Lattice {
-  float near, step, cone, max_step, t1, t2, s1, s2;
+  float near, step, per_step, cone, max_step, t1, t2, s1, s2;
   explicit Lattice(const March& m)
-      : near(m.near), step(m.step), cone(m.cone_angle), max_step(m.max_step) {
+      : near(m.near),
+        step(m.step),
+        per_step(1 / m.step),
+        cone(m.cone_angle),
+        max_step(m.max_step) {
     if (cone <= 0) return;
     t1 = std::max(step / cone, near);
     t2 = std::max(max_step / cone, t1);
@@ -27,7 +31,7 @@ struct Lattice {
     return t2 + (s - s2) * max_step;
   }
   float inverse(float t) const {
-    if (cone <= 0 || t <= t1) return (t - near) / step;
+    if (cone <= 0 || t <= t1) return (t - near) * per_step;
     if (t <= t2) return s1 + std::log(t / t1) / cone;
     return s2 + (t - t2) / max_step;
   }
@@ -52,24 +56,44 @@ static inline uint32_t morton(int x, int y, int z) {
   return MORTON.spread[x] | MORTON.spread[y] << 1 | MORTON.spread[z] << 2;
 }
 
-// Occupancy bits with a summary of 16x16x16 blocks, so that empty space is left in long strides.
+static inline int every_third_bit(uint32_t m) {
+  int v = 0;
+  for (int b = 0; b < 7; b++) v |= (m >> (3 * b) & 1) << b;
+  return v;
+}
+
+// Occupancy bits with a summary of 16x16x16 blocks, so that empty space is left in long strides,
+// and the box around all that is occupied, outside of which no ray begins or ends.
 struct Occupancy {
   const uint8_t* bits;
   int cascades;
   std::vector<uint8_t> blocks;  // [cascades 512]
+  float low[3] = {1, 1, 1}, high[3] = {0, 0, 0};
 
   Occupancy(const uint8_t* bits, int cascades) : bits(bits), cascades(cascades) {
     blocks.resize((size_t)cascades * 512);
-    for (size_t b = 0; b < blocks.size(); b++) {
-      uint64_t any = 0;
-      for (int w = 0; w < 64; w++) any |= word(b * 64 + w);
-      blocks[b] = any != 0;
-    }
+    for (int c = 0; c < cascades; c++)
+      for (int b = 0; b < 512; b++)
+        for (int w = 64 * b; w < 64 * (b + 1); w++)
+          if (word((size_t)c * WORDS + w)) {
+            blocks[(size_t)c * 512 + b] = 1;
+            enclose(c, w);
+          }
   }
   uint64_t word(size_t index) const {
     uint64_t w;
     std::memcpy(&w, bits + index * 8, 8);
     return w;
+  }
+
+ private:
+  void enclose(int cascade, uint32_t word_index) {
+    float side = std::ldexp(1.0f, cascade - cascades + 1), width = side * 4 / CELLS;
+    for (int a = 0; a < 3; a++) {
+      float begin = 0.5f - 0.5f * side + every_third_bit(word_index >> a) * width;
+      low[a] = std::min(low[a], begin);
+      high[a] = std::max(high[a], begin + width);
+    }
   }
 };
 
@@ -82,19 +106,21 @@ struct Walk {
 };
 
 // Directions' zero components become tiny ones, so that no division is by zero.
-static inline void start_walk(Walk& w, const Lattice& lattice, const float* origin,
-                              const float* direction, float jitter) {
+static inline void start_walk(Walk& w, const Lattice& lattice, const Occupancy& occupancy,
+                              const float* origin, const float* direction, float jitter) {
   float t0 = lattice.near, t1 = 1e30f;
   for (int a = 0; a < 3; a++) {
     w.o[a] = origin[a];
     w.d[a] = direction[a];
     w.inverse[a] = 1 / (std::fabs(w.d[a]) < 1e-9f ? std::copysign(1e-9f, w.d[a]) : w.d[a]);
-    float a0 = (0 - w.o[a]) * w.inverse[a], a1 = (1 - w.o[a]) * w.inverse[a];
+    float a0 = (occupancy.low[a] - w.o[a]) * w.inverse[a];
+    float a1 = (occupancy.high[a] - w.o[a]) * w.inverse[a];
     t0 = std::max(t0, std::min(a0, a1));
     t1 = std::min(t1, std::max(a0, a1));
   }
   w.jitter = jitter;
-  w.t_exit = t1;
+  // A little later, so that rounding cannot cut off the last interval.
+  w.t_exit = t1 + 1e-4f;
   w.taken = 0;
   // Also false for NaN rays, which see nothing.
   w.ended = !(t0 < t1) || !(t1 < 1e29f);
@@ -136,6 +162,7 @@ static inline int walk_on(Walk& w, const Lattice& lattice, const Occupancy& occu
     }
     int c = cascades == 1 ? 0 : cascade_of(q.x, q.y, q.z, q.t_far - q.t_near, cascades);
     float zoom = cascades == 1 ? 1.0f : std::ldexp(1.0f, cascades - 1 - c);
+    float shrink = cascades == 1 ? 1.0f : std::ldexp(1.0f, c + 1 - cascades);
     float u[3] = {(q.x - 0.5f) * zoom + 0.5f, (q.y - 0.5f) * zoom + 0.5f,
                   (q.z - 0.5f) * zoom + 0.5f};
     int cell[3];
@@ -153,7 +180,7 @@ static inline int walk_on(Walk& w, const Lattice& lattice, const Occupancy& occu
     float width = (float)(1 << shift) / CELLS, leave = 1e30f;
     for (int a = 0; a < 3; a++) {
       float border = ((cell[a] >> shift) + (w.d[a] > 0)) * width;
-      leave = std::min(leave, (border - u[a]) / zoom * w.inverse[a]);
+      leave = std::min(leave, (border - u[a]) * shrink * w.inverse[a]);
     }
     float s = lattice.inverse(t + std::max(leave, 0.0f)) - w.jitter - 0.5f;
     w.k = std::max(w.k + 1, (int)std::ceil(std::min(s, 1e8f) - 0.01f));

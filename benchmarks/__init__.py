@@ -1,0 +1,1 @@
+"""What the program is measured with: kernels, training, rendering, each beside an alternative."""

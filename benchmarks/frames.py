@@ -1,0 +1,41 @@
+"""Suite ``render``: whole frames of a trained run's test cameras, in milliseconds."""
+
+from pathlib import Path
+
+import torch
+
+from benchmarks.records import append, print_table, start, timed
+from neural_render.captures.opening import open_capture
+from neural_render.captures.settings import CaptureSettings
+from neural_render.rendering import render_image
+from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.restore import load_for_rendering
+
+
+def run(backend: str, threads: int, repeats: int, run_path: str, views: int) -> None:
+    """Measures ``views`` test views spread over the split, prints and records their times."""
+    resolved, threads = start(backend, threads)
+    scene = load_for_rendering(RunFolder.open(Path(run_path)), torch.device("cpu"))
+    settings = CaptureSettings(path=scene.record.capture)
+    capture = open_capture(settings, progress=False, images=False)
+    cameras = capture.test.cameras.in_frame(scene.record.frame.world_from_field.inverse())
+    chosen = range(0, len(cameras), max(1, len(cameras) // views))
+    rows, costs = [], []
+    for index in chosen:
+        cost = timed(
+            lambda index=index: render_image(
+                scene.renderer, scene.field, cameras, index, scene.background
+            ),
+            repeats,
+            threads,
+        )
+        costs.append(cost)
+        size = f"{int(cameras.width[index])}x{int(cameras.height[index])}"
+        name = capture.test.names[index]
+        rows.append([name, size, f"{cost.wall * 1e3:.0f}", f"{cost.cpu * 1e3:.0f}"])
+    print_table("one frame", ["view", "size", "wall ms", "CPU ms / threads"], rows)
+    wall = sorted(cost.wall for cost in costs)[len(costs) // 2]
+    cpu = sorted(cost.cpu for cost in costs)[len(costs) // 2]
+    print(f"median: {wall * 1e3:.0f} ms wall, {cpu * 1e3:.0f} ms CPU / threads")
+    values = {"capture": capture.name, "steps": scene.progress.step, "wall": wall, "cpu": cpu}
+    print(append("render", resolved, threads, values))

@@ -1,0 +1,252 @@
+"""Settings from defaults, presets, stored runs and the command line; errors to exit codes."""
+
+import errno
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from neural_render.config import Command, Settings, changed_settings, completed, main, yaml_of
+from neural_render.config.composition import load_settings
+from neural_render.config.settings import list_settings
+from neural_render.core.errors import CaptureError
+from neural_render.training.stopping import TrainingInterrupted
+
+Compose = Callable[..., list[Settings]]
+
+
+@pytest.fixture(autouse=True)
+def quiet_log() -> Iterator[None]:
+    """Puts the package's log back as it was, since a program takes it for itself."""
+    logger = logging.getLogger("neural_render")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """A program that uses all settings, with one preset."""
+    (tmp_path / "configs/preset").mkdir(parents=True)
+    preset = "# @package _global_\n# thirty seconds\ntraining:\n  max_seconds: 30\n"
+    (tmp_path / "configs/preset/short.yaml").write_text(preset, encoding="utf-8")
+    return Command(
+        program="train.py",
+        summary="Trains.",
+        examples=("python train.py",),
+        sections=tuple(Settings.__dataclass_fields__),
+        short={"path": "render.path"},
+        configs=tmp_path / "configs",
+        needs_run=False,
+    )
+
+
+@pytest.fixture
+def compose(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compose:
+    """The settings of each job that some words ask for."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def call(*words: str, needs_run: bool = False) -> list[Settings]:
+        found: list[Settings] = []
+        monkeypatch.setattr(sys, "argv", ["train.py", *words])
+        assert main(replace(command, needs_run=needs_run), found.append) == 0
+        return found
+
+    return call
+
+
+def store_run(folder: Path, settings: Settings) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml_of(settings), encoding="utf-8")
+    return folder
+
+
+def test_without_words_the_defaults_stand_and_nothing_is_written(
+    compose: Compose, tmp_path: Path
+) -> None:
+    assert compose() == [Settings()]
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_words_beat_presets_and_presets_beat_defaults(compose: Compose) -> None:
+    (settings,) = compose("preset=short", "seed=3", "path=spiral")
+    assert (settings.training.max_seconds, settings.seed) == (30.0, 3)
+    assert settings.render.path == "spiral"
+    (settings,) = compose("preset=short", "training.max_seconds=7")
+    assert settings.training.max_seconds == 7.0
+
+
+def test_a_sweep_has_a_job_for_each_combination(compose: Compose) -> None:
+    jobs = compose("-m", "seed=0,1", "name=a b,c")
+    assert [(job.seed, job.name) for job in jobs] == [(0, "a b"), (0, "c"), (1, "a b"), (1, "c")]
+
+
+def test_the_path_of_a_capture_is_stored_absolute(compose: Compose, tmp_path: Path) -> None:
+    (settings,) = compose("capture.path=../photos")
+    assert settings.capture.path == str(tmp_path / "photos")
+
+
+def test_a_run_keeps_its_settings_until_words_change_them(compose: Compose, tmp_path: Path) -> None:
+    stored = completed(Settings(seed=5), name="fox", log2_rows=17)
+    run = store_run(tmp_path / "run", stored)
+    (settings,) = compose(f"run={run}", "preset=short", "kernels.threads=1")
+    changed = changed_settings(settings)
+    assert changed.pop("run") == str(run.resolve())
+    assert changed == {
+        "name": "fox",
+        "seed": "5",
+        "field.grid.log2_rows": "17",
+        "training.max_seconds": "30",
+        "kernels.threads": "1",
+    }
+
+
+def test_settings_survive_yaml(tmp_path: Path) -> None:
+    """All of them; but for ``run``, which is where they lie."""
+    settings = Settings(name="写真: [x], 'y'", outputs="a=b", run="here")
+    run = store_run(tmp_path / "run", settings)
+    assert load_settings(run / "config.yaml") == replace(settings, run="")
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_the_latest_run_is_found_through_a_link_or_a_file(
+    compose: Compose, tmp_path: Path, link: bool
+) -> None:
+    store_run(tmp_path / "here/outputs/fox/one", Settings(seed=8))
+    if link:
+        Path("outputs/latest").symlink_to("fox/one", target_is_directory=True)
+    else:
+        Path("outputs/latest").write_text("fox/one\n", encoding="utf-8")
+    (settings,) = compose(needs_run=True)
+    assert (settings.seed, Path(settings.run)) == (8, tmp_path / "here/outputs/fox/one")
+
+
+def test_open_settings_are_completed_and_others_kept() -> None:
+    done = completed(Settings(), name="fox", log2_rows=17)
+    assert (done.name, done.field.grid.log2_rows) == ("fox", 17)
+    assert completed(done, name="bear", log2_rows=19) == done
+
+
+def test_help_names_every_setting_preset_and_example(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "--help"])
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(command, lambda settings: None) == 0
+    page = capsys.readouterr().out
+    for setting in list_settings(Settings):
+        assert f"\n  {setting.key}=" in page
+        assert setting.metadata["help"].split()[0] in page
+    assert "  preset=short  " in page and "thirty seconds" in page
+    assert "python train.py\n" in page
+    assert max(map(len, page.splitlines())) <= 80
+
+
+def test_the_version_is_said(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "--version"])
+    assert main(command, lambda settings: None) == 0
+    assert capsys.readouterr().out.startswith("neural_render 0.")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (CaptureError("photo 3\nis gone."), 2, "error: photo 3 is gone.\n"),
+        (TrainingInterrupted("Stopped at step 3.", exit_code=143), 143, "Stopped at step 3.\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (MemoryError("3 GB"), 2, "error: Out of memory (3 GB): lower capture.max_side or "),
+        (OSError(errno.ENOSPC, "", "a/b"), 2, "error: a/b cannot be written: No space left"),
+    ],
+)
+def test_errors_become_a_line_and_an_exit_code(
+    error: BaseException,
+    code: int,
+    said: str,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def task(settings: Settings) -> None:
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    assert main(command, task) == code
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_a_bug_is_not_hidden(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def task(settings: Settings) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        main(command, task)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["training.max_seconds=nan"], "training.max_seconds=nan is not a finite number"),
+        (["name=${oc.env:NOT_THERE}"], "Environment variable 'NOT_THERE' not found"),
+        (["field.width=${nowhere}"], "Interpolation key 'nowhere' not found"),
+        (["hydra.foo=3"], "Key 'foo' not in 'HydraConf'"),
+    ],
+)
+def test_what_hydra_has_to_say_is_one_line(
+    words: list[str],
+    said: str,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    assert main(command, lambda settings: None) == 2
+    errors = capsys.readouterr().err
+    assert said in errors
+    assert errors.startswith("error: ") and errors.count("\n") == 1
+
+
+def test_messages_go_to_stdout_and_warnings_to_stderr(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def task(settings: Settings) -> None:
+        logging.getLogger("neural_render").info("opened %d photos", 3)
+        logging.getLogger("neural_render").warning("one is dark")
+
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    assert main(command, task) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("opened 3 photos\n", "warning: one is dark\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no pipes to close")
+def test_a_reader_that_closes_the_pipe_is_no_error(tmp_path: Path) -> None:
+    """As with ``| head -1``: exit code 141, nothing on stderr."""
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import sys\nfrom pathlib import Path\nfrom neural_render.config import Command, main\n"
+        "command = Command(program='p', summary='', examples=(), sections=('seed',), short={},"
+        " configs=Path('configs'), needs_run=False)\n"
+        "sys.exit(main(command, print))\n",
+        encoding="utf-8",
+    )
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, str(script), "--help"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -1,0 +1,38 @@
+"""Starting the kernels: one line that says who computes, and a warning about the slow reference."""
+
+import logging
+
+import pytest
+
+from neural_render.core.errors import KernelError
+from neural_render.kernels import dispatch
+from neural_render.kernels.settings import KernelSettings, start_kernels
+
+
+@pytest.fixture(autouse=True)
+def restored_backend():
+    """The other tests' backend, back afterwards."""
+    before = dispatch.active()
+    yield
+    dispatch.select(before.__name__.rpartition(".")[2])
+
+
+def test_the_backend_and_its_threads_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "neural_render"):
+        assert start_kernels(KernelSettings(backend="reference", threads=1)) == ("reference", 1)
+    assert caplog.messages == ["kernels: reference, 1 thread"]
+
+
+def test_falling_back_to_the_reference_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(dispatch.BACKENDS, "cpu", "neural_render.kernels.not_built")
+    with caplog.at_level(logging.INFO, "neural_render"):
+        assert start_kernels(KernelSettings())[0] == "reference"
+    assert "this is the slow PyTorch reference, because its module" in caplog.messages[1]
+
+
+def test_a_backend_asked_for_by_name_must_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(dispatch.BACKENDS, "cpu", "neural_render.kernels.not_built")
+    with pytest.raises(KernelError, match=r"kernels\.backend=cpu cannot run here: its module"):
+        start_kernels(KernelSettings(backend="cpu"))

@@ -1,0 +1,175 @@
+"""Checkpoints: whole ones come back, broken ones are told in one sentence, none is executed."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from neural_render.core.errors import CheckpointError
+from neural_render.fields import GridSettings
+from neural_render.training.runs.checkpoint import open_checkpoint
+from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.restore import load_for_rendering
+from tests.training.problems import CPU, new_run, settings_for, tiny_field, train_ball
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run = new_run(tmp_path_factory.mktemp("finished"))
+    train_ball(run, settings_for(3))
+    return run
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return RunFolder(path=Path(shutil.copytree(finished.path, tmp_path / "run")))
+
+
+def edit_state(path, *keys, value):
+    document = json.loads((path / "state.json").read_text())
+    inner = document
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    (path / "state.json").write_text(json.dumps(document))
+
+
+def cut(path, num_bytes):
+    path.write_bytes(path.read_bytes()[:num_bytes])
+
+
+def edit_tensors(path, name, tensor):
+    tensors = load_file(path / "weights.safetensors")
+    tensors.pop(name)
+    if tensor is not None:
+        tensors[name] = tensor
+    save_file(tensors, path / "weights.safetensors")
+
+
+BREAKS = {
+    "no state": (lambda p: (p / "state.json").unlink(), "state.json is missing"),
+    "no weights": (lambda p: (p / "weights.safetensors").unlink(), "safetensors is missing"),
+    "empty weights": (lambda p: cut(p / "weights.safetensors", 0), "truncated or broken"),
+    "cut weights": (lambda p: cut(p / "weights.safetensors", 100_000), "truncated or broken"),
+    "garbage": (
+        lambda p: (p / "weights.safetensors").write_bytes(b"garbage" * 999),
+        "truncated or broken",
+    ),
+    "cut state": (lambda p: cut(p / "state.json", 200), "state.json is truncated or not JSON"),
+    "a list": (lambda p: (p / "state.json").write_text("[]"), "not written by this program"),
+    "not ours": (lambda p: edit_state(p, "format", value="x"), "not written by this program"),
+    "no run": (
+        lambda p: (p / "state.json").write_text(
+            json.dumps({"format": "neural_render checkpoint", "version": 1})
+        ),
+        "state.json lacks progress, run",
+    ),
+    "a missing number": (
+        lambda p: edit_state(p, "progress", value={"step": 3}),
+        "progress lacks train_seconds",
+    ),
+    "a wrong type": (
+        lambda p: edit_state(p, "run", "field", "width", value="wide"),
+        r"run\.field\.width must be of type int, not 'wide'",
+    ),
+    "a wrong choice": (
+        lambda p: edit_state(p, "run", "field", "grid", "hash", value="md5"),
+        r"run\.field\.grid\.hash must be one of",
+    ),
+    "an absurd number": (
+        lambda p: edit_state(p, "run", "field", "grid", "log2_rows", value=60),
+        "log2_rows=60, which is out of range",
+    ),
+    "another grid": (
+        lambda p: edit_state(p, "run", "field", "grid", "log2_rows", value=14),
+        r"holds field\.table as \[\d+, 2\], but field\.grid in its state\.json asks for \[\d+, 2\]",
+    ),
+    "another network": (
+        lambda p: edit_state(p, "run", "field", "width", value=16),
+        r"holds field\.density_weights as .* asks for",
+    ),
+    "a lost moment": (
+        lambda p: edit_tensors(p, "moment2.color_weights", None),
+        r"holds moment2\.color_weights as None",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_broken_checkpoint_is_told_in_one_sentence(run, name):
+    damage, words = BREAKS[name]
+    path = run.last_checkpoint()
+    damage(path)
+    with pytest.raises(CheckpointError, match=words) as error:
+        open_checkpoint(path)
+    assert str(path) in str(error.value)
+    assert "delete that folder" in str(error.value)
+    assert "\n" not in str(error.value)
+    with pytest.raises(CheckpointError, match=words):
+        train_ball(run, settings_for(5))
+    with pytest.raises(CheckpointError, match=words):
+        load_for_rendering(run, CPU)
+
+
+def test_a_newer_format_asks_for_an_update(run):
+    edit_state(run.last_checkpoint(), "version", value=999)
+    with pytest.raises(
+        CheckpointError, match=r"newer program \(format version 999, .*: update neural_render"
+    ):
+        open_checkpoint(run.last_checkpoint())
+
+
+def test_a_lost_occupancy_grid_is_told(run):
+    edit_tensors(run.last_checkpoint(), "occupancy.values", torch.zeros(2, 128**3))
+    for use in (lambda: train_ball(run, settings_for(5)), lambda: load_for_rendering(run, CPU)):
+        with pytest.raises(CheckpointError, match=r"occupancy\.values as \[2, .* 1 cascades"):
+            use()
+
+
+def test_resuming_with_another_field_names_the_settings(run):
+    other = tiny_field(grid=GridSettings(levels=8, log2_rows=14, finest=128))
+    before = (run.last_checkpoint() / "state.json").read_bytes()
+    with pytest.raises(
+        CheckpointError,
+        match=r"field\.grid\.log2_rows is 13 there and 14 here; drop those settings",
+    ):
+        train_ball(run, settings_for(5), field=other)
+    assert [path.name for path in run.checkpoints()] == ["3"]
+    assert (run.last_checkpoint() / "state.json").read_bytes() == before
+
+
+class Trap:
+    """Unpickling it writes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_opening_executes_nothing(run, tmp_path):
+    sprung = tmp_path / "sprung"
+    trap = pickle.dumps(Trap(sprung))
+    pickle.loads(trap)
+    assert sprung.exists()
+    sprung.unlink()
+    for name in ("weights.safetensors", "state.json"):
+        (run.last_checkpoint() / name).write_bytes(trap)
+        with pytest.raises(CheckpointError):
+            open_checkpoint(run.last_checkpoint())
+    assert not sprung.exists()
+
+
+def test_the_checkpoint_before_a_broken_one_serves(run):
+    train_ball(run, settings_for(6))
+    cut(run.last_checkpoint() / "weights.safetensors", 1000)
+    with pytest.raises(CheckpointError, match="go on from the one before it"):
+        train_ball(run, settings_for(6))
+    shutil.rmtree(run.last_checkpoint())
+    progress, _ = train_ball(run, settings_for(6))
+    assert progress.step == 6
