@@ -58,11 +58,11 @@ def make_capture(args: argparse.Namespace) -> None:
         (args.output / split).mkdir(parents=True, exist_ok=True)
         text = json.dumps(transforms(split, matrices, FOV_DEG), indent=1)
         (args.output / f"transforms_{split}.json").write_text(text + "\n", encoding="utf-8")
+    if args.model:
+        subprocess.run([sys.executable, str(SCENE / "model" / "build.py")], check=True)
     if not views:
         return
     mi = load_mitsuba()
-    if args.model:
-        subprocess.run([sys.executable, str(SCENE / "model" / "build.py")], check=True)
     scene = mi.load_file(str(SCENE / "scene.xml"))
     for path, matrix, seed in tqdm(views, desc="photographs", unit="view"):
         sensor = pinhole(mi, matrix, FOV_DEG, args.size)

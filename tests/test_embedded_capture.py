@@ -153,7 +153,7 @@ def test_the_model_makes_the_committed_meshes() -> None:
 
 
 def test_display_colours_are_straight_srgb(maker: ModuleType) -> None:
-    premultiplied = np.array([[[0.5, 0.25, 0.0, 0.5], [0, 0, 0, 0], [0.2140411, 9, 0.001, 1]]])
+    premultiplied = np.array([[[0.5, 0.25, 0.0, 0.5], [0, 0, 0, 0], [0.216, 9, 0.001, 1]]])
     expected = [[[255, 188, 0, 128], [0, 0, 0, 0], [128, 255, 3, 255]]]
     assert maker.display_rgba(premultiplied).tolist() == expected
 

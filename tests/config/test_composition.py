@@ -144,8 +144,17 @@ def test_help_names_every_setting_preset_and_example(
         assert f"\n  {setting.key}=" in page
         assert setting.metadata["help"].split()[0] in page
     assert "  preset=short  " in page and "thirty seconds" in page
+    assert "\n  path=" in page and "render.path=\n" in page
     assert "python train.py\n" in page
     assert max(map(len, page.splitlines())) <= 80
+
+
+def test_presets_are_for_training(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["render.py", "preset=short"])
+    assert main(replace(command, needs_run=True), lambda settings: None) == 2
+    assert capsys.readouterr().err.startswith("error: preset is not a setting of train.py")
 
 
 def test_the_version_is_said(

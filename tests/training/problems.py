@@ -95,15 +95,16 @@ def train_ball(
     source: StripedBall | None = None,
     field: RadianceField | None = None,
     threads: int = 2,
+    backend: str = "auto",
 ) -> tuple[Progress, RadianceField]:
-    """Trains or resumes a run on the ball with the fastest backend."""
-    backend = dispatch.select("auto", threads)
+    """Trains or resumes a run on the ball with a backend, the fastest if none is named."""
+    name = dispatch.resolve(backend)
     field = field or tiny_field()
-    context = RunContext(
-        seed=5, backend=backend, threads=threads, capture="ball", config="seed: 5\n"
-    )
+    context = RunContext(seed=5, backend=name, threads=threads, capture="ball", config="seed: 5\n")
     source = source or StripedBall()
-    return train(source, field, tiny_renderer(), settings, run, context), field
+    with dispatch.using(name) as kernels:
+        kernels.set_threads(threads)
+        return train(source, field, tiny_renderer(), settings, run, context), field
 
 
 def new_run(folder: Path) -> RunFolder:

@@ -1,5 +1,6 @@
 """The loop: it learns, follows its budget, stops when told and goes on as if it never had."""
 
+import itertools
 import json
 import signal
 import subprocess
@@ -13,8 +14,8 @@ from safetensors.torch import load_file
 
 from neural_render.core.errors import DivergenceError, OutputError
 from neural_render.fields import RadianceField
-from neural_render.training.progress import psnr_of
 from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.reporter import psnr_of
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.stopping import TrainingInterrupted
 from tests.training.problems import (
@@ -25,7 +26,7 @@ from tests.training.problems import (
     tiny_field,
     train_ball,
 )
-from tests.training.test_run_folder import largest_file
+from tests.training.runs.test_run_folder import largest_file
 
 
 def weights_of(run: RunFolder) -> dict[str, torch.Tensor]:
@@ -68,11 +69,14 @@ def test_a_ball_is_learnt_and_rendered_from_its_run_folder(tmp_path):
 
 def test_the_number_of_rays_follows_the_surviving_samples(tmp_path):
     run = new_run(tmp_path)
-    progress, _ = train_ball(run, settings_for(200, samples_per_step=8192))
-    # Half-empty space at last: many more rays than at first, at the same number of samples a step.
-    assert progress.num_samples == pytest.approx(200 * 8192, rel=0.2)
-    assert progress.num_rays > 200 * 8192 / 64
-    assert progress.survivors_per_ray < 40
+    progress, _ = train_ball(run, settings_for(150, samples_per_step=4096, report_every=0.0))
+    # Space empties: many more rays at last than at first, for the same number of samples a step.
+    assert progress.num_samples == pytest.approx(150 * 4096, rel=0.2)
+    lines = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
+    rays = [line["samples"] / line["samples_per_ray"] for line in lines[:1]]
+    rays += [later["rays"] - line["rays"] for line, later in itertools.pairwise(lines)]
+    assert rays[0] == 64
+    assert sum(rays[-10:]) > 1.5 * sum(rays[10:20])
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
@@ -85,6 +89,16 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
         assert stop.value.exit_code == code
     assert [path.name for path in stopped.checkpoints()] == ["18", "27"]
     train_ball(stopped, settings, threads=1)
+    assert_same_weights(whole, stopped)
+
+
+def test_a_stopped_run_goes_on_bit_for_bit_with_the_reference_kernels(tmp_path):
+    settings = settings_for(6, samples_per_step=512)
+    whole, stopped = new_run(tmp_path), new_run(tmp_path)
+    train_ball(whole, settings, backend="reference")
+    with pytest.raises(TrainingInterrupted, match="Stopped by Ctrl-C at step 3"):
+        train_ball(stopped, settings, source=StripedBall(3), backend="reference")
+    train_ball(stopped, settings, backend="reference")
     assert_same_weights(whole, stopped)
 
 

@@ -1,0 +1,22 @@
+"""What the user is told while training runs."""
+
+import logging
+
+from neural_render.training.runs import reporter
+from neural_render.training.runs.reporter import psnr_of
+from tests.training.problems import new_run, settings_for, train_ball
+
+
+def test_psnr_of_an_error():
+    assert psnr_of(0.01) == 20
+    assert psnr_of(0.0) == 100
+
+
+def test_without_a_terminal_the_log_gets_lines(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(reporter, "LOG_EVERY", 0.0)
+    with caplog.at_level(logging.INFO, logger="neural_render"):
+        train_ball(new_run(tmp_path), settings_for(4, report_every=0.0))
+    lines = [record.message for record in caplog.records if record.message.startswith("training ")]
+    assert len(lines) == 4
+    assert "step 4, " in lines[-1]
+    assert all(word in lines[-1] for word in ("dB", "rays/s", "samples/ray", "left"))
