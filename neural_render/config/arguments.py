@@ -81,7 +81,7 @@ def _prepare_setting(word: str, vocabulary: Vocabulary, sweeping: bool) -> str:
     if key.startswith(("hydra.", "hydra/")):
         return word
     parts = _split(value) if sweeping and not SWEEP.match(value) else [value]
-    if key == "preset":
+    if key == "preset" and vocabulary.presets:
         for part in parts:
             _check_preset(part, vocabulary)
         return word
@@ -111,7 +111,7 @@ def _unknown(key: str, vocabulary: Vocabulary) -> str:
             f"{key} is a setting of another command; {vocabulary.program} does not use it. "
             f"`python {vocabulary.program} --help` lists what it uses."
         )
-    hint = closest(key, [*vocabulary.settings, *vocabulary.short, "preset"])
+    hint = closest(key, [*vocabulary.settings, *vocabulary.short])
     return (
         f"{key} is not a setting of {vocabulary.program}{hint or '.'} "
         f"`python {vocabulary.program} --help` lists all."

@@ -43,7 +43,9 @@ class Command:
 
     @property
     def presets(self) -> tuple[Path, ...]:
-        """The files of the presets."""
+        """The files of the presets, which are of no use to a run that is only looked at."""
+        if self.needs_run:
+            return ()
         return tuple(sorted((self.configs / "preset").glob("*.yaml")))
 
     @property
@@ -108,6 +110,7 @@ def _run(command: Command, task: Callable[[Settings], None], words: Sequence[str
                 summary=command.summary,
                 examples=command.examples,
                 settings=command.settings,
+                short=command.short,
                 presets=command.presets,
             )
         )

@@ -2,7 +2,7 @@
 
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from neural_render.config.settings import Setting, typed
@@ -23,6 +23,7 @@ def manual(
     summary: str,
     examples: Sequence[str],
     settings: Sequence[Setting],
+    short: Mapping[str, str],
     presets: Sequence[Path],
 ) -> str:
     """The whole help page of a command."""
@@ -37,6 +38,9 @@ def manual(
     for name, members in groups.items():
         rows = [_row(typed(setting), setting.metadata.get("help", "")) for setting in members]
         blocks.append("\n".join([name or "settings (as SETTING=DEFAULT)", *rows]))
+    if short:
+        rows = [_row(f"{name}=", f"{full}=") for name, full in short.items()]
+        blocks.append("\n".join(["short for", *rows]))
     if presets:
         rows = [_row(f"preset={path.stem}", _first_comment(path)) for path in presets]
         blocks.append("\n".join(["presets", *rows]))

@@ -22,6 +22,9 @@ from neural_render.core.transforms import look_at
 MIN_CONVERGENCE = 2e-3
 FORWARD_FACING = 0.95  # mean length of the sum of viewing directions: 1 = all look the same way
 WIDEST_PINHOLE_RAD = math.radians(100.0)
+CENTRAL = 0.7  # the same, above which one photo looks the middle way
+WIDEST_GAP_RAD = math.radians(120.0)  # between neighbouring photos that still surround the focus
+LEAST_SWEEP_RAD = math.radians(20.0)
 SPIRAL_TURNS = 2
 SPIRAL_REACH = 0.2  # of the focus distance, at most
 
@@ -30,8 +33,9 @@ SPIRAL_REACH = 0.2  # of the focus distance, at most
 class Orbit:
     """A circle of cameras: ``start`` is the horizontal unit direction from its axis to frame 0.
 
-    ``facing`` is 1 where cameras look at the centre and -1 where they look away from it (captures
-    taken from inside).
+    ``sweep_rad`` is the part of the circle that was photographed: 2 pi, or less, then from
+    ``start`` on. ``facing`` is 1 where cameras look at the centre and -1 where they look away from
+    it (captures taken from inside).
     """
 
     center: Float[Tensor, "3"]
@@ -39,17 +43,23 @@ class Orbit:
     start: Float[Tensor, "3"]
     radius: float
     elevation_rad: float
+    sweep_rad: float
     facing: float
 
 
 def orbit_path(cameras: Cameras, num_frames: int) -> Cameras:
-    """One full turn around what ``cameras`` look at, from their usual distance and height."""
+    """A turn around what ``cameras`` look at, from their usual distance and height.
+
+    Where they do not surround it: forth and back along the arc that they cover.
+    """
     return cameras_on_orbit(fit_orbit(cameras), cameras, num_frames)
 
 
 def cameras_on_orbit(orbit: Orbit, like: Cameras, num_frames: int) -> Cameras:
-    """One full turn on ``orbit``, the last frame one step before the first."""
+    """A closed path on ``orbit``: the last frame is one step before the first."""
     angle = torch.arange(num_frames, dtype=torch.float64)[:, None] * (2 * math.pi / num_frames)
+    if orbit.sweep_rad < 2 * math.pi:
+        angle = orbit.sweep_rad * (1 - angle.cos()) / 2
     side = torch.linalg.cross(orbit.up, orbit.start)
     ring = angle.cos() * orbit.start + angle.sin() * side
     rise = math.cos(orbit.elevation_rad) * ring + math.sin(orbit.elevation_rad) * orbit.up
@@ -69,32 +79,55 @@ def fit_orbit(cameras: Cameras) -> Orbit:
     sines = (offsets @ up) / distances.clamp(min=1e-12)
     elevation = sines.clamp(-1, 1).asin().median().item()
     toward = -(offsets * poses[..., 2]).sum(-1)
-    first = offsets[0] - (offsets[0] @ up) * up
-    if first.norm() < 1e-6 * max(radius, 1e-12):  # right above the focus: start anywhere
-        first = torch.linalg.cross(up, poses[0, :, 0])
+    start, sweep = _covered_arc(offsets, up)
     return Orbit(
         center=center,
         up=up,
-        start=torch.nn.functional.normalize(first, dim=0),
+        start=start,
         radius=radius if radius > 0 else 1.0,
         # Straight from above or below there is no turn to see.
         elevation_rad=min(max(elevation, -1.4), 1.4),
+        sweep_rad=sweep,
         facing=1.0 if toward.median().item() >= 0 else -1.0,
     )
 
 
-def spiral_path(cameras: Cameras, num_frames: int, focus_distance: float = 0.0) -> Cameras:
-    """Two turns of a spiral around the mean camera (or the first, if they look all ways).
+def _covered_arc(
+    offsets: Float[Tensor, "cameras 3"], up: Float[Tensor, "3"]
+) -> tuple[Float[Tensor, "3"], float]:
+    """Where the arc of positions around ``up`` starts, as a unit vector, and its angle.
 
-    The cameras look at one point, ``focus_distance`` ahead of the mean camera; 0: where the optical
+    Positions that surround the axis: the direction of the first one, and a whole turn.
+    """
+    level = offsets - (offsets @ up)[:, None] * up
+    first = level[0]
+    if first.norm() < 1e-6 * max(offsets[0].norm().item(), 1e-12):  # right above: start anywhere
+        first = torch.linalg.cross(up, up.roll(1) + up.new_tensor([0.0, 0.0, 1e-3]))
+    first = torch.nn.functional.normalize(first, dim=0)
+    side = torch.linalg.cross(up, first)
+    angles = torch.atan2(level @ side, level @ first).sort().values
+    gaps = torch.cat([angles.diff(), angles[:1] + 2 * math.pi - angles[-1:]])
+    if gaps.amax().item() <= WIDEST_GAP_RAD:
+        return first, 2 * math.pi
+    widest = int(gaps.argmax())
+    sweep = max(2 * math.pi - gaps[widest].item(), LEAST_SWEEP_RAD)
+    middle = angles[(widest + 1) % len(angles)] + (2 * math.pi - gaps[widest]) / 2
+    begin = middle - sweep / 2
+    return begin.cos() * first + begin.sin() * side, sweep
+
+
+def spiral_path(cameras: Cameras, num_frames: int, focus_distance: float = 0.0) -> Cameras:
+    """Two turns of a spiral around the mean camera, or around one photo if they look many ways.
+
+    The cameras look at one point, ``focus_distance`` ahead of the middle; 0: where the optical
     axes meet. Made for forward-facing captures (after Mildenhall et al. 2019).
     """
     poses = cameras.world_from_camera.detach().double().cpu()
     up = up_of(cameras)
-    if is_forward_facing(cameras):
-        position, forward = poses[..., 3].mean(dim=0), poses[..., 2].mean(dim=0)
-    else:
-        position, forward = poses[0, :, 3], poses[0, :, 2]
+    position, forward = poses[..., 3].mean(dim=0), poses[..., 2].mean(dim=0)
+    if not is_forward_facing(cameras):
+        central = int((poses[..., 2] @ forward).argmax()) if forward.norm() > CENTRAL else 0
+        position, forward = poses[central, :, 3], poses[central, :, 2]
     forward = torch.nn.functional.normalize(forward, dim=0)
     if focus_distance <= 0:
         ahead = ((focus_of(cameras) - position) @ forward).item()

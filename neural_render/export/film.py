@@ -1,17 +1,21 @@
 """Which film is shot from a run: the user's words about path, size and outputs, made cameras."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import torch
 
 from neural_render.captures.records import Capture
 from neural_render.core.cameras import Cameras
 from neural_render.core.errors import SettingError
 from neural_render.core.keyframes import keyframe_path
-from neural_render.core.paths import is_forward_facing, orbit_path, reframed, spiral_path
+from neural_render.core.paths import fit_orbit, is_forward_facing, orbit_path, reframed, spiral_path
 from neural_render.export.frames import OUTPUTS
 
 MAX_SIDE = 16384
+WIDEST_GAP_RAD = math.radians(100.0)  # between neighbours of cameras that go all around
 
 
 @dataclass(kw_only=True)
@@ -21,8 +25,8 @@ class RenderSettings:
     path: str = field(
         default="auto",
         metadata={
-            "help": "orbit, spiral, test (the test views), a JSON file with keyframes, or auto (a"
-            " spiral where all photos look the same way, else an orbit)"
+            "help": "orbit, spiral, test (the test views), a JSON file with keyframes, or auto (an"
+            " orbit where the photos were taken from all around, else a spiral)"
         },
     )
     output: str = field(
@@ -57,8 +61,10 @@ def film_cameras(
     size = size_of(settings)
     if size is None:
         width, height = int(cameras.width.mode().values), int(cameras.height.mode().values)
-        shrink = min(1.0, max_side / max(width, height)) if max_side else 1.0
-        size = max(1, round(width * shrink)), max(1, round(height * shrink))
+        size = width, height
+        if 0 < max_side < max(size):  # even, as videos want it
+            half = 0.5 * max_side / max(size)
+            size = 2 * max(1, round(width * half)), 2 * max(1, round(height * half))
     return name, reframed(cameras, *size)
 
 
@@ -66,7 +72,7 @@ def _path(settings: RenderSettings, capture: Capture) -> tuple[str, Cameras]:
     """The name and the cameras of the path, as large as the photos."""
     name, like = settings.path, capture.train.cameras
     if name == "auto":
-        name = "spiral" if is_forward_facing(like) else "orbit"
+        name = "orbit" if surround(like) else "spiral"
     if name == "orbit":
         return name, orbit_path(like, settings.frames)
     if name == "spiral":
@@ -85,6 +91,16 @@ def _path(settings: RenderSettings, capture: Capture) -> tuple[str, Cameras]:
             " keyframes."
         )
     return file.stem, keyframe_path(file, like, settings.frames)
+
+
+def surround(cameras: Cameras) -> bool:
+    """Whether cameras stand all around what they look at: an orbit sees nothing unphotographed."""
+    orbit = fit_orbit(cameras)
+    offsets = cameras.world_from_camera[..., 3].double().cpu() - orbit.center
+    side = torch.linalg.cross(orbit.up, orbit.start)
+    angles = torch.atan2(offsets @ side, offsets @ orbit.start).sort().values
+    around = torch.cat([angles, angles[:1] + 2 * math.pi])
+    return not is_forward_facing(cameras) and around.diff().amax().item() < WIDEST_GAP_RAD
 
 
 def outputs_of(settings: RenderSettings) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Which cells of a 128^3 grid some camera sees; the others need never be evaluated.
 
 Cells are tested as balls, in blocks first: a block that is wholly inside one picture is seen, one
-that is outside all pictures is not, and only the others are split in eight.
+that is outside all pictures is not, and only the others are split in eight, down to eight cells.
 """
 
 import math
@@ -19,7 +19,7 @@ from neural_render.core.cameras import (
 from neural_render.kernels.morton import morton_decode
 from neural_render.kernels.specs import MORTON_RESOLUTION
 
-COARSEST_BLOCKS = 16  # along a side
+COARSEST_BLOCKS, FINEST_BLOCKS = 16, 64  # along a side; single cells are not worth their time
 MAX_PAIRS = 1 << 18  # of a camera and a block, tested at once
 BORDER_POINTS = 9  # per side of a picture, to find its widest angle
 # The local scale of a picture varies over a ball; lens distortion adds its own.
@@ -46,8 +46,8 @@ def seen_cells(cameras: Cameras, side: float, near: float) -> Bool[Tensor, " cel
         inside, touched = _classify(cameras, widest, centers, radius, near)
         seen.view(resolution**3, -1)[blocks[inside]] = True
         blocks = blocks[touched & ~inside]
-        if resolution == MORTON_RESOLUTION:
-            seen[blocks] = True
+        if resolution == FINEST_BLOCKS:
+            seen.view(resolution**3, -1)[blocks] = True
             return seen
         blocks = (8 * blocks[:, None] + children).view(-1)
         resolution *= 2

@@ -16,7 +16,6 @@ from neural_render.fields import RadianceField
 from neural_render.rendering import Renderer
 from neural_render.training.ema import AveragedWeights
 from neural_render.training.optimizer import new_moments
-from neural_render.training.progress import Reporter
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.checkpoint import (
     Checkpoint,
@@ -27,6 +26,7 @@ from neural_render.training.runs.checkpoint import (
 )
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.metrics import MetricsLog
+from neural_render.training.runs.reporter import Reporter
 from neural_render.training.runs.state import Progress, RunRecord, TrainingState
 from neural_render.training.schedules import (
     Clock,

@@ -15,7 +15,7 @@ from neural_render.training.settings import TrainingSettings
 
 # A coarse march step while space is unpruned (the prototype's largest win): the factor, and the
 # step and the fraction of the budget until which it holds, whichever comes first.
-COARSE_START = ((4.0, 200, 0.04), (2.0, 600, 0.12))
+COARSE_START = ((4.0, 400, 0.27), (2.0, 1000, 0.67))
 FULL_OCCUPANCY_UPDATES = (16, 32, 64, 128, 256)
 OCCUPANCY_EVERY = 16
 # The batch grows over this fraction of the budget from its first to its last size.

@@ -107,6 +107,23 @@ def test_orbit_sees_the_focus_in_the_middle_and_up_upward() -> None:
     torch.testing.assert_close(above[:, 0], torch.full((5,), 32.0), atol=1e-3, rtol=0)
 
 
+def test_orbit_of_a_partial_capture_swings_along_its_arc() -> None:
+    """Photos from a third of the circle, in any order: never a frame from where nobody was."""
+    turn = torch.deg2rad(torch.tensor([100.0, 20.0, 60.0, 120.0, 0.0, 80.0, 40.0]) + 150)
+    ring = torch.stack([turn.cos(), turn.sin(), 0 * turn], dim=-1)
+    photos = cameras_at(2 * ring, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]))
+    orbit = fit_orbit(photos)
+    assert math.degrees(orbit.sweep_rad) == pytest.approx(120, abs=0.01)
+    positions = orbit_path(photos, 8).world_from_camera[..., 3]
+    angles = torch.rad2deg(torch.atan2(positions[:, 1], positions[:, 0])) % 360
+    expected = [150.0, 150 + 60 * (1 - 0.5**0.5), 210.0, 270 - 60 * (1 - 0.5**0.5), 270.0]
+    assert angles.tolist() == pytest.approx(expected + expected[3:0:-1], abs=0.01)
+    alone = fit_orbit(photos[:1])
+    assert math.degrees(alone.sweep_rad) == pytest.approx(20)
+    middle = orbit_path(photos[:1], 4).world_from_camera[1, :, 3]
+    torch.testing.assert_close(middle, 2 * ring[0], atol=1e-3, rtol=0)
+
+
 def test_orbit_of_a_capture_from_inside_looks_outward() -> None:
     turn = torch.linspace(0, 2 * math.pi, 13)[:-1]
     ring = torch.stack([turn.cos(), turn.sin(), 0 * turn], dim=-1)
@@ -154,6 +171,13 @@ def test_parallel_axes_have_a_focus_ahead() -> None:
     assert focus_of(cameras)[2] > 1
     assert spiral_path(cameras, 5).world_from_camera.isfinite().all()
     assert orbit_path(cameras[:1], 5).world_from_camera.isfinite().all()
+
+
+def test_spiral_of_a_partial_capture_stays_at_its_middle() -> None:
+    turn = torch.deg2rad(torch.tensor([0.0, 100.0, 50.0, 25.0, 75.0]))
+    ring = torch.stack([turn.cos(), turn.sin(), 0 * turn], dim=-1)
+    film = spiral_path(cameras_at(ring, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0])), 10)
+    assert (film.world_from_camera[..., 3] - ring[2]).norm(dim=-1).amax() < 0.4
 
 
 def test_spiral_around_an_object_stays_at_the_first_photo() -> None:

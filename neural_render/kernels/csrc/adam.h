@@ -27,8 +27,9 @@ static inline vi touched_rows(vf g, int features) {
 }
 
 static inline bool any_lane(vi mask) {
-  int any = 0;
-  for (int i = 0; i < W; i++) any |= mask[i];
+  uint64_t words[W / 2], any = 0;
+  std::memcpy(words, &mask, sizeof words);
+  for (uint64_t word : words) any |= word;
   return any != 0;
 }
 

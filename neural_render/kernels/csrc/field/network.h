@@ -82,8 +82,12 @@ static inline void product(const float* w, int outs, int ins, const float* in, f
 
 // Sixteen vectors' sums over lanes, added to w[j * row + k] of a 4x4 block (bounds jn, kn).
 static inline void add_block(const vf* acc, float* w, int row, int jn, int kn) {
-  for (int j = 0; j < jn; j++)
-    for (int k = 0; k < kn; k++) w[j * row + k] += sum(acc[4 * j + k]);
+  for (int j = 0; j < jn; j++) {
+    vf z[4] = {acc[4 * j], acc[4 * j + 1], acc[4 * j + 2], acc[4 * j + 3]};
+    quad_transpose(z);
+    v4 total = add_up_quads((z[0] + z[1]) + (z[2] + z[3]));
+    for (int k = 0; k < kn; k++) w[j * row + k] += total[k];
+  }
 }
 
 // w[j][k] += sum over samples of d[j] in[k]: a layer's weight gradient over one tile.

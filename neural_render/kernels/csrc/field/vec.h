@@ -38,15 +38,6 @@ static inline vf splat(float x) { return vf{} + x; }
 static inline vf vmax(vf a, vf b) { return a > b ? a : b; }
 static inline vf vmin(vf a, vf b) { return a < b ? a : b; }
 
-static inline float sum(vf v) {
-  // A fixed tree, so that the result depends on nothing but the values and W.
-  float a[W];
-  std::memcpy(a, &v, sizeof v);
-  for (int half = W / 2; half; half /= 2)
-    for (int i = 0; i < half; i++) a[i] += a[i + half];
-  return a[0];
-}
-
 // exp to about 2 ulp on [-87, 88], the arguments clamped to it: 2^n * 2^f, f in [-0.5, 0.5].
 static inline vf vexp(vf x) {
   x = vmin(vmax(x, splat(-87.0f)), splat(88.0f));
@@ -135,6 +126,17 @@ static inline void add_quads(float* base, const uint32_t* at, vf v) {
 #if defined(__AVX512F__)
   store4(base + at[8], load4(base + at[8]) + quad<2>(v));
   store4(base + at[12], load4(base + at[12]) + quad<3>(v));
+#endif
+}
+
+// The sum of all quads, in a fixed order.
+static inline v4 add_up_quads(vf v) {
+#if defined(__AVX512F__)
+  return (quad<0>(v) + quad<1>(v)) + (quad<2>(v) + quad<3>(v));
+#elif defined(__AVX2__)
+  return quad<0>(v) + quad<1>(v);
+#else
+  return v;
 #endif
 }
 

@@ -215,7 +215,9 @@ static inline void render_chunk(const Renderer& r, const FieldWeights& weights,
   }
   Wave wave;
   while (!living.empty()) {
-    int per_ray = std::max(1, std::min(32, TILE / (int)living.size()));
+    // Few samples at a time, for what lies behind the last light is wasted; more where few rays
+    // are left, to fill the vectors.
+    int per_ray = std::min(32, std::max(8, 256 / (int)living.size()));
     march_wave(r, occupancy, walks, living, per_ray, wave);
     if (wave.samples.empty()) break;
     chunk.marched += (int64_t)wave.samples.size();
