@@ -29,9 +29,9 @@ def test_learning_rate_holds_then_falls_exponentially_to_its_end():
 
 def test_coarse_start_ends_by_step_or_by_budget():
     settings = TrainingSettings()
-    long = [schedules.step_scale(settings, step, 0.0) for step in (1, 200, 201, 600, 601)]
+    long = [schedules.step_scale(settings, step, 0.0) for step in (1, 400, 401, 1000, 1001)]
     assert long == [4, 4, 2, 2, 1]
-    short = [schedules.step_scale(settings, 1, fraction) for fraction in (0.03, 0.05, 0.13)]
+    short = [schedules.step_scale(settings, 1, fraction) for fraction in (0.26, 0.28, 0.68)]
     assert short == [4, 2, 1]
     assert schedules.step_scale(TrainingSettings(coarse_start=False), 1, 0.0) == 1
 
