@@ -9,16 +9,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import sys
 from pathlib import Path
 
-import torch
-
 from neural_render import config
 from neural_render.captures.opening import open_capture
 from neural_render.kernels.settings import start_kernels
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.results import Results
-
-DEVICE = torch.device("cpu")
 
 COMMAND = config.Command(
     program="render.py",
@@ -38,11 +34,11 @@ COMMAND = config.Command(
 
 def main(settings: config.Settings) -> None:
     """Opens the run and the cameras of its capture, renders the path, prints what was written."""
-    start_kernels(settings.kernels)
+    _, _, device = start_kernels(settings.kernels)
     run = RunFolder.open(Path(settings.run))
     results = Results(
         run=run,
-        scene=load_for_rendering(run, DEVICE),
+        scene=load_for_rendering(run, device),
         capture=open_capture(settings.capture, progress=False, images=False),
         background=settings.evaluation.background,
     )

@@ -7,9 +7,8 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-
-import torch
 
 from neural_render import config
 from neural_render.captures.opening import open_capture
@@ -24,7 +23,6 @@ from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.results import Results, summary
 from neural_render.training.schedules import auto_log2_rows
 
-DEVICE = torch.device("cpu")
 TURNTABLE_SIDE = 400  # pixels: the film after training is a look, render.py makes the large ones
 
 COMMAND = config.Command(
@@ -47,19 +45,20 @@ COMMAND = config.Command(
 def main(settings: config.Settings) -> None:
     """Opens the photos, builds field and renderer, trains, measures, films."""
     progress = sys.stderr.isatty()
-    backend, threads = start_kernels(settings.kernels)
+    backend, threads, device = start_kernels(settings.kernels)
     capture = open_capture(settings.capture, progress=progress)
-    rows = auto_log2_rows(settings.training, DEVICE)
+    rows = auto_log2_rows(settings.training, device)
     settings = config.completed(settings, name=capture.name, log2_rows=rows)
-    source, frame = PhotoSource(capture), capture.frame
+    source = PhotoSource(replace(capture, train=capture.train.to(device)))
+    frame = capture.frame
     spec = field_spec(
         settings.field,
         num_channels=source.num_channels,
         cascades=frame.cascades,
         radiance="sigmoid",
     )
-    field = RadianceField(spec, generator_for(settings.seed, 0, "initialise", DEVICE))
-    renderer = build_renderer(settings.rendering, frame, DEVICE)
+    field = RadianceField(spec, generator_for(settings.seed, 0, "initialise", device))
+    renderer = build_renderer(settings.rendering, frame, device)
     cameras = capture.train.cameras.in_frame(frame.world_from_field.inverse())
     renderer.occupancy.mark_unseen(cameras, frame.near)
 
@@ -78,7 +77,7 @@ def main(settings: config.Settings) -> None:
 
     results = Results(
         run=run,
-        scene=load_for_rendering(run, DEVICE),
+        scene=load_for_rendering(run, device),
         capture=capture,
         background=settings.evaluation.background,
     )

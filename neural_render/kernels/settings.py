@@ -3,6 +3,9 @@
 import logging
 from dataclasses import dataclass, field
 
+import torch
+
+from neural_render.core.errors import KernelError
 from neural_render.kernels import dispatch
 
 
@@ -23,21 +26,47 @@ class KernelSettings:
             "choices": ("float32",),
         },
     )
+    device: str = field(
+        default="auto",
+        metadata={
+            "help": "auto (cuda for the reference where torch finds a GPU, else cpu), cpu, cuda",
+            "choices": ("auto", "cpu", "cuda"),
+        },
+    )
     threads: int = field(
         default=0, metadata={"help": "CPU threads; 0: all usable cores", "minimum": 0}
     )
 
 
-def start_kernels(settings: KernelSettings) -> tuple[str, int]:
-    """The active backend's name and its threads, said in one line of the log.
+def start_kernels(settings: KernelSettings) -> tuple[str, int, torch.device]:
+    """The active backend's name, its threads and its device, said in one line of the log.
 
-    KernelError if the backend that was asked for by name cannot run here.
+    KernelError if the backend or device that was asked for by name cannot run here.
     """
     backend = dispatch.select(settings.backend, settings.threads)
+    device = torch.device(chosen_device(settings.device, backend))
     threads = settings.threads or dispatch.usable_cores()
     log = logging.getLogger("neural_render")
-    log.info("kernels: %s, %d %s", backend, threads, "thread" if threads == 1 else "threads")
+    counted = f"{threads} {'thread' if threads == 1 else 'threads'}"
+    log.info("kernels: %s, %s", backend, counted if device.type == "cpu" else f"on {device}")
     if settings.backend == "auto" and backend == "reference":
         reason = dispatch.available()["cpu"]
         log.warning("this is the slow PyTorch reference, because %s", reason)
-    return backend, threads
+    return backend, threads, device
+
+
+def chosen_device(wanted: str, backend: str) -> str:
+    """What ``kernels.device`` means beside ``backend``: cpu or cuda."""
+    if wanted == "auto":
+        return "cuda" if backend == "reference" and torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and backend == "cpu":
+        raise KernelError(
+            "kernels.device=cuda does not go with kernels.backend=cpu, whose tensors lie on the"
+            " CPU; add kernels.backend=reference, or leave kernels.device out."
+        )
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise KernelError(
+            f"kernels.device=cuda: torch {torch.__version__} finds no GPU here; install a CUDA"
+            " build of torch and the GPU's driver, or leave kernels.device out."
+        )
+    return wanted

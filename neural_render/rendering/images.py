@@ -26,6 +26,14 @@ class Image:
     opacity: Float[Tensor, "height width"]
     distance: Float[Tensor, "height width"]
 
+    def to(self, device: torch.device) -> "Image":
+        """The same picture on another device."""
+        return Image(
+            color=self.color.to(device),
+            opacity=self.opacity.to(device),
+            distance=self.distance.to(device),
+        )
+
 
 @torch.no_grad()
 def render_image(

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+import torch
 
 from neural_render.core.errors import KernelError
 from neural_render.kernels import dispatch
@@ -19,7 +20,8 @@ def restored_backend():
 
 def test_the_backend_and_its_threads_are_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "neural_render"):
-        assert start_kernels(KernelSettings(backend="reference", threads=1)) == ("reference", 1)
+        started = start_kernels(KernelSettings(backend="reference", threads=1, device="cpu"))
+    assert started == ("reference", 1, torch.device("cpu"))
     assert caplog.messages == ["kernels: reference, 1 thread"]
 
 
@@ -36,3 +38,16 @@ def test_a_backend_asked_for_by_name_must_run(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(dispatch.BACKENDS, "cpu", "neural_render.kernels.not_built")
     with pytest.raises(KernelError, match=r"kernels\.backend=cpu cannot run here: its module"):
         start_kernels(KernelSettings(backend="cpu"))
+
+
+def test_cpu_kernels_do_not_take_tensors_on_a_gpu() -> None:
+    with pytest.raises(
+        KernelError, match=r"kernels\.device=cuda does not go with kernels\.backend="
+    ):
+        start_kernels(KernelSettings(backend="cpu", device="cuda"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_missing_gpu_is_said() -> None:
+    with pytest.raises(KernelError, match=r"torch .* finds no GPU here"):
+        start_kernels(KernelSettings(backend="reference", device="cuda"))

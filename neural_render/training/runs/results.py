@@ -123,7 +123,8 @@ class Results:
 
         def render_one(index: int) -> Image:
             with torch.inference_mode():
-                return render_image(scene.renderer, scene.field, placed, index, background)
+                image = render_image(scene.renderer, scene.field, placed, index, background)
+                return image.to(torch.device("cpu"))
 
         return render_one
 
