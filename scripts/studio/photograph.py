@@ -1,5 +1,6 @@
 """Photographs of a Mitsuba scene as straight-alpha sRGB images. Needs `pip install '.[oracle]'`."""
 
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -30,8 +31,7 @@ def load_mitsuba():
             "scripts/make_capture.py renders with mitsuba, which is not installed here: run "
             "`pip install '.[oracle]'` in the project's folder first"
         )
-    import mitsuba
-
+    mitsuba = importlib.import_module("mitsuba")
     probe = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, check=False)
     mitsuba.set_variant("llvm_ad_rgb" if probe.returncode == 0 else "scalar_rgb")
     return mitsuba
