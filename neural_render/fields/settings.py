@@ -1,6 +1,5 @@
 """What a field is made of, as the user states it and as the kernels read it."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -92,8 +91,8 @@ def field_spec(
 ) -> FieldSpec:
     """The field that ``settings`` ask for, in a unit cube of ``cascades`` nested cubes.
 
-    The density bias makes a fresh field equally dense, per side of cascade 0, for any number of
-    cascades: a field unit is that side times ``2 ** (cascades - 1)``.
+    A fresh field has density 1 per field unit for any number of cascades: what is behind shows
+    through the whole scene from the start. Denser, unbounded scenes stay foggy for long.
     """
     grid = settings.grid
     finest = grid.finest or max(grid.coarsest, FINEST_OF_REGION << (cascades - 1))
@@ -118,6 +117,5 @@ def field_spec(
         sh_degree=settings.sh_degree,
         num_conditions=num_conditions,
         num_channels=num_channels,
-        density_bias=math.log(2.0) * (cascades - 1),
         radiance=radiance,
     )

@@ -102,7 +102,7 @@ def small_field(
         radiance="sigmoid",
         num_conditions=num_conditions,
     )
-    spec = replace(spec, density_bias=spec.density_bias + density_bias)
+    spec = replace(spec, density_bias=density_bias)
     field = RadianceField(spec, torch.Generator().manual_seed(5))
     with torch.no_grad():
         field.table.mul_(4e4)
