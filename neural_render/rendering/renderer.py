@@ -75,6 +75,15 @@ class Renderer:
             full=full,
         )
 
+    def settle_occupancy(self, field: Field, *, generator: torch.Generator) -> None:
+        """Completes the grid for a field that stays as it is (see ``OccupancyGrid.settle``)."""
+        self.occupancy.settle(
+            field,
+            step=self.march.step,
+            cone_angle=self.march.cone_angle,
+            generator=generator,
+        )
+
 
 def build_renderer(
     settings: RenderingSettings, frame: SceneFrame, device: torch.device

@@ -161,10 +161,19 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
             if session.due(settings, step):
                 with clock.paused():
                     session.save(state)
+        finished = state.progress.step > resumed and signals.received is None
+        if finished:
+            generator = generator_for(problem.seed, step, "settle", problem.device)
+            problem.renderer.settle_occupancy(problem.field, generator=generator)
         clock.stop()
-        if state.progress.step > resumed and signals.received is None:
+        if finished:
             state.average.update(problem.field, state.progress.step)
-            state.progress = replace(state.progress, averaged_step=state.average.last_step)
+            state.progress = replace(
+                state.progress,
+                train_seconds=clock.wall,
+                train_cpu_seconds=clock.cpu,
+                averaged_step=state.average.last_step,
+            )
         reporter.report(state)
     session.save(state)
 

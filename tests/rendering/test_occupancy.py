@@ -183,3 +183,16 @@ def test_bits_lie_in_morton_order_lowest_first() -> None:
     packed = pack_bits(occupied)
     assert packed[0, :3].tolist() == [0b10000001, 0b10, 0b100]
     assert torch.equal(unpack_bits(packed), occupied)
+
+
+def test_settling_brings_back_what_chance_has_missed() -> None:
+    sphere, step = SphereField(0.2, 50.0, None), STEP
+    grid = OccupancyGrid(1, CPU)
+    for seed in range(3):
+        grid.update(sphere, step=step, generator=generator(seed), full=True)
+    before = grid.bits.clone()
+    grid.settle(sphere, step=step, generator=generator(3))
+    # Nothing is forgotten, and the cells that the surface only grazes are found.
+    assert torch.equal(grid.bits & before, before)
+    assert not torch.equal(grid.bits, before)
+    assert grid.decay == 0.75

@@ -210,7 +210,8 @@ static inline void render_chunk(const Renderer& r, const FieldWeights& weights,
   std::vector<int> living;
   for (int i = 0; i < chunk.num_rays; i++) {
     size_t at = chunk.first_ray + i;
-    start_walk(walks[i], r.lattice, occupancy, in.origins + 3 * at, in.directions + 3 * at, in.jitter[at]);
+    start_walk(walks[i], r.lattice, occupancy, in.origins + 3 * at, in.directions + 3 * at,
+               in.jitter[at]);
     if (!walks[i].ended) living.push_back(i);
   }
   Wave wave;
