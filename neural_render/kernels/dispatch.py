@@ -11,6 +11,7 @@ from neural_render.core.errors import KernelError
 # A backend is a module with the functions that `ops` documents; fastest first.
 BACKENDS = {"cpu": "neural_render.kernels.cpu", "reference": "neural_render.kernels.reference"}
 _active: list[ModuleType] = []
+_precision: dict[str, str] = {}  # what each backend that was selected computes with
 
 
 def available() -> dict[str, str]:
@@ -44,13 +45,24 @@ def resolve(name: str) -> str:
     return name
 
 
-def select(name: str, threads: int = 0) -> str:
-    """Makes a backend the active one and gives its name; ``threads=0`` takes the usable cores."""
+def select(name: str, threads: int = 0, precision: str = "auto") -> str:
+    """Makes a backend the active one and gives its name; ``threads=0`` takes the usable cores.
+
+    ``precision`` is auto (the backend's fastest), float32 or bfloat16; KernelError if the backend
+    does not have it here.
+    """
     resolved = resolve(name)
     module = load(resolved)
+    _precision[resolved] = module.set_precision(precision)
     module.set_threads(threads or usable_cores())
     _active[:] = [module]
     return resolved
+
+
+def precision() -> str:
+    """The numbers that the active backend holds table entries and network weights in."""
+    name = active().__name__.rpartition(".")[2]
+    return _precision.get(name, "float32")
 
 
 def active() -> ModuleType:

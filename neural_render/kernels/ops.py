@@ -5,7 +5,8 @@ here joins them to autograd. A backend has, under the same names: ``hash_encode`
 ``hash_encode_backward``, ``mlp``, ``mlp_backward``, ``query_field``, ``query_field_backward``,
 ``query_density``, ``query_density_backward``, ``march_rays``, ``composite``,
 ``composite_backward``, ``render_rays``, ``render_rays_backward``, ``table_adam_step``,
-``adam_step``, ``scatter_table_gradient``, ``set_threads`` and ``unavailable_reason``.
+``adam_step``, ``scatter_table_gradient``, ``set_threads``, ``set_precision`` and
+``unavailable_reason``.
 """
 
 from dataclasses import dataclass

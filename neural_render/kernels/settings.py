@@ -20,10 +20,12 @@ class KernelSettings:
         },
     )
     precision: str = field(
-        default="float32",
+        default="auto",
         metadata={
-            "help": "the numbers computed with; today's backends know float32 only",
-            "choices": ("float32",),
+            "help": "numbers that table entries and network weights are computed with: auto"
+            " (bfloat16 where the processor has it, else float32), float32, bfloat16; the weights"
+            " that are trained and stored are float32 always",
+            "choices": ("auto", "float32", "bfloat16"),
         },
     )
     device: str = field(
@@ -43,12 +45,13 @@ def start_kernels(settings: KernelSettings) -> tuple[str, int, torch.device]:
 
     KernelError if the backend or device that was asked for by name cannot run here.
     """
-    backend = dispatch.select(settings.backend, settings.threads)
+    backend = dispatch.select(settings.backend, settings.threads, settings.precision)
     device = torch.device(chosen_device(settings.device, backend))
     threads = settings.threads or dispatch.usable_cores()
     log = logging.getLogger("neural_render")
     counted = f"{threads} {'thread' if threads == 1 else 'threads'}"
-    log.info("kernels: %s, %s", backend, counted if device.type == "cpu" else f"on {device}")
+    where = counted if device.type == "cpu" else f"on {device}"
+    log.info("kernels: %s, %s, %s", backend, dispatch.precision(), where)
     if settings.backend == "auto" and backend == "reference":
         reason = dispatch.available()["cpu"]
         log.warning("this is the slow PyTorch reference, because %s", reason)

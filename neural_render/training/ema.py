@@ -39,4 +39,4 @@ class AveragedWeights:
 
 
 def _parameters(field: nn.Module) -> list[tuple[str, Tensor]]:
-    return [(name, parameter.data) for name, parameter in field.named_parameters()]
+    return [(name, parameter.detach()) for name, parameter in field.named_parameters()]

@@ -15,7 +15,7 @@ Moments = dict[str, tuple[Tensor, Tensor]]
 def new_moments(field: RadianceField) -> Moments:
     """Adam's first and second moments of each parameter by name, all zero."""
     return {
-        name: (torch.zeros_like(parameter.data), torch.zeros_like(parameter.data))
+        name: (torch.zeros_like(parameter.detach()), torch.zeros_like(parameter.detach()))
         for name, parameter in field.named_parameters()
     }
 

@@ -1,9 +1,9 @@
 """The CPU backend: fused C++ kernels, one module per instruction set, the best chosen at run time.
 
-``native`` says how tensors get there and back; the C++ lies in ``csrc``.
+``modules`` chooses, ``native`` and ``tables`` say how tensors get there; the C++ lies in ``csrc``.
 """
 
-from neural_render.kernels.cpu.native import set_threads, unavailable_reason
+from neural_render.kernels.cpu.modules import set_precision, set_threads, unavailable_reason
 from neural_render.kernels.cpu.optimizer import adam_step, scatter_table_gradient, table_adam_step
 from neural_render.kernels.cpu.queries import (
     hash_encode,
@@ -39,6 +39,7 @@ __all__ = [
     "render_rays",
     "render_rays_backward",
     "scatter_table_gradient",
+    "set_precision",
     "set_threads",
     "table_adam_step",
     "unavailable_reason",

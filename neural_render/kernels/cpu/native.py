@@ -1,11 +1,9 @@
-"""How tensors and specs reach the native kernels: the module for this processor, and checked data.
+"""How tensors and specs reach the native kernels.
 
-Everything is float32. Tensors are handed over as addresses, so this file checks types, sizes and
-layout of all that C++ will touch.
+Tensors are float32, whatever is computed with. They are handed over as addresses, so this file
+checks types, sizes and layout of all that C++ will touch.
 """
 
-import importlib
-import os
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -15,6 +13,8 @@ from torch import Tensor
 
 from neural_render.core.errors import KernelError
 from neural_render.core.rays import Rays
+from neural_render.kernels.cpu.modules import native
+from neural_render.kernels.cpu.tables import native_grid, table_entries
 from neural_render.kernels.records import (
     FactoredGradient,
     FieldInputs,
@@ -30,41 +30,6 @@ from neural_render.kernels.specs import (
     MlpSpec,
     RenderSpec,
 )
-
-INSTRUCTION_SETS = ("avx512", "avx2", "baseline")
-
-
-@cache
-def native() -> ModuleType:
-    """The native module for this processor, or the one that NEURAL_RENDER_ISA names."""
-    baseline = importlib.import_module("neural_render.kernels._native_baseline")
-    best = baseline.best_instruction_set()
-    wanted = os.environ.get("NEURAL_RENDER_ISA", best)
-    able = INSTRUCTION_SETS[INSTRUCTION_SETS.index(best) :]
-    if wanted not in able:
-        raise KernelError(
-            f"NEURAL_RENDER_ISA={wanted} cannot run on this processor; choose one of "
-            f"{', '.join(able)}, or unset it."
-        )
-    return importlib.import_module(f"neural_render.kernels._native_{wanted}")
-
-
-def unavailable_reason() -> str:
-    """Why this backend cannot run here, in one sentence; "" if it can."""
-    try:
-        native()
-    except ImportError as error:
-        return (
-            f"the native kernels are not installed ({error}); install a C++ compiler and Python's "
-            "headers, then run `pip install .` again without NEURAL_RENDER_NATIVE=0."
-        )
-    return ""
-
-
-def set_threads(threads: int) -> None:
-    """Makes every later op use so many threads; results do not depend on it."""
-    native().set_threads(threads)
-
 
 def ready(tensor: Tensor, name: str, *shape: int) -> Tensor:
     """The tensor as C++ wants it: float32 on the CPU, contiguous, of this shape (-1: any)."""
@@ -105,28 +70,23 @@ def adam_numbers(spec: AdamSpec) -> list[float | int]:
     return [*numbers, spec.step]
 
 
-@cache
-def native_grid(spec: HashGridSpec) -> Any:
-    levels = [
-        (level.scale, level.resolution, level.offset, level.rows, level.dense)
-        for level in spec.level_layout()
-    ]
-    xor = spec.hash == "xor"
-    return native().Grid(levels, spec.dims, spec.features, xor, list(spec.multipliers))
-
-
 def network_shape(spec: MlpSpec) -> tuple[int, int, int, int]:
     return spec.inputs, spec.width, spec.hidden_layers, spec.outputs
 
 
-@cache
 def native_field(spec: FieldSpec) -> Any:
+    """The field of the module in use."""
+    return _native_field(native(), spec)
+
+
+@cache
+def _native_field(module: ModuleType, spec: FieldSpec) -> Any:
     if max(spec.density_layers, spec.color_layers) > 8:
         raise KernelError("the cpu backend takes networks of at most 8 hidden layers.")
     if not 1 <= spec.sh_degree <= 4:
         raise KernelError(f"field.sh_degree={spec.sh_degree} is not one of 1, 2, 3, 4.")
     sizes = [spec.latent, spec.sh_degree, spec.num_conditions, spec.num_channels]
-    return native().Field(
+    return module.Field(
         native_grid(spec.grid),
         network_shape(spec.density_network),
         network_shape(spec.color_network),
@@ -144,9 +104,10 @@ def parameter_sizes(spec: FieldSpec) -> tuple[int, int, int]:
 def parameter_tensors(
     parameters: FieldParameters, spec: FieldSpec
 ) -> tuple[Tensor, Tensor, Tensor]:
-    rows, density, color = parameter_sizes(spec)
+    """Table entries and weights."""
+    _, density, color = parameter_sizes(spec)
     return (
-        ready(parameters.table, "table", rows, spec.grid.features),
+        table_entries(parameters.table, spec.grid),
         ready(parameters.density_weights, "density_weights", density),
         ready(parameters.color_weights, "color_weights", color),
     )
@@ -167,9 +128,9 @@ def query_tensors(inputs: FieldInputs, spec: FieldSpec) -> tuple[Tensor, ...]:
 
 def density_tensors(table: Tensor, weights: Tensor, spec: FieldSpec) -> tuple[Tensor, ...]:
     """Parameters for density alone: C++ packs a colour network too, so it is given zeros."""
-    rows, density, color = parameter_sizes(spec)
+    _, density, color = parameter_sizes(spec)
     return (
-        ready(table, "table", rows, spec.grid.features),
+        table_entries(table, spec.grid),
         ready(weights, "density_weights", density),
         table.new_zeros(color),
     )

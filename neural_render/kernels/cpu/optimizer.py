@@ -3,15 +3,15 @@
 import torch
 from torch import Tensor
 
+from neural_render.kernels.cpu.modules import native
 from neural_render.kernels.cpu.native import (
     adam_numbers,
     addresses,
     factored_tensors,
-    native,
-    native_grid,
     ready,
     ready_in_place,
 )
+from neural_render.kernels.cpu.tables import followed_entries, native_grid, table_changed
 from neural_render.kernels.records import (
     FactoredGradient,
 )
@@ -41,14 +41,16 @@ def table_adam_step(
     """See ``ops.table_adam_step``."""
     points, features = factored_tensors(gradient, grid)
     changed = [ready_in_place(x, "table", grid.num_rows, grid.features) for x in (table, *moments)]
+    followed = followed_entries(table, grid)
     native().table_adam(
         native_grid(grid),
         adam_numbers(adam),
         addresses(*points),
         features.data_ptr(),
         points.shape[1],
-        *addresses(*changed),
+        [*addresses(*changed), followed],
     )
+    table_changed(table, grid, followed=followed)
 
 
 def adam_step(
@@ -64,3 +66,4 @@ def adam_step(
     gradient = ready(gradient, "gradient", *shape)
     row = shape[-1] if skip_zeros and shape else int(skip_zeros)
     native().adam(adam_numbers(adam), *addresses(*changed, gradient), parameter.numel(), row)
+    torch.autograd.graph.increment_version(parameter)

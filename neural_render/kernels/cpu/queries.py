@@ -3,17 +3,17 @@
 import torch
 from torch import Tensor
 
+from neural_render.kernels.cpu.modules import native
 from neural_render.kernels.cpu.native import (
     addresses,
     density_tensors,
-    native,
     native_field,
-    native_grid,
     network_shape,
     parameter_tensors,
     query_tensors,
     ready,
 )
+from neural_render.kernels.cpu.tables import native_grid, table_entries
 from neural_render.kernels.records import (
     FieldGradients,
     FieldInputs,
@@ -30,7 +30,7 @@ def hash_encode(points: Tensor, table: Tensor, spec: HashGridSpec, footprint: Te
     """See ``ops.hash_encode``."""
     samples = points.shape[0]
     points = ready(points, "points", -1, spec.dims)
-    table = ready(table, "table", spec.num_rows, spec.features)
+    table = table_entries(table, spec)
     footprint = ready(footprint, "footprint", samples)
     out = points.new_empty(samples, spec.num_outputs)
     native().hash_encode(
@@ -45,13 +45,13 @@ def hash_encode_backward(
     """Gradients to points and, dense, to the table."""
     samples = points.shape[0]
     points = ready(points, "points", -1, spec.dims)
-    table = ready(table, "table", spec.num_rows, spec.features)
+    entries = table_entries(table, spec)
     footprint = ready(footprint, "footprint", samples)
     gradient = ready(gradient, "gradient", samples, spec.num_outputs)
-    to_points, to_table = torch.zeros_like(points), torch.zeros_like(table)
+    to_points, to_table = torch.zeros_like(points), points.new_zeros(table.shape)
     native().hash_encode_backward(
         native_grid(spec),
-        *addresses(points, table, footprint, gradient),
+        *addresses(points, entries, footprint, gradient),
         samples,
         *addresses(to_points, to_table),
     )
@@ -114,7 +114,9 @@ def query_field_backward(
     samples = given[0].shape[0]
     to_density = ready(to_density, "gradient to density", samples)
     to_radiance = ready(to_radiance, "gradient to radiance", samples, spec.num_channels)
-    out = [torch.zeros_like(tensor) for tensor in (*given[:3], *weights)]
+    to_table = given[0].new_zeros(parameters.table.shape)
+    out = [torch.zeros_like(tensor) for tensor in (*given[:3], *weights[1:])]
+    out.insert(3, to_table)
     native().query_field_backward(
         native_field(spec),
         addresses(*weights),
@@ -162,7 +164,7 @@ def query_density_backward(
     footprint = ready(footprint, "footprint", points.shape[0])
     gradient = ready(gradient, "gradient", points.shape[0])
     parameters = density_tensors(table, weights, spec)
-    out = [torch.zeros_like(tensor) for tensor in (points, *parameters[:2])]
+    out = [torch.zeros_like(points), points.new_zeros(table.shape), torch.zeros_like(parameters[1])]
     native().query_density_backward(
         native_field(spec),
         addresses(*parameters),

@@ -7,10 +7,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from neural_render.core.rays import Rays
+from neural_render.kernels.cpu.modules import native
 from neural_render.kernels.cpu.native import (
     addresses,
     march_numbers,
-    native,
     native_field,
     occupancy_bits,
     packed_tensors,
@@ -183,7 +183,6 @@ def render_rays_backward(
     native().render_rays_backward(
         native_field(spec.field),
         march_numbers(spec.march),
-        addresses(*weights),
         addresses(*given) + [0] * 4,
         addresses(*gradients),
         saved,

@@ -1,6 +1,6 @@
 // Adam (Kingma and Ba 2015) on flat arrays; rows of zero gradient may be left untouched.
 #pragma once
-#include "field/vec.h"
+#include "field/numbers.h"
 
 struct Adam {
   float rate, beta1, beta2, epsilon, weight_decay;
@@ -26,13 +26,6 @@ static inline vi touched_rows(vf g, int features) {
   return mask;
 }
 
-static inline bool any_lane(vi mask) {
-  uint64_t words[W / 2], any = 0;
-  std::memcpy(words, &mask, sizeof words);
-  for (uint64_t word : words) any |= word;
-  return any != 0;
-}
-
 static inline void adam_scalar(const Adam& a, float rate, float epsilon, float* w, float* m,
                                float* v, float g) {
   g += a.weight_decay * *w;
@@ -42,8 +35,9 @@ static inline void adam_scalar(const Adam& a, float rate, float epsilon, float* 
 }
 
 // n values (n a multiple of `features`); features == 0: nothing is skipped. Clears g if `clear`.
+// `entries` (may be null) are kept as the rounded copy of w.
 static inline void adam_range(const Adam& a, float* w, float* m, float* v, float* g, int64_t n,
-                              int features, bool clear) {
+                              int features, bool clear, Entry* entries) {
   const float rate = a.corrected_rate(), epsilon = a.corrected_epsilon();
   const bool vector = features == 0 || (features <= W && (features & (features - 1)) == 0);
   int64_t i = 0;
@@ -60,6 +54,9 @@ static inline void adam_range(const Adam& a, float* w, float* m, float* v, float
     store(m + i, mask ? m1 : m0);
     store(v + i, mask ? v1 : v0);
     if (clear) store(g + i, vf{});
+#if defined(NR_BFLOAT16)
+    if (entries) store_entries(entries + i, mask ? w1 : w0);
+#endif
   }
   int row = features ? features : 1;
   for (; i < n; i += row) {
@@ -68,6 +65,7 @@ static inline void adam_range(const Adam& a, float* w, float* m, float* v, float
     for (int j = 0; touched && j < row; j++) {
       adam_scalar(a, rate, epsilon, w + i + j, m + i + j, v + i + j, g[i + j]);
       if (clear) g[i + j] = 0;
+      if (PER == 2 && entries) entries[i + j] = entry_of(w[i + j]);
     }
   }
 }

@@ -2,7 +2,8 @@
 #pragma once
 #include "queries.h"
 
-constexpr int SMALL = 1024;  // samples a task
+constexpr int SMALL = 1024;      // samples a task
+constexpr int BLOCK_RAYS = 128;  // rays a task
 
 // Planar copy of n points of any dims, clamped to the unit cube, padded to a whole block.
 struct PlanarPoints {
@@ -20,7 +21,7 @@ struct PlanarPoints {
   }
 };
 
-static inline void encode_forward(const Grid& grid, const float* points, const float* table,
+static inline void encode_forward(const Grid& grid, const float* points, const Entry* table,
                                   const float* footprint, int64_t n, float* out) {
   const int E = grid.num_outputs();
   parallel_for((int)((n + SMALL - 1) / SMALL), [&](int task, int) {
@@ -29,13 +30,16 @@ static inline void encode_forward(const Grid& grid, const float* points, const f
     PlanarPoints p(points, grid.dims, first, count);
     std::vector<float> features((size_t)E * padded), sizes(padded, 0.0f);
     std::memcpy(sizes.data(), footprint + first, count * sizeof(float));
-    encode_tile(grid, table, p.row, sizes.data(), padded, features.data(), padded);
+    const bool any = std::any_of(sizes.begin(), sizes.end(), [](float x) { return x > 0; });
+    encode_tile(grid, table, p.row, any ? sizes.data() : nullptr, padded,
+                FloatRows{features.data(), padded});
     for (int s = 0; s < count; s++)
       for (int j = 0; j < E; j++) out[(first + s) * E + j] = features[(size_t)j * padded + s];
   });
 }
 
-static inline void encode_backward(const Grid& grid, const float* points, const float* table,
+// `to_points` may be null.
+static inline void encode_backward(const Grid& grid, const float* points, const Entry* table,
                                    const float* footprint, const float* g, int64_t n,
                                    float* to_points, float* to_table) {
   const int E = grid.num_outputs(), D = grid.dims;
@@ -49,10 +53,11 @@ static inline void encode_backward(const Grid& grid, const float* points, const 
     std::vector<float> rows((size_t)D * count, 0.0f);
     float* to[4];
     for (int d = 0; d < D; d++) to[d] = &rows[(size_t)d * count];
-    encode_backward_points(grid, table, p.row, footprint + first, &features[first], n, count, to);
+    if (to_points)
+      encode_backward_points(grid, table, p.row, footprint + first, &features[first], n, count, to);
     for (int s = 0; s < count; s++)
       for (int d = 0; d < D; d++) {
-        to_points[(first + s) * D + d] = to[d][s];
+        if (to_points) to_points[(first + s) * D + d] = to[d][s];
         planar[d * n + first + s] = p.row[d][s];
       }
     for (int j = 0; j < E; j++)
@@ -61,62 +66,72 @@ static inline void encode_backward(const Grid& grid, const float* points, const 
   });
   const float* p[4] = {};
   for (int d = 0; d < D; d++) p[d] = planar.data() + d * n;
-  if (n) scatter_table(grid, p, features.data(), n, to_table);
+  if (n) scatter_table(grid, {p, features.data(), n}, to_table);
 }
 
 // One task's buffers for a plain network.
-struct MlpTile {
-  Rows in, out, hidden, scratch, d_out, d_in;
-  std::vector<float*> layers;
-  float* temp[2];
-  explicit MlpTile(const NetworkShape& f) {
-    in.reserve(f.inputs), out.reserve(f.outputs), d_out.reserve(f.outputs), d_in.reserve(f.inputs);
-    hidden.reserve(std::max(1, f.hidden_layers) * pad8(f.width));
-    scratch.reserve(2 * pad8(f.width));
-    for (int l = 0; l < f.hidden_layers; l++) layers.push_back(hidden.row(l * pad8(f.width)));
-    temp[0] = scratch.row(0), temp[1] = scratch.row(pad8(f.width));
+struct MlpBuffers {
+  NetworkBuffers networks;
+  Plane in, out, d_out, d_in;
+  explicit MlpBuffers(const NetworkShape& f) {
+    const int stride = NetworkBuffers::STRIDE;
+    networks.reserve(f.width, f.hidden_layers, std::max(f.inputs, f.outputs) + 8);
+    in.reserve(f.inputs + 8, stride);
+    out.reserve(f.outputs + 8, stride);
+    d_out.reserve(f.outputs + 8, stride);
+    d_in.reserve(f.inputs + 8, stride);
   }
 };
 
-static inline void transpose_in(const float* from, int rows, int64_t first, int n, const Rows& to) {
-  for (int j = 0; j < rows; j++)
-    for (int s = 0; s < pad_block(n); s++)
-      to.row(j)[s] = s < n ? from[(first + s) * rows + j] : 0;
+// Samples [first, first + n) of a matrix as lanes, zero behind them.
+static inline void transpose_in(const float* from, int neurons, int64_t first, int n,
+                                const Plane& to) {
+  for (int r = 0; r < rows_of(neurons); r++)
+    for (int s = 0; s < pad_block(n); s++) {
+      const float* row = from + (first + s) * neurons + r * PER;
+      float lane = s < n ? lane_of(row[0], r * PER + 1 < neurons ? row[PER - 1] : 0.0f) : 0.0f;
+      std::memcpy(to.row(r) + s, &lane, sizeof lane);
+    }
 }
 
-static inline void transpose_out(const Rows& from, int rows, int64_t first, int n, float* to) {
+static inline void transpose_out(const Plane& from, int neurons, int64_t first, int n, float* to) {
   for (int s = 0; s < n; s++)
-    for (int j = 0; j < rows; j++) to[(first + s) * rows + j] = from.row(j)[s];
+    for (int j = 0; j < neurons; j++) to[(first + s) * neurons + j] = from.row(j)[s];
 }
 
 static inline void mlp_forward(const Network& net, const float* inputs, int64_t n, float* out) {
   parallel_for(num_tiles(n), [&](int tile, int) {
-    int64_t first = (int64_t)tile * TILE;
-    int count = (int)std::min<int64_t>(TILE, n - first);
-    MlpTile t(net.shape);
-    transpose_in(inputs, net.shape.inputs, first, count, t.in);
-    network_forward(net, t.in.row(0), t.layers.data(), t.out.row(0), STRIDE, pad_block(count));
-    transpose_out(t.out, net.shape.outputs, first, count, out);
+    int64_t begin = (int64_t)tile * QUERY, end = begin + tile_size(n, begin);
+    MlpBuffers t(net.shape);
+    for (int64_t first = begin; first < end; first += FORWARD_RUN) {
+      int run = (int)std::min<int64_t>(FORWARD_RUN, end - first);
+      transpose_in(inputs, net.shape.inputs, first, run, t.in);
+      network_forward(net, t.in.row(0), t.in.stride(), pad_block(run), t.networks,
+                      net.shape.outputs,
+                      [&](int j, int s, vf(*acc)[2]) { store_floats(t.out, j, s, acc); });
+      transpose_out(t.out, net.shape.outputs, first, run, out);
+    }
   });
 }
 
 static inline void mlp_backward(const Network& net, const float* inputs, const float* g, int64_t n,
                                 float* to_inputs, float* to_weights) {
-  GroupSums sums(num_tiles(n), net.shape.num_weights());
+  GroupSums sums(num_tiles(n), net.shape.num_sums());
   parallel_for(sums.groups(), [&](int group, int) {
-    MlpTile t(net.shape);
-    for (int tile = sums.begin(group); tile < sums.end(group, num_tiles(n)); tile++) {
-      int64_t first = (int64_t)tile * TILE;
-      int count = (int)std::min<int64_t>(TILE, n - first), padded = pad_block(count);
-      transpose_in(inputs, net.shape.inputs, first, count, t.in);
-      transpose_in(g, net.shape.outputs, first, count, t.d_out);
-      network_hidden(net, t.in.row(0), t.layers.data(), STRIDE, padded);
-      network_backward(net, t.in.row(0), t.layers.data(), t.d_out.row(0), t.d_in.row(0), t.temp,
-                       sums.of(group), STRIDE, padded);
-      transpose_out(t.d_in, net.shape.inputs, first, count, to_inputs);
+    MlpBuffers t(net.shape);
+    int64_t begin = (int64_t)sums.begin(group) * QUERY;
+    int64_t end = std::min(n, (int64_t)sums.end(group, num_tiles(n)) * QUERY);
+    for (int64_t first = begin; first < end; first += BACKWARD_RUN) {
+      int run = (int)std::min<int64_t>(BACKWARD_RUN, end - first);
+      transpose_in(inputs, net.shape.inputs, first, run, t.in);
+      transpose_in(g, net.shape.outputs, first, run, t.d_out);
+      network_backward(net, t.in.row(0), t.in.stride(), pad_block(run), t.networks, t.d_out,
+                       net.shape.inputs, sums.of(group),
+                       [&](int j, int s, vf(*acc)[2]) { store_floats(t.d_in, j, s, acc); });
+      transpose_out(t.d_in, net.shape.inputs, first, run, to_inputs);
     }
   });
-  sums.reduce(to_weights);
+  unpack_sums(net.shape, sums.reduce(), to_weights);
 }
 
 // The samples of each block of rays, found in parallel and then laid one after another.
@@ -126,36 +141,52 @@ struct Packed {
   int64_t capacity, count, wanted;
 };
 
-static inline void march_packed(const March& march, const uint8_t* bits, const RenderProblem& in,
-                                int num_rays, Packed& out) {
-  Lattice lattice(march);
-  Occupancy occupancy(bits, march.cascades);
-  int blocks = (num_rays + CHUNK_RAYS - 1) / CHUNK_RAYS;
-  std::vector<std::vector<Sample>> found(blocks);
-  std::vector<int64_t> per_ray(num_rays);
+static inline void march_packed(const March& march_spec, const uint8_t* bits,
+                                const RenderProblem& in, int num_rays, Packed& out) {
+  Lattice lattice(march_spec);
+  Occupancy occupancy(bits, march_spec.cascades);
+  constexpr int PER_ROUND = 64;
+  int blocks = (num_rays + BLOCK_RAYS - 1) / BLOCK_RAYS;
+  std::vector<std::vector<int32_t>> intervals(num_rays);
   parallel_for(blocks, [&](int b, int) {
-    for (int r = b * CHUNK_RAYS; r < std::min(num_rays, (b + 1) * CHUNK_RAYS); r++) {
-      Walk walk;
-      start_walk(walk, lattice, occupancy, in.origins + 3 * (size_t)r, in.directions + 3 * (size_t)r,
+    const int first = b * BLOCK_RAYS, rays = std::min(BLOCK_RAYS, num_rays - first);
+    Walks walks;
+    walks.resize(rays);
+    std::vector<int> living;
+    for (int i = 0; i < rays; i++) {
+      size_t r = (size_t)first + i;
+      start_walk(walks, i, lattice, occupancy, in.origins + 3 * r, in.directions + 3 * r,
                  in.jitter[r]);
-      per_ray[r] = walk_on(walk, lattice, occupancy, march.max_samples, 1 << 30,
-                           [&](const Sample& q) { found[b].push_back(q); });
+      if (!walks.ended(i)) living.push_back(i);
+    }
+    std::vector<int> found(rays);
+    std::vector<int32_t> k((size_t)rays * PER_ROUND);
+    while (!living.empty()) {
+      const int num = (int)living.size();
+      march(walks, lattice, occupancy, march_spec.max_samples, living.data(), num, PER_ROUND,
+            found.data(), k.data());
+      size_t left = 0;
+      for (int i = 0; i < num; i++) {
+        std::vector<int32_t>& to = intervals[first + living[i]];
+        to.insert(to.end(), &k[(size_t)i * PER_ROUND], &k[(size_t)i * PER_ROUND] + found[i]);
+        if (!walks.ended(living[i])) living[left++] = living[i];
+      }
+      living.resize(left);
     }
   });
   out.wanted = 0;
   for (int r = 0; r < num_rays; r++) {
     out.offsets[r] = std::min(out.wanted, out.capacity);
-    out.wanted += per_ray[r];
+    out.wanted += (int64_t)intervals[r].size();
   }
   out.offsets[num_rays] = out.count = std::min(out.wanted, out.capacity);
   parallel_for(blocks, [&](int b, int) {
-    const Sample* q = found[b].data();
-    for (int r = b * CHUNK_RAYS; r < std::min(num_rays, (b + 1) * CHUNK_RAYS); r++) {
+    for (int r = b * BLOCK_RAYS; r < std::min(num_rays, (b + 1) * BLOCK_RAYS); r++)
       for (int64_t i = out.offsets[r], k = 0; i < out.offsets[r + 1]; i++, k++) {
-        out.t_near[i] = q[k].t_near, out.t_far[i] = q[k].t_far, out.ray_index[i] = r;
+        out.t_near[i] = lattice.at(intervals[r][k] + in.jitter[r]);
+        out.t_far[i] = lattice.at(intervals[r][k] + 1 + in.jitter[r]);
+        out.ray_index[i] = r;
       }
-      q += per_ray[r];
-    }
   });
 }
 
@@ -163,53 +194,66 @@ static inline void march_packed(const March& march, const uint8_t* bits, const R
 static inline void chunk_of_packed(const float* density, const float* radiance, int channels,
                                    const Packed& samples, int first_ray, int rays,
                                    ChunkState& chunk, std::vector<float>& light) {
-  chunk.clear(first_ray, rays);
+  chunk.clear(first_ray, rays, channels, 0, 0);
+  const int64_t begin = samples.offsets[first_ray], end = samples.offsets[first_ray + rays];
+  chunk.make_room((int)(end - begin));
   light.assign(rays, 1.0f);
   for (int r = 0; r < rays; r++) {
-    int64_t begin = samples.offsets[first_ray + r], end = samples.offsets[first_ray + r + 1];
-    if (end > begin) chunk.segments.push_back({r, chunk.count, (int)(end - begin)});
-    for (int64_t s = begin; s < end; s++) {
+    int64_t from = samples.offsets[first_ray + r], to = samples.offsets[first_ray + r + 1];
+    if (to > from) chunk.segments.push_back({r, chunk.count, (int)(to - from)});
+    for (int64_t s = from; s < to; s++, chunk.count++) {
+      const int i = chunk.count;
       float length = samples.t_far[s] - samples.t_near[s];
       float passed = std::exp(-density[s] * length);
-      chunk.middle.push_back(0.5f * (samples.t_near[s] + samples.t_far[s]));
-      chunk.length.push_back(length);
-      chunk.transmittance.push_back(light[r]);
-      chunk.weight.push_back(light[r] * (1 - passed));
-      for (int c = 0; c < channels; c++) chunk.radiance.push_back(radiance[s * channels + c]);
+      chunk.row(MIDDLE)[i] = 0.5f * (samples.t_near[s] + samples.t_far[s]);
+      chunk.row(LENGTH)[i] = length;
+      chunk.row(TRANSMITTANCE)[i] = light[r];
+      chunk.row(WEIGHT)[i] = light[r] * (1 - passed);
+      for (int c = 0; c < channels; c++) chunk.radiance(c)[i] = radiance[s * channels + c];
       light[r] *= passed;
-      chunk.count++;
     }
   }
 }
 
-static inline void composite_forward(const Renderer& r, const float* density, const float* radiance,
-                                     const Packed& samples, const RenderProblem& in, int num_rays,
-                                     float* weights) {
-  parallel_for((num_rays + CHUNK_RAYS - 1) / CHUNK_RAYS, [&](int b, int) {
+// The block's samples stand at the same place in `packed` arrays.
+struct CompositeOp {
+  const float *density, *radiance;
+  int channels;
+  Packed samples;
+  RenderProblem in;
+  int num_rays;
+};
+
+template <class Use>
+static inline void for_packed_chunks(const CompositeOp& op, Use use) {
+  parallel_for((op.num_rays + BLOCK_RAYS - 1) / BLOCK_RAYS, [&](int b, int) {
     ChunkState chunk;
     std::vector<float> light;
-    int first = b * CHUNK_RAYS, rays = std::min(CHUNK_RAYS, num_rays - first);
-    chunk_of_packed(density, radiance, r.field.num_channels, samples, first, rays, chunk, light);
-    composite_chunk(r, in, chunk, light);
-    std::copy(chunk.weight.begin(), chunk.weight.end(), weights + samples.offsets[first]);
+    int first = b * BLOCK_RAYS, rays = std::min(BLOCK_RAYS, op.num_rays - first);
+    chunk_of_packed(op.density, op.radiance, op.channels, op.samples, first, rays, chunk, light);
+    use(chunk, light, op.samples.offsets[first]);
   });
 }
 
-static inline void composite_backward(const Renderer& r, const float* density,
-                                      const float* radiance, const Packed& samples,
-                                      const RenderProblem& in, const RenderGradientsIn& g,
-                                      const float* to_weights, int num_rays,
-                                      const RenderGradientsOut& out, float* to_density,
-                                      float* to_radiance) {
-  parallel_for((num_rays + CHUNK_RAYS - 1) / CHUNK_RAYS, [&](int b, int) {
-    ChunkState chunk;
-    std::vector<float> light;
+static inline void composite_forward(const CompositeOp& op, float* weights) {
+  for_packed_chunks(op, [&](const ChunkState& chunk, const std::vector<float>& light, int64_t at) {
+    composite_chunk(op.in, chunk, light);
+    std::copy_n(chunk.row(WEIGHT), chunk.count, weights + at);
+  });
+}
+
+struct CompositeOut {
+  float *density, *radiance, *background;
+};
+
+static inline void composite_backward(const CompositeOp& op, const RenderGradientsIn& g,
+                                      const float* to_weights, const CompositeOut& out) {
+  const int C = op.channels;
+  for_packed_chunks(op, [&](const ChunkState& chunk, const std::vector<float>&, int64_t at) {
     CompositeGradients to;
-    int first = b * CHUNK_RAYS, rays = std::min(CHUNK_RAYS, num_rays - first);
-    chunk_of_packed(density, radiance, r.field.num_channels, samples, first, rays, chunk, light);
-    composite_backward_chunk(r, in, g, to_weights + samples.offsets[first], chunk, out, to);
-    std::copy(to.sigma.begin(), to.sigma.end(), to_density + samples.offsets[first]);
-    std::copy(to.radiance.begin(), to.radiance.end(),
-              to_radiance + samples.offsets[first] * r.field.num_channels);
+    composite_backward_chunk(op.in, g, to_weights + at, chunk, out.background, to);
+    std::copy(to.sigma.begin(), to.sigma.end(), out.density + at);
+    for (int s = 0; s < chunk.count; s++)
+      for (int c = 0; c < C; c++) out.radiance[(at + s) * C + c] = to.radiance[c * to.stride + s];
   });
 }

@@ -22,6 +22,7 @@ namespace {
 
 float* f32(Address a) { return reinterpret_cast<float*>(a); }
 int64_t* i64(Address a) { return reinterpret_cast<int64_t*>(a); }
+Entry* entries(Address a) { return reinterpret_cast<Entry*>(a); }
 const uint8_t* u8(Address a) { return reinterpret_cast<const uint8_t*>(a); }
 
 Grid make_grid(const std::vector<LevelTuple>& levels, int dims, int features, bool xor_hash,
@@ -32,9 +33,10 @@ Grid make_grid(const std::vector<LevelTuple>& levels, int dims, int features, bo
   return grid;
 }
 
-NetworkShape make_shape(const ShapeTuple& t) {
-  return {std::get<0>(t), std::get<1>(t), std::get<2>(t), std::get<3>(t)};
+NetworkShape make_shape(const ShapeTuple& t, int leading) {
+  return {std::get<0>(t), std::get<1>(t), std::get<2>(t), std::get<3>(t), leading};
 }
+NetworkShape make_shape(const ShapeTuple& t) { return make_shape(t, std::get<0>(t)); }
 
 Adam make_adam(const std::vector<double>& a) {
   return {(float)a[0], (float)a[1], (float)a[2], (float)a[3], (float)a[4], (int64_t)a[5]};
@@ -49,15 +51,9 @@ RenderProblem make_problem(const Addresses& a) {
           f32(a[5]), f32(a[6]), f32(a[7]), f32(a[8]), f32(a[9])};
 }
 
+// The table comes as entries: see `table_entries`.
 FieldWeights make_weights(const NativeField& f, const Addresses& a) {
-  return FieldWeights(f.shape, f32(a[0]), f32(a[1]), f32(a[2]));
-}
-
-// A renderer for compositing alone: only the number of channels matters.
-Renderer make_compositor(int channels) {
-  FieldShape shape{};
-  shape.num_channels = channels;
-  return Renderer(shape, March{1, 0, 0, 1, 0, 1, 1});
+  return FieldWeights(f.shape, entries(a[0]), f32(a[1]), f32(a[2]));
 }
 
 Packed make_packed(const Addresses& a, int64_t capacity) {
@@ -73,8 +69,15 @@ void bind_field(nb::module_& m) {
   nb::class_<NativeField>(m, "Field")
       .def("__init__", [](NativeField* self, const Grid& grid, ShapeTuple density, ShapeTuple color,
                           std::vector<int> sizes, float bias, bool exp_radiance) {
-        FieldShape shape{grid,     make_shape(density), make_shape(color), sizes[0], sizes[1],
-                         sizes[2], sizes[3],            bias,              exp_radiance};
+        FieldShape shape{grid,
+                         make_shape(density),
+                         make_shape(color, sizes[0]),
+                         sizes[0],
+                         sizes[1],
+                         sizes[2],
+                         sizes[3],
+                         bias,
+                         exp_radiance};
         new (self) NativeField(shape);
       });
   nb::class_<RenderState>(m, "RenderState")
@@ -89,20 +92,21 @@ void bind_render(nb::module_& m) {
       "render_rays",
       [](NativeField& f, std::vector<double> march, Addresses weights, Address bits,
          Addresses problem, int num_rays, bool keep, RenderState& state) {
-        render_forward(f, make_march(march), make_weights(f, weights), u8(bits),
-                       make_problem(problem), num_rays, keep, state);
+        auto packed = std::make_unique<FieldWeights>(make_weights(f, weights));
+        render_forward(f, make_march(march), std::move(packed), u8(bits), make_problem(problem),
+                       num_rays, keep, state);
       },
       Release(), nb::keep_alive<8, 1>());
   m.def(
       "render_rays_backward",
-      [](NativeField& f, std::vector<double> march, Addresses weights, Addresses problem,
-         Addresses gradients, const RenderState& state, Addresses out, bool rays_too) {
+      [](NativeField& f, std::vector<double> march, Addresses problem, Addresses gradients,
+         const RenderState& state, Addresses out, bool rays_too) {
         RenderGradientsIn g{f32(gradients[0]), f32(gradients[1]), f32(gradients[2]),
                             f32(gradients[3])};
         RenderGradientsOut to{f32(out[0]), f32(out[1]), state.survived, f32(out[2]),
                               f32(out[3]), f32(out[4]), f32(out[5]),    rays_too};
-        render_backward(f, make_march(march), make_weights(f, weights), make_problem(problem), g,
-                        state, to, f32(out[6]), f32(out[7]));
+        render_backward(f, make_march(march), make_problem(problem), g, state, to, f32(out[6]),
+                        f32(out[7]));
       },
       Release());
   m.def(
@@ -118,20 +122,19 @@ void bind_render(nb::module_& m) {
       "composite",
       [](Address density, Address radiance, int channels, Addresses packed, Addresses problem,
          int num_rays, Address weights) {
-        composite_forward(make_compositor(channels), f32(density), f32(radiance),
-                          make_packed(packed, 0), make_problem(problem), num_rays, f32(weights));
+        CompositeOp op{f32(density),           f32(radiance),         channels,
+                       make_packed(packed, 0), make_problem(problem), num_rays};
+        composite_forward(op, f32(weights));
       },
       Release());
   m.def(
       "composite_backward",
       [](Address density, Address radiance, int channels, Addresses packed, Addresses problem,
          Addresses g, int num_rays, Addresses out) {
-        RenderGradientsIn in{f32(g[0]), f32(g[1]), f32(g[2]), f32(g[3])};
-        RenderGradientsOut to{};
-        to.background = f32(out[2]);
-        composite_backward(make_compositor(channels), f32(density), f32(radiance),
-                           make_packed(packed, 0), make_problem(problem), in, f32(g[4]), num_rays,
-                           to, f32(out[0]), f32(out[1]));
+        CompositeOp op{f32(density),           f32(radiance),         channels,
+                       make_packed(packed, 0), make_problem(problem), num_rays};
+        composite_backward(op, {f32(g[0]), f32(g[1]), f32(g[2]), f32(g[3])}, f32(g[4]),
+                           {f32(out[0]), f32(out[1]), f32(out[2])});
       },
       Release());
 }
@@ -153,22 +156,24 @@ void bind_queries(nb::module_& m) {
         QueryInputs inputs{f32(in[0]), f32(in[1]), f32(in[2]), f32(in[3]), i64(in[4]), n};
         QueryGradients to{f32(out[0]), f32(out[1]), f32(out[2]),
                           f32(out[3]), f32(out[4]), f32(out[5])};
-        query_backward(f, make_weights(f, weights), inputs, f32(density), f32(radiance), to);
+        query_backward(f, make_weights(f, weights), inputs, {f32(density), f32(radiance)}, to);
       },
       Release());
   m.def(
       "query_density",
       [](NativeField& f, Addresses weights, Address points, Address footprint, int64_t n,
          Address density) {
-        density_forward(f, make_weights(f, weights), f32(points), f32(footprint), n, f32(density));
+        QueryInputs inputs{f32(points), nullptr, nullptr, f32(footprint), nullptr, n};
+        density_forward(f, make_weights(f, weights), inputs, f32(density));
       },
       Release());
   m.def(
       "query_density_backward",
       [](NativeField& f, Addresses weights, Address points, Address footprint, int64_t n, Address g,
          Addresses out) {
+        QueryInputs inputs{f32(points), nullptr, nullptr, f32(footprint), nullptr, n};
         QueryGradients to{f32(out[0]), nullptr, nullptr, f32(out[1]), f32(out[2]), nullptr};
-        density_backward(f, make_weights(f, weights), f32(points), f32(footprint), n, f32(g), to);
+        density_backward(f, make_weights(f, weights), inputs, f32(g), to);
       },
       Release());
 }
@@ -178,14 +183,14 @@ void bind_arrays(nb::module_& m) {
   m.def(
       "hash_encode",
       [](const Grid& g, Address points, Address table, Address footprint, int64_t n, Address out) {
-        encode_forward(g, f32(points), f32(table), f32(footprint), n, f32(out));
+        encode_forward(g, f32(points), entries(table), f32(footprint), n, f32(out));
       },
       Release());
   m.def(
       "hash_encode_backward",
       [](const Grid& g, Address points, Address table, Address footprint, Address d, int64_t n,
          Address to_points, Address to_table) {
-        encode_backward(g, f32(points), f32(table), f32(footprint), f32(d), n, f32(to_points),
+        encode_backward(g, f32(points), entries(table), f32(footprint), f32(d), n, f32(to_points),
                         f32(to_table));
       },
       Release());
@@ -208,17 +213,22 @@ void bind_arrays(nb::module_& m) {
       [](const Grid& g, Addresses points, Address features, int64_t n, Address table) {
         const float* p[4] = {};
         for (size_t d = 0; d < points.size(); d++) p[d] = f32(points[d]);
-        scatter_table(g, p, f32(features), n, f32(table));
+        scatter_table(g, {p, f32(features), n}, f32(table));
       },
       Release());
   m.def(
       "table_adam",
       [](const Grid& g, std::vector<double> adam, Addresses points, Address features, int64_t n,
-         Address table, Address first, Address second) {
+         Addresses table) {
         const float* p[4] = {};
         for (size_t d = 0; d < points.size(); d++) p[d] = f32(points[d]);
-        table_adam(g, make_adam(adam), p, f32(features), n, f32(table), f32(first), f32(second));
+        table_adam(g, make_adam(adam), {p, f32(features), n}, f32(table[0]), f32(table[1]),
+                   f32(table[2]), entries(table[3]));
       },
+      Release());
+  m.def(
+      "round_table",
+      [](const Grid& g, Address table, Address to) { round_table(g, f32(table), entries(to)); },
       Release());
   m.def(
       "adam",
@@ -235,7 +245,7 @@ const char* best_instruction_set() {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    return "avx512";
+    return __builtin_cpu_supports("avx512bf16") ? "avx512bf16" : "avx512";
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "avx2";
 #endif
   return "baseline";
@@ -248,6 +258,9 @@ NB_MODULE(NR_MODULE, m) {
   m.doc() = "Native CPU kernels, compiled for one instruction set.";
   m.def("best_instruction_set", &best_instruction_set);
   m.def("set_threads", &set_pool_threads);
+  // Entries are of 2 bytes (bfloat16), with so many rows behind each level, or the table itself.
+  m.attr("ENTRY_BYTES") = sizeof(Entry);
+  m.attr("SPARE_ROWS") = SPARE_ROWS;
   bind_field(m);
   bind_render(m);
   bind_queries(m);

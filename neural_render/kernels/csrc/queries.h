@@ -1,4 +1,4 @@
-// The ops that ask at given points: encoding, networks, field, density; forward and backward.
+// The ops that ask at given points: field and density, forward and backward.
 #pragma once
 #include "drivers.h"
 
@@ -12,38 +12,43 @@ struct QueryGradients {
   float *points, *directions, *conditions, *table, *density, *color;  // table zeroed by the caller
 };
 
-static inline int num_tiles(int64_t n) { return (int)((n + TILE - 1) / TILE); }
-
-static inline const float* load_points(const float* points, const float* footprint, int64_t first,
-                                       int n, Workspace& t) {
-  const float* p = points + 3 * first;
-  for (int s = 0; s < n; s++) t.set_point(s, p[3 * s], p[3 * s + 1], p[3 * s + 2]);
-  t.pad_points(n);
-  bool any = false;
-  for (int s = 0; s < pad_block(n); s++) {
-    t.points.row(3)[s] = s < n ? footprint[first + s] : 0;
-    any |= t.points.row(3)[s] > 0;
-  }
-  return any ? t.points.row(3) : nullptr;
+// Samples a task, few enough that small queries are shared out.
+constexpr int QUERY = 1024;
+static inline int num_tiles(int64_t n) { return (int)((n + QUERY - 1) / QUERY); }
+static inline int tile_size(int64_t n, int64_t first) {
+  return (int)std::min<int64_t>(QUERY, n - first);
 }
 
-static inline void query_tile(const FieldShape& f, const FieldWeights& w, const QueryInputs& in,
-                              int64_t first, int n, Workspace& t) {
-  density_tile(f, w, t, n, load_points(in.points, in.footprint, first, n, t));
-  const int sh = f.sh_degree * f.sh_degree;
-  for (int j = 0; j < f.latent; j++)
-    std::memcpy(t.inputs.row(j), t.latent.row(j), pad_block(n) * sizeof(float));
+// Points of a tile into the workspace; its footprints, or null if all are zero.
+static inline const float* load_points(const QueryInputs& in, int64_t first, int n, Workspace& t) {
+  const float* p = in.points + 3 * first;
+  bool any = false;
   for (int s = 0; s < n; s++) {
-    float h[16];
-    spherical_harmonics(in.directions + 3 * (first + s), f.sh_degree, h);
-    for (int j = 0; j < sh; j++) t.inputs.row(f.latent + j)[s] = h[j];
-    for (int j = 0; j < f.num_conditions; j++)
-      t.inputs.row(f.latent + sh + j)[s] =
-          in.conditions[in.ray_index[first + s] * f.num_conditions + j];
+    t.x[s] = into_cube(p[3 * s]);
+    t.y[s] = into_cube(p[3 * s + 1]);
+    t.z[s] = into_cube(p[3 * s + 2]);
+    t.footprint[s] = in.footprint[first + s];
+    any |= t.footprint[s] > 0;
   }
-  for (int j = f.latent; j < f.color.inputs; j++)
-    for (int s = n; s < pad_block(n); s++) t.inputs.row(j)[s] = 0;
-  color_tile(f, w, t, n);
+  t.pad_points(n);
+  return any ? t.footprint : nullptr;
+}
+
+// The colour network's inputs of samples [at, at + n) of a tile that begins at `first`.
+static inline void query_inputs(const FieldShape& f, const QueryInputs& in, int64_t first, int at,
+                                int n, Workspace& t) {
+  std::vector<float> lanes(f.ray_rows());
+  const int stride = t.inputs.stride(), rows = f.latent_rows() + f.ray_rows();
+  copy_lanes(t.latent.row(0) + at, STRIDE, t.inputs.row(0), stride, f.latent_rows(), n);
+  for (int s = 0; s < n; s++) {
+    int64_t i = first + at + s;
+    ray_lanes(f, in.directions + 3 * i, in.conditions + in.ray_index[i] * f.num_conditions,
+              lanes.data());
+    for (int r = 0; r < f.ray_rows(); r++)
+      std::memcpy(t.inputs.row(f.latent_rows() + r) + s, &lanes[r], sizeof(float));
+  }
+  for (int r = 0; r < rows; r++)
+    for (int s = n; s < pad_block(n); s++) t.inputs.row(r)[s] = 0;
 }
 
 static inline void query_forward(NativeField& f, const FieldWeights& w, const QueryInputs& in,
@@ -53,38 +58,31 @@ static inline void query_forward(NativeField& f, const FieldWeights& w, const Qu
   const int C = f.shape.num_channels;
   parallel_for(num_tiles(in.num_samples), [&](int tile, int worker) {
     Workspace& t = f.workspace(worker);
-    int64_t first = (int64_t)tile * TILE;
-    int n = (int)std::min<int64_t>(TILE, in.num_samples - first);
-    query_tile(f.shape, w, in, first, n, t);
-    std::memcpy(density + first, t.sigma.row(0), n * sizeof(float));
-    for (int s = 0; s < n; s++)
-      for (int c = 0; c < C; c++) radiance[(first + s) * C + c] = t.outputs.row(c)[s];
+    int64_t first = (int64_t)tile * QUERY;
+    int n = tile_size(in.num_samples, first);
+    density_tile<true>(f.shape, w, t, n, load_points(in, first, n, t));
+    std::memcpy(density + first, t.sigma, n * sizeof(float));
+    for (int at = 0; at < n; at += FORWARD_RUN) {
+      int run = std::min(FORWARD_RUN, n - at);
+      query_inputs(f.shape, in, first, at, run, t);
+      color_run(f.shape, w, t, pad_block(run), t.outputs.row(0), t.outputs.stride(), run);
+      for (int s = 0; s < run; s++)
+        for (int c = 0; c < C; c++) radiance[(first + at + s) * C + c] = t.outputs.row(c)[s];
+    }
   });
 }
 
-static inline void density_forward(NativeField& f, const FieldWeights& w, const float* points,
-                                   const float* footprint, int64_t num_samples, float* density) {
+static inline void density_forward(NativeField& f, const FieldWeights& w, const QueryInputs& in,
+                                   float* density) {
   std::lock_guard<std::mutex> lock(f.mutex);
   f.prepare();
-  parallel_for(num_tiles(num_samples), [&](int tile, int worker) {
+  parallel_for(num_tiles(in.num_samples), [&](int tile, int worker) {
     Workspace& t = f.workspace(worker);
-    int64_t first = (int64_t)tile * TILE;
-    int n = (int)std::min<int64_t>(TILE, num_samples - first);
-    density_tile(f.shape, w, t, n, load_points(points, footprint, first, n, t));
-    std::memcpy(density + first, t.sigma.row(0), n * sizeof(float));
+    int64_t first = (int64_t)tile * QUERY;
+    int n = tile_size(in.num_samples, first);
+    density_tile<false>(f.shape, w, t, n, load_points(in, first, n, t));
+    std::memcpy(density + first, t.sigma, n * sizeof(float));
   });
-}
-
-// Gradients of a tile to points and directions, from t.d_features and t.d_inputs (may be unused).
-static inline void points_backward(const FieldShape& f, const FieldWeights& w,
-                                   int64_t first, int n, float* to, Workspace& t) {
-
-  float* rows[3] = {t.d_points.row(0), t.d_points.row(1), t.d_points.row(2)};
-  for (auto* row : rows) std::memset(row, 0, n * sizeof(float));
-  encode_backward_points(f.grid, w.table, t.p, t.points.row(3), t.d_features.row(0), STRIDE, n,
-                         rows);
-  for (int s = 0; s < n; s++)
-    for (int a = 0; a < 3; a++) to[3 * (first + s) + a] = rows[a][s];
 }
 
 // Planar points and feature gradients of all samples, for the scatter after the tiles.
@@ -93,100 +91,141 @@ struct Factored {
   int64_t n;
   Factored(const FieldShape& f, int64_t n)
       : points(3 * n), features((size_t)f.grid.num_outputs() * n), n(n) {}
-  void take(const FieldShape& f, const Workspace& t, int64_t first, int count) {
+  // `count` samples from `at` on of the tile, whose gradients are in t.d_features.
+  void take(const FieldShape& f, const Workspace& t, int64_t first, int at, int count) {
     for (int a = 0; a < 3; a++)
-      std::memcpy(&points[a * n + first], t.p[a], count * sizeof(float));
+      std::memcpy(&points[a * n + first + at], t.p[a] + at, count * sizeof(float));
     for (int j = 0; j < f.grid.num_outputs(); j++)
       for (int s = 0; s < count; s++)
-        features[j * n + first + s] =
+        features[j * n + first + at + s] =
             t.d_features.row(j)[s] *
-            footprint_weight(t.points.row(3)[s], f.grid.levels[j / f.grid.features].scale);
+            footprint_weight(t.footprint[at + s], f.grid.levels[j / f.grid.features].scale);
   }
   void scatter(const FieldShape& f, float* table) const {
     const float* p[3] = {&points[0], &points[n], &points[2 * n]};
-    if (n) scatter_table(f.grid, p, features.data(), n, table);
+    if (n) scatter_table(f.grid, {p, features.data(), n}, table);
   }
 };
 
-static inline void query_tile_backward(const FieldShape& f, const FieldWeights& w,
-                                       const QueryInputs& in, const float* g_density,
-                                       const float* g_radiance, int64_t first, int n,
-                                       const QueryGradients& out, float* sums, float* to_condition,
-                                       Workspace& t) {
-  query_tile(f, w, in, first, n, t);
-  const int sh = f.sh_degree * f.sh_degree;
-  for (int s = 0; s < n; s++) {
-    for (int c = 0; c < f.num_channels; c++)
-      t.d_outputs.row(c)[s] = g_radiance[(first + s) * f.num_channels + c];
-    t.d_points.row(3)[s] = g_density[first + s];
-  }
-  field_backward_tile(f, w, t, n, sums, sums + f.density.num_weights());
-  points_backward(f, w, first, n, out.points, t);
+// Gradients of samples [at, at + n) of a tile to points, from t.d_features. Null: not wanted.
+static inline void points_backward(const FieldShape& f, const FieldWeights& w, int64_t first,
+                                   int at, int n, float* to, Workspace& t) {
+  if (!to) return;
+  const float* p[3] = {t.x + at, t.y + at, t.z + at};
+  float* rows[3] = {t.middle, t.length, t.passed};
+  for (auto* row : rows) std::memset(row, 0, n * sizeof(float));
+  encode_backward_points(f.grid, w.table, p, t.footprint + at, t.d_features.row(0),
+                         t.d_features.stride(), n, rows);
+  for (int s = 0; s < n; s++)
+    for (int a = 0; a < 3; a++) to[3 * (first + at + s) + a] = rows[a][s];
+}
+
+// Gradients to directions and conditions from t.d_rays.
+static inline void directions_backward(const FieldShape& f, const QueryInputs& in, int64_t first,
+                                       int n, float* to_directions, float* to_condition,
+                                       const Workspace& t) {
+  const int sh = f.sh_degree * f.sh_degree, column = rows_of(f.latent) * PER;
   for (int s = 0; s < n; s++) {
     float g[16], d[3] = {0, 0, 0};
-    for (int j = 0; j < sh; j++) g[j] = t.d_inputs.row(f.latent + j)[s];
+    for (int j = 0; j < sh; j++) g[j] = t.d_rays.row(column + j)[s];
     spherical_harmonics_backward(in.directions + 3 * (first + s), f.sh_degree, g, d);
-    std::memcpy(out.directions + 3 * (first + s), d, sizeof d);
+    if (to_directions) std::memcpy(to_directions + 3 * (first + s), d, sizeof d);
     for (int j = 0; j < f.num_conditions; j++)
-      to_condition[(first + s) * f.num_conditions + j] = t.d_inputs.row(f.latent + sh + j)[s];
+      to_condition[(first + s) * f.num_conditions + j] = t.d_rays.row(column + sh + j)[s];
+  }
+}
+
+struct OutputGradients {
+  const float *density, *radiance;
+};
+
+// One tile: forward anew, then backward in runs.
+static inline void query_tile_backward(const FieldShape& f, const FieldWeights& w,
+                                       const QueryInputs& in, const OutputGradients& g,
+                                       int64_t first, const QueryGradients& out, float* sums,
+                                       float* to_condition, Factored& factored, Workspace& t) {
+  const int n = tile_size(in.num_samples, first), C = f.num_channels;
+  density_tile<true>(f, w, t, n, load_points(in, first, n, t));
+  std::vector<float> d_radiance((size_t)C * BACKWARD_RUN);
+  for (int at = 0; at < n; at += BACKWARD_RUN) {
+    const int run = std::min(BACKWARD_RUN, n - at);
+    for (int half = 0; half < run; half += FORWARD_RUN) {
+      int count = std::min(FORWARD_RUN, run - half);
+      query_inputs(f, in, first, at + half, count, t);
+      color_run(f, w, t, pad_block(count), t.outputs.row(0) + half, t.outputs.stride(), count);
+    }
+    query_inputs(f, in, first, at, run, t);
+    for (int s = 0; s < run; s++)
+      for (int c = 0; c < C; c++)
+        d_radiance[(size_t)c * BACKWARD_RUN + s] = g.radiance[(first + at + s) * C + c];
+    RunInputs inputs{t.features.row(0) + at, t.outputs.row(0),           t.sigma + at,
+                     (size_t)STRIDE,         (size_t)t.outputs.stride(), d_radiance.data(),
+                     g.density + first + at, (size_t)BACKWARD_RUN,       run};
+    field_backward_run(f, w, inputs, true, sums, sums + f.density.num_sums(), t);
+    factored.take(f, t, first, at, run);
+    directions_backward(f, in, first + at, run, out.directions, to_condition, t);
+    points_backward(f, w, first, at, run, out.points, t);
   }
 }
 
 static inline void query_backward(NativeField& f, const FieldWeights& w, const QueryInputs& in,
-                                  const float* g_density, const float* g_radiance,
-                                  const QueryGradients& out) {
+                                  const OutputGradients& g, const QueryGradients& out) {
   std::lock_guard<std::mutex> lock(f.mutex);
   f.prepare();
   const int64_t N = in.num_samples;
-  const int tiles = num_tiles(N), nd = f.shape.density.num_weights();
-  GroupSums sums(tiles, nd + f.shape.color.num_weights());
+  const int tiles = num_tiles(N), nd = f.shape.density.num_sums();
+  GroupSums sums(tiles, nd + f.shape.color.num_sums());
   Factored factored(f.shape, N);
   std::vector<float> to_condition((size_t)N * f.shape.num_conditions);
   parallel_for(sums.groups(), [&](int group, int worker) {
-    for (int tile = sums.begin(group); tile < sums.end(group, tiles); tile++) {
-      int64_t first = (int64_t)tile * TILE;
-      int n = (int)std::min<int64_t>(TILE, N - first);
-      query_tile_backward(f.shape, w, in, g_density, g_radiance, first, n, out, sums.of(group),
-                          to_condition.data(), f.workspace(worker));
-      factored.take(f.shape, f.workspace(worker), first, n);
-    }
+    for (int tile = sums.begin(group); tile < sums.end(group, tiles); tile++)
+      query_tile_backward(f.shape, w, in, g, (int64_t)tile * QUERY, out, sums.of(group),
+                          to_condition.data(), factored, f.workspace(worker));
   });
   for (int64_t s = 0; s < N; s++)
     for (int j = 0; j < f.shape.num_conditions; j++)
       out.conditions[in.ray_index[s] * f.shape.num_conditions + j] +=
           to_condition[s * f.shape.num_conditions + j];
-  std::vector<float> total(nd + f.shape.color.num_weights());
-  sums.reduce(total.data());
-  std::memcpy(out.density, total.data(), nd * sizeof(float));
-  std::memcpy(out.color, total.data() + nd, f.shape.color.num_weights() * sizeof(float));
+  const float* total = sums.reduce();
+  unpack_sums(f.shape.density, total, out.density);
+  unpack_sums(f.shape.color, total + nd, out.color);
   factored.scatter(f.shape, out.table);
 }
 
-static inline void density_backward(NativeField& f, const FieldWeights& w, const float* points,
-                                    const float* footprint, int64_t N, const float* g,
-                                    const QueryGradients& out) {
+// One tile: forward anew, then the density network backward in runs.
+static inline void density_tile_backward(const FieldShape& f, const FieldWeights& w,
+                                         const QueryInputs& in, const float* g, int64_t first,
+                                         float* to_points, float* sums, Factored& factored,
+                                         Workspace& t) {
+  const int n = tile_size(in.num_samples, first);
+  density_tile<false>(f, w, t, n, load_points(in, first, n, t));
+  for (int at = 0; at < n; at += BACKWARD_RUN) {
+    const int run = std::min(BACKWARD_RUN, n - at), padded = pad_block(run);
+    for (int r = 0; r < f.latent_rows(); r++)
+      std::memset(t.d_latent.row(r), 0, padded * sizeof(float));
+    for (int s = 0; s < run; s++)
+      t.d_latent.row(0)[s] =
+          lane_of(g[first + at + s] * std::min(t.sigma[at + s], GRADIENT_LIMIT), 0);
+    network_backward(w.density, t.features.row(0) + at, STRIDE, padded, t.networks, t.d_latent,
+                     f.grid.num_outputs(), sums,
+                     [&](int j, int s, vf(*acc)[2]) { store_floats(t.d_features, j, s, acc); });
+    factored.take(f, t, first, at, run);
+    points_backward(f, w, first, at, run, to_points, t);
+  }
+}
+
+static inline void density_backward(NativeField& f, const FieldWeights& w, const QueryInputs& in,
+                                    const float* g, const QueryGradients& out) {
   std::lock_guard<std::mutex> lock(f.mutex);
   f.prepare();
-  const int tiles = num_tiles(N), nd = f.shape.density.num_weights();
-  const float limit = 3269017.25f;  // exp(15)
-  GroupSums sums(tiles, nd);
-  Factored factored(f.shape, N);
+  const int tiles = num_tiles(in.num_samples);
+  GroupSums sums(tiles, f.shape.density.num_sums());
+  Factored factored(f.shape, in.num_samples);
   parallel_for(sums.groups(), [&](int group, int worker) {
-    Workspace& t = f.workspace(worker);
-    for (int tile = sums.begin(group); tile < sums.end(group, tiles); tile++) {
-      int64_t first = (int64_t)tile * TILE;
-      int n = (int)std::min<int64_t>(TILE, N - first), padded = pad_block(n);
-      density_tile(f.shape, w, t, n, load_points(points, footprint, first, n, t));
-      for (int j = 0; j < f.shape.latent; j++)
-        std::memset(t.d_latent.row(j), 0, padded * sizeof(float));
-      for (int s = 0; s < n; s++)
-        t.d_latent.row(0)[s] = g[first + s] * std::min(t.sigma.row(0)[s], limit);
-      network_backward(w.density, t.features.row(0), t.hidden_d, t.d_latent.row(0),
-                       t.d_features.row(0), t.temp, sums.of(group), STRIDE, padded);
-      points_backward(f.shape, w, first, n, out.points, t);
-      factored.take(f.shape, t, first, n);
-    }
+    for (int tile = sums.begin(group); tile < sums.end(group, tiles); tile++)
+      density_tile_backward(f.shape, w, in, g, (int64_t)tile * QUERY, out.points, sums.of(group),
+                            factored, f.workspace(worker));
   });
-  sums.reduce(out.density);
+  unpack_sums(f.shape.density, sums.reduce(), out.density);
   factored.scatter(f.shape, out.table);
 }

@@ -2,6 +2,7 @@
 
 import torch
 
+from neural_render.core.errors import KernelError
 from neural_render.kernels.reference.compositing import composite, composite_backward
 from neural_render.kernels.reference.encoding import (
     hash_encode,
@@ -35,6 +36,7 @@ __all__ = [
     "render_rays",
     "render_rays_backward",
     "scatter_table_gradient",
+    "set_precision",
     "set_threads",
     "table_adam_step",
     "unavailable_reason",
@@ -44,6 +46,16 @@ __all__ = [
 def set_threads(threads: int) -> None:
     """PyTorch's own threads do the work."""
     torch.set_num_threads(threads)
+
+
+def set_precision(precision: str) -> str:
+    """Always float32 where a run asks; tensors of float64 are computed with as they are."""
+    if precision == "bfloat16":
+        raise KernelError(
+            "kernels.precision=bfloat16 does not go with kernels.backend=reference, which computes"
+            " in float32; use kernels.precision=auto."
+        )
+    return "float32"
 
 
 def unavailable_reason() -> str:

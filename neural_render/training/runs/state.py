@@ -54,7 +54,7 @@ class TrainingState:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state under the name that it has in a checkpoint (no copies)."""
-        found = {f"field.{name}": tensor.data for name, tensor in self.field.named_parameters()}
+        found = {f"field.{name}": tensor.detach() for name, tensor in self.field.named_parameters()}
         found |= {f"average.{name}": tensor for name, tensor in self.average.average.items()}
         for name, (first, second) in self.moments.items():
             found |= {f"moment1.{name}": first, f"moment2.{name}": second}

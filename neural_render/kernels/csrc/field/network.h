@@ -1,41 +1,89 @@
-// Small fully connected networks on tiles of samples. Activations are planar ([rows][stride], one
-// row per neuron, samples contiguous), so that a vector holds W samples of one neuron.
+// Small fully connected networks on planes of lanes (numbers.h): forward, and back with the hidden
+// layers computed anew, which is cheaper than keeping them.
 #pragma once
+#include <memory>
 #include <vector>
 
-#include "field/vec.h"
+#include "field/numbers.h"
 
 constexpr int BLOCK = 2 * W;  // samples per inner block
+// Samples that go through all layers together: their hidden rows stay in the first cache forward,
+// in the second one backward, where longer runs spare sums over lanes.
+constexpr int FORWARD_RUN = 256, BACKWARD_RUN = 512;
+static inline int pad4(int n) { return (n + 3) / 4 * 4; }
 static inline int pad8(int n) { return (n + 7) / 8 * 8; }
 static inline int pad_block(int n) { return (n + BLOCK - 1) / BLOCK * BLOCK; }
 
+// The first `leading` inputs fill whole rows, the others begin with a row of their own: the two
+// parts are written by different hands.
 struct NetworkShape {
-  int inputs, width, hidden_layers, outputs;
+  int inputs, width, hidden_layers, outputs, leading;
   int num_layers() const { return hidden_layers + 1; }
   int in(int layer) const { return layer == 0 ? inputs : width; }
   int out(int layer) const { return layer == hidden_layers ? outputs : width; }
+  int rows_in(int layer) const {
+    return layer == 0 ? rows_of(leading) + rows_of(inputs - leading) : rows_of(width);
+  }
+  // Where input k of a layer stands among the rows' neurons.
+  int column(int layer, int k) const {
+    return layer > 0 || k < leading ? k : k - leading + rows_of(leading) * PER;
+  }
   int num_weights() const {
     int n = 0;
     for (int l = 0; l < num_layers(); l++) n += in(l) * out(l);
     return n;
   }
+  // Weight gradients are summed in blocks of 4 outputs by 4 inputs.
+  int num_sums(int layer) const { return pad4(out(layer)) * pad4(rows_in(layer) * PER); }
+  int num_sums() const {
+    int n = 0;
+    for (int l = 0; l < num_layers(); l++) n += num_sums(l);
+    return n;
+  }
 };
 
-// One layer's weights, packed for the forward product and, transposed, for the backward one:
-// blocks of JB outputs, for each input JB neighbouring weights; padded with zeros.
+// From sums of all layers to the flat gradient of the weights.
+static inline void unpack_sums(const NetworkShape& shape, const float* sums, float* to) {
+  for (int l = 0; l < shape.num_layers(); l++) {
+    const int blocks = pad4(shape.rows_in(l) * PER) / 4;
+    for (int j = 0; j < shape.out(l); j++)
+      for (int k = 0; k < shape.in(l); k++) {
+        int c = shape.column(l, k);
+        *to++ = sums[((size_t)(j / 4) * blocks + c / 4) * 16 + j % 4 * 4 + c % 4];
+      }
+    sums += shape.num_sums(l);
+  }
+}
+
+// One layer's weights as lanes, packed for the product forward and, transposed, for the one back:
+// blocks of JB outputs, for each row of inputs JB neighbouring lanes; padded with zeros.
 struct PackedLayer {
-  int in, out;
+  int outs, rows, back_outs, back_rows;
   std::vector<float> forward, backward;
 
-  static void pack(std::vector<float>& to, int outs, int ins, const float* w, int so, int si) {
-    to.assign((size_t)pad8(outs) * pad8(ins), 0.0f);
+  PackedLayer(const NetworkShape& shape, int l, const float* w)
+      : outs(shape.out(l)),
+        rows(shape.rows_in(l)),
+        back_outs(rows * PER),
+        back_rows(rows_of(outs)) {
+    const int ins = shape.in(l);
+    std::vector<float> wide((size_t)pad8(outs) * (back_outs + 8), 0.0f);  // [outs][columns]
+    const int columns = back_outs;
     for (int j = 0; j < outs; j++)
       for (int k = 0; k < ins; k++)
-        to[((size_t)(j / JB) * pad8(ins) + k) * JB + j % JB] = w[j * so + k * si];
-  }
-  PackedLayer(const float* w, int in, int out) : in(in), out(out) {
-    pack(forward, out, in, w, in, 1);
-    pack(backward, in, out, w, 1, in);
+        wide[(size_t)j * columns + shape.column(l, k)] = w[(size_t)j * ins + k];
+    forward.assign((size_t)pad8(outs) * rows, 0.0f);
+    for (int j = 0; j < outs; j++)
+      for (int r = 0; r < rows; r++) {
+        const float* pair = &wide[(size_t)j * columns + r * PER];
+        forward[((size_t)(j / JB) * rows + r) * JB + j % JB] = lane_of(pair[0], pair[PER - 1]);
+      }
+    backward.assign((size_t)pad8(back_outs) * back_rows, 0.0f);
+    for (int c = 0; c < columns; c++)
+      for (int r = 0; r < back_rows; r++)
+        backward[((size_t)(c / JB) * back_rows + r) * JB + c % JB] =
+            lane_of(wide[(size_t)r * PER * columns + c],
+                    wide[(size_t)(r * PER + PER - 1) * columns + c]);
   }
 };
 
@@ -44,127 +92,164 @@ struct Network {
   std::vector<PackedLayer> layers;
   Network(const NetworkShape& shape, const float* weights) : shape(shape) {
     for (int l = 0; l < shape.num_layers(); l++) {
-      layers.emplace_back(weights, shape.in(l), shape.out(l));
+      layers.emplace_back(shape, l, weights);
       weights += shape.in(l) * shape.out(l);
     }
   }
 };
 
-// out[j] = sum_k w[j][k] in[k] for n samples (a multiple of BLOCK); `finish(row, sample, vector)`
-// is what is stored. Rows are padded to 8 on both sides.
+// sum_k w[j][k] in[k] for the first `outs` outputs (whole blocks of JB) of n samples (a multiple of
+// BLOCK); `finish(j, s, sums)` gets JB outputs from j on of BLOCK samples from s on.
 template <class Finish>
-static inline void product(const float* w, int outs, int ins, const float* in, float* out,
-                           int stride, int n, Finish finish) {
-  const int K = pad8(ins);
+static inline void product(const float* w, int outs, int rows, const float* in, int stride, int n,
+                           Finish finish) {
   for (int s = 0; s < n; s += BLOCK)
-    for (int jb = 0; jb < pad8(outs); jb += JB) {
+    for (int jb = 0; jb < outs; jb += JB) {
       vf acc[JB][2];
 #pragma GCC unroll 8
       for (int j = 0; j < JB; j++) acc[j][0] = acc[j][1] = vf{};
-      const float* a = in + s;
-      const float* b = w + (size_t)jb * K;
-      for (int k = 0; k < K; k++, a += stride, b += JB) {
+      const float *a = in + s, *b = w + (size_t)jb * rows;
+      for (int k = 0; k < rows; k++, a += stride, b += JB) {
         vf a0 = load(a), a1 = load(a + W);
 #pragma GCC unroll 8
         for (int j = 0; j < JB; j++) {
-          acc[j][0] += a0 * b[j];
-          acc[j][1] += a1 * b[j];
+          vf x = splat_lane(b + j);
+          acc[j][0] = dot(acc[j][0], a0, x);
+          acc[j][1] = dot(acc[j][1], a1, x);
         }
       }
-#pragma GCC unroll 8
-      for (int j = 0; j < JB; j++) {
-        size_t at = (size_t)(jb + j) * stride + s;
-        store(out + at, finish(at, acc[j][0]));
-        store(out + at + W, finish(at + W, acc[j][1]));
-      }
+      finish(jb, s, acc);
     }
 }
 
-// Sixteen vectors' sums over lanes, added to w[j * row + k] of a 4x4 block (bounds jn, kn).
-static inline void add_block(const vf* acc, float* w, int row, int jn, int kn) {
-  for (int j = 0; j < jn; j++) {
-    vf z[4] = {acc[4 * j], acc[4 * j + 1], acc[4 * j + 2], acc[4 * j + 3]};
-    quad_transpose(z);
-    v4 total = add_up_quads((z[0] + z[1]) + (z[2] + z[3]));
-    for (int k = 0; k < kn; k++) w[j * row + k] += total[k];
-  }
-}
-
-// w[j][k] += sum over samples of d[j] in[k]: a layer's weight gradient over one tile.
-static inline void weight_gradient(const float* d, int outs, const float* in, int ins, int stride,
-                                   int n, float* w) {
+// sums[j][k] += sum over samples of d[j] in[k], in blocks of 4 by 4.
+static inline void weight_gradient(BySample d, int outs, BySample in, int columns, int n,
+                                   float* sums) {
+  const int lanes = n / PER;
   for (int jb = 0; jb < outs; jb += 4)
-    for (int kb = 0; kb < ins; kb += 4) {
+    for (int kb = 0; kb < columns; kb += 4, sums += 16) {
       vf acc[16];
 #pragma GCC unroll 16
       for (int i = 0; i < 16; i++) acc[i] = vf{};
-      const float *a = d + (size_t)jb * stride, *b = in + (size_t)kb * stride;
-      for (int s = 0; s < n; s += W) {
+      const float *a = d.rows + (size_t)jb * d.stride, *b = in.rows + (size_t)kb * in.stride;
+      for (int s = 0; s < lanes; s += W) {
         vf x[4], y[4];
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++) {
-          x[i] = load(a + (size_t)i * stride + s);
-          y[i] = load(b + (size_t)i * stride + s);
+          x[i] = load(a + (size_t)i * d.stride + s);
+          y[i] = load(b + (size_t)i * in.stride + s);
         }
 #pragma GCC unroll 16
-        for (int i = 0; i < 16; i++) acc[i] += x[i / 4] * y[i % 4];
+        for (int i = 0; i < 16; i++) acc[i] = dot(acc[i], x[i / 4], y[i % 4]);
       }
-      int jn = outs - jb < 4 ? outs - jb : 4, kn = ins - kb < 4 ? ins - kb : 4;
-      add_block(acc, w + (size_t)jb * ins + kb, ins, jn, kn);
+      vf total[4];
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; j++) {
+        vf z[4] = {acc[4 * j], acc[4 * j + 1], acc[4 * j + 2], acc[4 * j + 3]};
+        quad_transpose(z);
+        total[j] = (z[0] + z[1]) + (z[2] + z[3]);
+      }
+      add_quad_sums(sums, total[0], total[1], total[2], total[3]);
     }
 }
 
-// Runs the network on n samples (padded to BLOCK by the caller). `hidden[l]` receives the
-// activations of hidden layer l; `out` the outputs, padded to 8 rows.
-static inline void network_forward(const Network& net, const float* in, float* const* hidden,
-                                   float* out, int stride, int n) {
-  const vf zero = vf{};
-  for (int l = 0; l < net.shape.num_layers(); l++) {
-    const PackedLayer& layer = net.layers[l];
-    const float* from = l == 0 ? in : hidden[l - 1];
-    if (l < net.shape.hidden_layers)
-      product(layer.forward.data(), layer.out, layer.in, from, hidden[l], stride, n,
-              [&](size_t, vf v) { return vmax(v, zero); });
-    else
-      product(layer.forward.data(), layer.out, layer.in, from, out, stride, n,
-              [](size_t, vf v) { return v; });
+// Rows of `stride` lanes, 64-byte aligned, zero at first.
+class Plane {
+ public:
+  Plane() = default;
+  Plane(int rows, int stride) { reserve(rows, stride); }
+  void reserve(int rows, int stride) {
+    size_t bytes = ((size_t)pad8(rows) * stride * sizeof(float) + 63) / 64 * 64;
+    data_.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
+    std::memset(data_.get(), 0, bytes);
+    stride_ = stride;
   }
+  float* row(int r) const { return data_.get() + (size_t)r * stride_; }
+  int stride() const { return stride_; }
+
+ private:
+  struct Free {
+    void operator()(float* p) const { std::free(p); }
+  };
+  std::unique_ptr<float, Free> data_;
+  int stride_ = 0;
+};
+
+// One thread's buffers for networks of up to this many layers and neurons. Strides are not
+// multiples of 4096 bytes, so that the rows of a plane do not fall into one set of the cache.
+struct NetworkBuffers {
+  static constexpr int STRIDE = BACKWARD_RUN + 16;
+  std::vector<Plane> hidden;     // of each hidden layer
+  Plane d[2], d_samples, samples;  // gradients by turns; both by sample
+  void reserve(int width, int layers, int inputs) {
+    int rows = std::max(width, inputs) + 2 * PER + JB;
+    while ((int)hidden.size() < std::max(2, layers)) hidden.emplace_back(rows, STRIDE);
+    for (Plane* plane : {&d[0], &d[1], &d_samples, &samples}) plane->reserve(rows, STRIDE);
+  }
+};
+
+// Hidden layer l of one run from the layer before it.
+static inline void hidden_layer(const PackedLayer& layer, const float* in, int in_stride, int n,
+                                const Plane& to) {
+  const vf zero = vf{};
+  product(layer.forward.data(), layer.outs, layer.rows, in, in_stride, n,
+          [&](int j, int s, vf(*acc)[2]) {
+#pragma GCC unroll 8
+            for (int i = 0; i < JB; i++) {
+              acc[i][0] = vmax(acc[i][0], zero);
+              acc[i][1] = vmax(acc[i][1], zero);
+            }
+            store_block(to.row(j / PER) + s, to.stride(), acc);
+          });
 }
 
-// Only the hidden activations: what a backward pass needs again.
-static inline void network_hidden(const Network& net, const float* in, float* const* hidden,
-                                  int stride, int n) {
-  const vf zero = vf{};
+// Runs the network on n samples (padded to BLOCK by the caller, at most FORWARD_RUN); `finish` as
+// in `product`, for the first `outs` outputs.
+template <class Finish>
+static inline void network_forward(const Network& net, const float* in, int stride, int n,
+                                   const NetworkBuffers& buffers, int outs, Finish finish) {
   for (int l = 0; l < net.shape.hidden_layers; l++) {
-    const PackedLayer& layer = net.layers[l];
-    product(layer.forward.data(), layer.out, layer.in, l == 0 ? in : hidden[l - 1], hidden[l],
-            stride, n, [&](size_t, vf v) { return vmax(v, zero); });
+    const Plane& to = buffers.hidden[l & 1];
+    hidden_layer(net.layers[l], in, stride, n, to);
+    in = to.row(0), stride = to.stride();
   }
+  const PackedLayer& last = net.layers.back();
+  product(last.forward.data(), outs, last.rows, in, stride, n, finish);
 }
 
-// Gradients of one tile. `d_out` holds the gradient to the outputs (rows padded to 8 with zeros,
-// zero beyond the tile's real samples); `d_in` may be null. `scratch[2]` are width-row buffers.
-// Weight gradients are added to `to_weights` (flat, unpadded).
-static inline void network_backward(const Network& net, const float* in, float* const* hidden,
-                                    const float* d_out, float* d_in, float* const* scratch,
-                                    float* to_weights, int stride, int n) {
-  int end = net.shape.num_weights();
-  const float* d = d_out;
-  for (int l = net.shape.num_layers() - 1; l >= 0; l--) {
+// Gradients of one run of n samples (a multiple of BLOCK, at most BACKWARD_RUN). `d` holds the
+// gradient to the outputs as lanes (whole blocks of rows; zero beyond the outputs and beyond the
+// real samples). Weight gradients are added to `sums`; the gradient to the first `d_inputs` inputs
+// goes to `finish`, as in `product`.
+template <class Finish>
+static inline void network_backward(const Network& net, const float* in, int in_stride, int n,
+                                    NetworkBuffers& buffers, const Plane& d_out, int d_inputs,
+                                    float* sums, Finish finish) {
+  const NetworkShape& shape = net.shape;
+  for (int l = 0; l < shape.hidden_layers; l++)
+    hidden_layer(net.layers[l], l == 0 ? in : buffers.hidden[l - 1].row(0),
+                 l == 0 ? in_stride : NetworkBuffers::STRIDE, n, buffers.hidden[l]);
+  sums += shape.num_sums();
+  const Plane* d = &d_out;
+  for (int l = shape.hidden_layers; l >= 0; l--) {
     const PackedLayer& layer = net.layers[l];
-    const float* from = l == 0 ? in : hidden[l - 1];
-    end -= layer.in * layer.out;
-    weight_gradient(d, layer.out, from, layer.in, stride, n, to_weights + end);
-    if (l == 0) {
-      if (d_in)
-        product(layer.backward.data(), layer.in, layer.out, d, d_in, stride, n,
-                [](size_t, vf v) { return v; });
-      return;
-    }
-    float* to = scratch[l & 1];
-    product(layer.backward.data(), layer.in, layer.out, d, to, stride, n, [&](size_t at, vf v) {
-      return load(from + at) > 0 ? v : vf{};
-    });
-    d = to;
+    const float* from = l == 0 ? in : buffers.hidden[l - 1].row(0);
+    const int stride = l == 0 ? in_stride : NetworkBuffers::STRIDE;
+    sums -= shape.num_sums(l);
+    BySample x = by_sample(d->row(0), d->stride(), layer.back_rows, n, buffers.d_samples.row(0),
+                           NetworkBuffers::STRIDE);
+    BySample y = by_sample(from, stride, layer.rows, n, buffers.samples.row(0),
+                           NetworkBuffers::STRIDE);
+    weight_gradient(x, layer.outs, y, layer.back_outs, n, sums);
+    if (l == 0)
+      return product(layer.backward.data(), d_inputs, layer.back_rows, d->row(0), d->stride(), n,
+                     finish);
+    const Plane& to = buffers.d[l & 1];
+    product(layer.backward.data(), layer.back_outs, layer.back_rows, d->row(0), d->stride(), n,
+            [&](int j, int s, vf(*acc)[2]) {
+              mask_block(from + (size_t)(j / PER) * stride + s, stride, acc);
+              store_block(to.row(j / PER) + s, to.stride(), acc);
+            });
+    d = &to;
   }
 }

@@ -60,6 +60,21 @@ static inline vf vexp(vf x) {
   return p * scale;
 }
 
+static inline bool any_lane(vi mask) {
+  uint64_t words[W / 2], any = 0;
+  std::memcpy(words, &mask, sizeof words);
+  for (uint64_t word : words) any |= word;
+  return any != 0;
+}
+
+// The first `count` lanes (at most W of them) to memory that may end behind them.
+static inline void store_some(float* p, vf v, int count) {
+  if (count >= W)
+    store(p, v);
+  else
+    std::memcpy(p, &v, count * sizeof(float));
+}
+
 static inline vf vsqrt(vf x) {
   vf r;
   for (int i = 0; i < W; i++) r[i] = std::sqrt(x[i]);
@@ -129,14 +144,24 @@ static inline void add_quads(float* base, const uint32_t* at, vf v) {
 #endif
 }
 
-// The sum of all quads, in a fixed order.
-static inline v4 add_up_quads(vf v) {
+// Adds the sum of each vector's quads, in a fixed order, to four floats each at p, p + 4, ...
+static inline void add_quad_sums(float* p, vf a, vf b, vf c, vf d) {
 #if defined(__AVX512F__)
-  return (quad<0>(v) + quad<1>(v)) + (quad<2>(v) + quad<3>(v));
+  vf ab = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+          __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+  vf cd = __builtin_shufflevector(c, d, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+          __builtin_shufflevector(c, d, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+  vf sums = __builtin_shufflevector(ab, cd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+            __builtin_shufflevector(ab, cd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  store(p, load(p) + sums);
 #elif defined(__AVX2__)
-  return quad<0>(v) + quad<1>(v);
+  store(p, load(p) + __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11) +
+               __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15));
+  store(p + 8, load(p + 8) + __builtin_shufflevector(c, d, 0, 1, 2, 3, 8, 9, 10, 11) +
+                   __builtin_shufflevector(c, d, 4, 5, 6, 7, 12, 13, 14, 15));
 #else
-  return v;
+  store(p, load(p) + a), store(p + 4, load(p + 4) + b);
+  store(p + 8, load(p + 8) + c), store(p + 12, load(p + 12) + d);
 #endif
 }
 

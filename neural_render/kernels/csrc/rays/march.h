@@ -5,6 +5,8 @@
 #include <cstring>
 #include <vector>
 
+#include "field/vec.h"
+
 struct March {
   float step, near, cone_angle, max_step, min_transmittance;
   int cascades, max_samples;
@@ -29,6 +31,12 @@ struct Lattice {
     if (cone <= 0 || s <= s1) return near + s * step;
     if (s <= s2) return t1 * std::exp(cone * (s - s1));
     return t2 + (s - s2) * max_step;
+  }
+  vf at(vf s) const {
+    if (cone <= 0) return near + s * step;
+    vf t;
+    for (int i = 0; i < W; i++) t[i] = at(s[i]);
+    return t;
   }
   float inverse(float t) const {
     if (cone <= 0 || t <= t1) return (t - near) * per_step;
@@ -97,17 +105,24 @@ struct Occupancy {
   }
 };
 
-// A ray on its way: `k` is the next lattice interval to look at.
+// Rays on their way.
 struct Walk {
   float o[3], d[3], inverse[3];
   float jitter, t_exit;
   int k, taken;
   bool ended;
 };
+struct Walks {
+  std::vector<Walk> walks;
+  void resize(int rays) { walks.resize(rays); }
+  bool ended(int ray) const { return walks[ray].ended; }
+  float jitter(int ray) const { return walks[ray].jitter; }
+};
 
 // Directions' zero components become tiny ones, so that no division is by zero.
-static inline void start_walk(Walk& w, const Lattice& lattice, const Occupancy& occupancy,
+static inline void start_walk(Walks& walks, int ray, const Lattice& lattice, const Occupancy& occupancy,
                               const float* origin, const float* direction, float jitter) {
+  Walk& w = walks.walks[ray];
   float t0 = lattice.near, t1 = 1e30f;
   for (int a = 0; a < 3; a++) {
     w.o[a] = origin[a];
@@ -171,7 +186,7 @@ static inline int walk_on(Walk& w, const Lattice& lattice, const Occupancy& occu
     uint32_t index = morton(cell[0], cell[1], cell[2]);
     uint64_t word = occupancy.word((size_t)c * WORDS + (index >> 6));
     if (word >> (index & 63) & 1) {
-      emit(q);
+      emit(w.k);
       w.k++, w.taken++, found++;
       continue;
     }
@@ -186,4 +201,14 @@ static inline int walk_on(Walk& w, const Lattice& lattice, const Occupancy& occu
     w.k = std::max(w.k + 1, (int)std::ceil(std::min(s, 1e8f) - 0.01f));
   }
   return found;
+}
+
+static inline void march(Walks& walks, const Lattice& lattice, const Occupancy& occupancy,
+                         int max_samples, const int* living, int num, int per_ray, int* found,
+                         int32_t* intervals) {
+  for (int i = 0; i < num; i++) {
+    int32_t* to = intervals + (size_t)i * per_ray;
+    found[i] = walk_on(walks.walks[living[i]], lattice, occupancy, max_samples, per_ray,
+                       [&](int k) { *to++ = k; });
+  }
 }

@@ -1,0 +1,85 @@
+// The survivors of a chunk of rays: what compositing and the backward pass need of them.
+#pragma once
+#include "field/field.h"
+
+// Neighbouring survivors of one ray.
+struct Segment {
+  int ray, first, count;  // ray within the chunk
+};
+
+// Rows of lanes that grow together, sample by sample.
+class Columns {
+ public:
+  float* row(int r) const { return planes_.row(r); }
+  size_t stride() const { return planes_.stride(); }
+  // Room for so many samples, and a whole vector behind them, in so many rows; the first `used`
+  // samples stay.
+  void make_room(int rows, int samples, int used) {
+    if (rows <= rows_ && samples + BLOCK <= capacity_) return;
+    capacity_ = std::max(2 * capacity_, samples + 8 * W);
+    rows_ = std::max(rows, rows_);
+    Plane larger(rows_, capacity_ / BLOCK * BLOCK + BLOCK + 16);
+    if (used)
+      for (int r = 0; r < rows_; r++) std::memcpy(larger.row(r), row(r), used * sizeof(float));
+    planes_ = std::move(larger);
+  }
+
+ private:
+  Plane planes_;
+  int rows_ = 0, capacity_ = 0;
+};
+
+enum SampleRow { X, Y, Z, MIDDLE, LENGTH, SIGMA, TRANSMITTANCE, WEIGHT, NUM_SAMPLE_ROWS };
+
+// Kept from the forward to the backward pass.
+struct ChunkState {
+  std::vector<Segment> segments;
+  Columns columns;  // SampleRow, radiance, latents, then features if they are kept
+  int first_ray = 0, num_rays = 0, count = 0;
+  int channels = 0, latent_rows = 0, feature_rows = 0;
+  int64_t marched = 0;
+
+  void clear(int first, int rays, int num_channels, int num_latent_rows, int num_feature_rows) {
+    segments.clear();
+    first_ray = first, num_rays = rays, count = 0, marched = 0;
+    channels = num_channels, latent_rows = num_latent_rows, feature_rows = num_feature_rows;
+  }
+  void make_room(int samples) {
+    columns.make_room(NUM_SAMPLE_ROWS + channels + latent_rows + feature_rows, samples, count);
+  }
+  float* row(int r) const { return columns.row(r); }
+  float* radiance(int channel) const { return columns.row(NUM_SAMPLE_ROWS + channel); }
+  float* latent(int r) const { return columns.row(NUM_SAMPLE_ROWS + channels + r); }
+  float* features(int r) const {
+    return columns.row(NUM_SAMPLE_ROWS + channels + latent_rows + r);
+  }
+};
+
+// Copies `count` samples' lanes of `rows` rows, whole vectors at a time: what is written behind them
+// is written again later or never read.
+static inline void copy_lanes(const float* from, size_t from_stride, float* to, size_t to_stride,
+                              int rows, int count) {
+  for (int r = 0; r < rows; r++, from += from_stride, to += to_stride)
+    for (int s = 0; s < count; s += W) store(to + s, load(from + s));
+}
+
+// Rays of a chunk's samples, in order: for each piece of a segment within [first, first + n),
+// `visit(ray, sample from first, count)`.
+class RaysInOrder {
+ public:
+  explicit RaysInOrder(const std::vector<Segment>& segments) : segments_(segments) {}
+  template <class Visit>
+  void visit(int first, int n, Visit visit) {
+    while (at_ < segments_.size() && segments_[at_].first < first + n) {
+      const Segment& e = segments_[at_];
+      int begin = std::max(e.first, first), end = std::min(e.first + e.count, first + n);
+      if (end > begin) visit(e.ray, begin - first, end - begin);
+      if (e.first + e.count > first + n) return;
+      at_++;
+    }
+  }
+
+ private:
+  const std::vector<Segment>& segments_;
+  size_t at_ = 0;
+};

@@ -1,0 +1,103 @@
+// What changes the table: scatter of a factored gradient, Adam, rounding to entries.
+#pragma once
+#include <mutex>
+
+#include "adam.h"
+#include "field/scatter.h"
+#include "pool.h"
+
+// Room for each thread's gradient of one level, all zeros between calls.
+class LevelGradients {
+ public:
+  LevelGradients() : lock_(mutex()) {
+    auto& all = buffers();
+    all.resize(std::max<size_t>(all.size(), pool_threads()));
+  }
+  float* of(int worker, size_t size) {
+    std::vector<float>& g = buffers()[worker];
+    if (g.size() < size) g.resize(size, 0.0f);
+    return g.data();
+  }
+
+ private:
+  static std::mutex& mutex() {
+    static std::mutex m;
+    return m;
+  }
+  static std::vector<std::vector<float>>& buffers() {
+    static std::vector<std::vector<float>> b;
+    return b;
+  }
+  std::lock_guard<std::mutex> lock_;
+};
+
+// A factored gradient: points and feature gradients, planar.
+struct FactoredTable {
+  const float* const* points;
+  const float* d;
+  int64_t n;
+};
+
+// Each level's gradient, finest (largest) first, to `use(level, gradient)`, which clears it.
+template <class Use>
+static inline void scatter_levels(const Grid& grid, const FactoredTable& in, Use use) {
+  LevelGradients scratch;
+  parallel_for(grid.num_levels(), [&](int task, int worker) {
+    int l = grid.num_levels() - 1 - task;
+    const Level& level = grid.levels[l];
+    float* g = scratch.of(worker, gradient_size(level, grid.features));
+    scatter_level(grid, level, in.points, in.d + (size_t)l * grid.features * in.n, in.n, (int)in.n,
+                  g);
+    use(l, g);
+  });
+}
+
+// Its scatter into a dense, zeroed table.
+static inline void scatter_table(const Grid& grid, const FactoredTable& in, float* to_table) {
+  scatter_levels(grid, in, [&](int l, float* g) {
+    size_t size = (size_t)grid.levels[l].rows * grid.features;
+    std::memcpy(to_table + (size_t)grid.levels[l].offset * grid.features, g, size * sizeof(float));
+    std::memset(g, 0, size * sizeof(float));
+  });
+}
+
+// The row behind a level of entries that repeats its first row.
+static inline void mirror_first_row(const Grid& grid, int l, Entry* entries) {
+  if (SPARE_ROWS == 0) return;
+  Entry* level = entries + entry_offset(grid, l);
+  std::memcpy(level + (size_t)grid.levels[l].rows * grid.features, level,
+              grid.features * sizeof(Entry));
+}
+
+// The rounded copy of a whole table.
+static inline void round_table(const Grid& grid, const float* table, Entry* entries) {
+  parallel_for(grid.num_levels(), [&](int l, int) {
+    const Level& level = grid.levels[l];
+    const float* from = table + (size_t)level.offset * grid.features;
+    Entry* to = entries + entry_offset(grid, l);
+    for (size_t i = 0; i < (size_t)level.rows * grid.features; i++) to[i] = entry_of(from[i]);
+    mirror_first_row(grid, l, entries);
+  });
+}
+
+// Scatter and Adam level by level; `entries` (may be null) stay the table's rounded copy.
+static inline void table_adam(const Grid& grid, const Adam& adam, const FactoredTable& in,
+                              float* table, float* m, float* v, Entry* entries) {
+  scatter_levels(grid, in, [&](int l, float* g) {
+    const Level& level = grid.levels[l];
+    size_t size = (size_t)level.rows * grid.features, at = (size_t)level.offset * grid.features;
+    Entry* to = entries ? entries + entry_offset(grid, l) : nullptr;
+    adam_range(adam, table + at, m + at, v + at, g, size, grid.features, true, to);
+    if (entries) mirror_first_row(grid, l, entries);
+  });
+}
+
+static inline void adam_array(const Adam& adam, float* w, float* m, float* v, const float* g,
+                              int64_t n, int features) {
+  const int64_t block = (int64_t)(1 << 16) * std::max(1, features);
+  parallel_for((int)((n + block - 1) / block), [&](int task, int) {
+    int64_t at = task * block, count = std::min(block, n - at);
+    adam_range(adam, w + at, m + at, v + at, const_cast<float*>(g) + at, count, features, false,
+               nullptr);
+  });
+}
