@@ -47,7 +47,7 @@ static inline void march_wave(const Renderer& r, const Occupancy& occupancy,
                               const RenderProblem& in, int first_ray, Walks& walks,
                               const int* living, int num, int per_ray, Wave& wave, Workspace& t) {
   wave.found.resize(num);
-  wave.intervals.resize((size_t)num * per_ray);
+  wave.intervals.resize((size_t)num * per_ray + 1);
   march(walks, r.lattice, occupancy, r.march.max_samples, living, num, per_ray, wave.found.data(),
         wave.intervals.data());
   wave.segments.clear();
