@@ -5,14 +5,14 @@ here joins them to autograd. A backend has, under the same names: ``hash_encode`
 ``hash_encode_backward``, ``mlp``, ``mlp_backward``, ``query_field``, ``query_field_backward``,
 ``query_density``, ``query_density_backward``, ``march_rays``, ``composite``,
 ``composite_backward``, ``render_rays``, ``render_rays_backward``, ``table_adam_step``,
-``adam_step``, ``scatter_table_gradient``, ``set_threads``, ``set_precision`` and
-``unavailable_reason``.
+``adam_step``, ``occupancy_cells``, ``occupancy_points``, ``occupancy_update``,
+``scatter_table_gradient``, ``set_threads``, ``set_precision`` and ``unavailable_reason``.
 """
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from neural_render.core.rays import Rays
@@ -22,6 +22,7 @@ from neural_render.kernels.records import (
     FactoredGradient,
     FieldInputs,
     FieldParameters,
+    OccupancyState,
     PackedSamples,
     RenderInputs,
     RenderOutput,
@@ -32,6 +33,7 @@ from neural_render.kernels.specs import (
     HashGridSpec,
     MarchSpec,
     MlpSpec,
+    OccupancySpec,
     RenderSpec,
 )
 
@@ -185,3 +187,46 @@ def adam_step(
 ) -> None:
     """Adam in place; ``skip_zeros`` leaves rows (of the last axis) of zero gradient untouched."""
     dispatch.active().adam_step(parameter, moments, gradient, adam, skip_zeros)
+
+
+def occupancy_cells(
+    state: OccupancyState,
+    stripe: int,
+    num_stripes: int,
+    num_occupied: int = 0,
+    start: float = 0.0,
+) -> Int[Tensor, " chosen"]:
+    """Flat indices, ascending, of the seen cells of a stripe and of so many occupied cells.
+
+    A stripe is every ``num_stripes``-th row of 512 cells. The occupied ones are evenly spread over
+    all, from ``start`` (in [0, 1)) on; all of them where there are no more. Of cells that a finer
+    cascade covers there are none. A cell that was chosen twice is there twice.
+    """
+    return dispatch.active().occupancy_cells(state, stripe, num_stripes, num_occupied, start)
+
+
+def occupancy_points(
+    cells: Int[Tensor, " chosen"], cascades: int, key: int, first: int = 0
+) -> Float[Tensor, "chosen 3"]:
+    """A random point in each of the cells (flat indices), in the unit cube.
+
+    Number i depends on ``key`` (64 bits), ``first + i`` and its cell alone, for every backend.
+    """
+    return dispatch.active().occupancy_points(cells, cascades, key, first)
+
+
+@torch.no_grad()
+def occupancy_update(
+    state: OccupancyState,
+    cells: Int[Tensor, " chosen"],
+    density: Float[Tensor, " chosen"],
+    spec: OccupancySpec,
+) -> None:
+    """Takes in densities that were found in ``cells`` and refreshes all of ``state``, in place.
+
+    The cells ascend and are such as ``occupancy_cells`` gives; one that comes twice decays once. A
+    density that is not a number counts as none. A cell that a finer cascade covers gets the
+    greatest of its eight values there, as an opacity of its own step. Of rows whose sum is known, a
+    backend may leave alone all that the given cells do not change.
+    """
+    dispatch.active().occupancy_update(state, cells, density, spec)

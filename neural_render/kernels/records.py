@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor
 
 from neural_render.core.rays import Rays
@@ -124,3 +124,18 @@ class RenderGradients:
     table: FactoredGradient
     density_weights: Float[Tensor, " density_weights"]
     color_weights: Float[Tensor, " color_weights"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OccupancyState:
+    """Nested grids of cells (Morton order), the finest first, and what follows from their values.
+
+    ``values`` are opacities of a march step; -1 marks a cell that nobody sees. ``rows`` holds the
+    sum and the number of the seen cells of each 512 (a block of 8^3): a sum of NaN says that the
+    row was written to from outside. ``limits`` is what ``bits`` were made with; NaN: not known.
+    """
+
+    values: Float[Tensor, "cascades cells"]
+    bits: UInt8[Tensor, "cascades bytes"]
+    rows: Float64[Tensor, "cascades rows 2"]
+    limits: Float[Tensor, " cascades"]

@@ -208,6 +208,20 @@ class RenderSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OccupancySpec:
+    """How the values of an occupancy grid follow densities, and its bits the values.
+
+    A value is ``max(decay * value, density * step length of its cascade)``. A cell is occupied if
+    its value exceeds ``threshold``, or the step's opacity at the mean density of all seen cells
+    where that is less.
+    """
+
+    step_lengths: tuple[float, ...]  # of each cascade, field units
+    threshold: float
+    decay: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class AdamSpec:
     """One step of Adam (Kingma and Ba 2015): L2 ``weight_decay`` is added to the gradient.
 

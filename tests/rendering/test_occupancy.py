@@ -2,15 +2,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from neural_render.kernels.cells import NUM_CELLS, inner_cells, pack_bits, unpack_bits
 from neural_render.kernels.morton import morton_decode, morton_encode
 from neural_render.rendering import OccupancyGrid
-from neural_render.rendering.occupancy import (
-    NUM_CELLS,
-    NUM_STRIPES,
-    inner_cells,
-    pack_bits,
-    unpack_bits,
-)
+from neural_render.rendering.occupancy import NUM_STRIPES
 from tests.rendering.analytic import CPU, SphereField
 
 STEP = 2e-3

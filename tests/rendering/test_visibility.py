@@ -6,9 +6,9 @@ from torch import Tensor
 
 from neural_render.core.cameras import Cameras, Lens, rays_through_pixels
 from neural_render.core.transforms import look_at
+from neural_render.kernels.cells import NUM_CELLS, unpack_bits
 from neural_render.kernels.morton import morton_decode, morton_encode
 from neural_render.rendering import OccupancyGrid
-from neural_render.rendering.occupancy import NUM_CELLS, unpack_bits
 from neural_render.rendering.visibility import seen_cells, widest_angles
 from tests.rendering.analytic import CPU, SphereField
 

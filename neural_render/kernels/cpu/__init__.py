@@ -4,6 +4,11 @@
 """
 
 from neural_render.kernels.cpu.modules import set_precision, set_threads, unavailable_reason
+from neural_render.kernels.cpu.occupancy import (
+    occupancy_cells,
+    occupancy_points,
+    occupancy_update,
+)
 from neural_render.kernels.cpu.optimizer import adam_step, scatter_table_gradient, table_adam_step
 from neural_render.kernels.cpu.queries import (
     hash_encode,
@@ -32,6 +37,9 @@ __all__ = [
     "march_rays",
     "mlp",
     "mlp_backward",
+    "occupancy_cells",
+    "occupancy_points",
+    "occupancy_update",
     "query_density",
     "query_density_backward",
     "query_field",

@@ -14,6 +14,8 @@ using Addresses = std::vector<Address>;
 using LevelTuple = std::tuple<float, uint32_t, uint32_t, uint32_t, bool>;
 using ShapeTuple = std::tuple<int, int, int, int>;
 
+void bind_occupancy(nb::module_& m);  // occupancy_module.cpp
+
 #ifndef NR_MODULE
 #define NR_MODULE _native_baseline
 #endif
@@ -265,4 +267,5 @@ NB_MODULE(NR_MODULE, m) {
   bind_render(m);
   bind_queries(m);
   bind_arrays(m);
+  bind_occupancy(m);
 }

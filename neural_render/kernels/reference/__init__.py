@@ -17,6 +17,11 @@ from neural_render.kernels.reference.field import (
 )
 from neural_render.kernels.reference.marching import march_rays
 from neural_render.kernels.reference.networks import mlp, mlp_backward
+from neural_render.kernels.reference.occupancy import (
+    occupancy_cells,
+    occupancy_points,
+    occupancy_update,
+)
 from neural_render.kernels.reference.optimizer import adam_step, table_adam_step
 from neural_render.kernels.reference.rendering import render_rays, render_rays_backward
 
@@ -29,6 +34,9 @@ __all__ = [
     "march_rays",
     "mlp",
     "mlp_backward",
+    "occupancy_cells",
+    "occupancy_points",
+    "occupancy_update",
     "query_density",
     "query_density_backward",
     "query_field",
