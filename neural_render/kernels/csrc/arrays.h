@@ -126,21 +126,51 @@ struct Packed {
   int64_t capacity, count, wanted;
 };
 
-static inline void march_packed(const March& march, const uint8_t* bits, const RenderProblem& in,
-                                int num_rays, Packed& out) {
-  Lattice lattice(march);
-  Occupancy occupancy(bits, march.cascades);
+// The intervals of a block of rays, ray after ray, and their number on each ray.
+static inline void march_block(const March& march_spec, const Lattice& lattice,
+                               const Occupancy& occupancy, const RenderProblem& in, int first,
+                               int rays, std::vector<int32_t>& all, int64_t* per_ray) {
+  // What a round brings of each ray; a ray with more goes on in the next.
+  const int round = std::min(march_spec.max_samples, 1024);
+  Walks walks;
+  walks.resize(rays);
+  std::vector<std::vector<int32_t>> of_ray(rays);
+  std::vector<int> living, found(rays);
+  std::vector<int32_t> intervals((size_t)rays * std::max(0, round) + 1);
+  for (int i = 0; i < rays; i++) {
+    size_t at = 3 * (size_t)(first + i);
+    start_walk(walks, i, lattice, occupancy, in.origins + at, in.directions + at,
+               in.jitter[first + i]);
+    if (round > 0) living.push_back(i);
+  }
+  while (!living.empty()) {
+    march(walks, lattice, occupancy, march_spec.max_samples, living.data(), (int)living.size(),
+          round, found.data(), intervals.data());
+    std::vector<int> going_on;
+    for (size_t i = 0; i < living.size(); i++) {
+      const int32_t* k = &intervals[i * round];
+      of_ray[living[i]].insert(of_ray[living[i]].end(), k, k + found[i]);
+      if (!walks.ended(living[i])) going_on.push_back(living[i]);
+    }
+    living.swap(going_on);
+  }
+  for (int i = 0; i < rays; i++) {
+    per_ray[i] = (int64_t)of_ray[i].size();
+    all.insert(all.end(), of_ray[i].begin(), of_ray[i].end());
+  }
+}
+
+static inline void march_packed(const March& march_spec, const uint8_t* bits,
+                                const RenderProblem& in, int num_rays, Packed& out) {
+  Lattice lattice(march_spec);
+  Occupancy occupancy(bits, march_spec.cascades);
   int blocks = (num_rays + CHUNK_RAYS - 1) / CHUNK_RAYS;
-  std::vector<std::vector<Sample>> found(blocks);
+  std::vector<std::vector<int32_t>> found(blocks);
   std::vector<int64_t> per_ray(num_rays);
   parallel_for(blocks, [&](int b, int) {
-    for (int r = b * CHUNK_RAYS; r < std::min(num_rays, (b + 1) * CHUNK_RAYS); r++) {
-      Walk walk;
-      start_walk(walk, lattice, occupancy, in.origins + 3 * (size_t)r, in.directions + 3 * (size_t)r,
-                 in.jitter[r]);
-      per_ray[r] = walk_on(walk, lattice, occupancy, march.max_samples, 1 << 30,
-                           [&](const Sample& q) { found[b].push_back(q); });
-    }
+    int first = b * CHUNK_RAYS;
+    march_block(march_spec, lattice, occupancy, in, first, std::min(CHUNK_RAYS, num_rays - first),
+                found[b], &per_ray[first]);
   });
   out.wanted = 0;
   for (int r = 0; r < num_rays; r++) {
@@ -149,12 +179,14 @@ static inline void march_packed(const March& march, const uint8_t* bits, const R
   }
   out.offsets[num_rays] = out.count = std::min(out.wanted, out.capacity);
   parallel_for(blocks, [&](int b, int) {
-    const Sample* q = found[b].data();
+    const int32_t* k = found[b].data();
     for (int r = b * CHUNK_RAYS; r < std::min(num_rays, (b + 1) * CHUNK_RAYS); r++) {
-      for (int64_t i = out.offsets[r], k = 0; i < out.offsets[r + 1]; i++, k++) {
-        out.t_near[i] = q[k].t_near, out.t_far[i] = q[k].t_far, out.ray_index[i] = r;
+      for (int64_t i = out.offsets[r], j = 0; i < out.offsets[r + 1]; i++, j++) {
+        out.t_near[i] = lattice.at(k[j] + in.jitter[r]);
+        out.t_far[i] = lattice.at(k[j] + 1 + in.jitter[r]);
+        out.ray_index[i] = r;
       }
-      q += per_ray[r];
+      k += per_ray[r];
     }
   });
 }

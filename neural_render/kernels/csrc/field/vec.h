@@ -28,6 +28,12 @@ static inline vf load(const float* p) {
 }
 static inline void store(float* p, vf v) { std::memcpy(p, &v, sizeof v); }
 static inline void store(uint32_t* p, vu v) { std::memcpy(p, &v, sizeof v); }
+static inline vi load(const int32_t* p) {
+  vi v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+static inline void store(int32_t* p, vi v) { std::memcpy(p, &v, sizeof v); }
 static inline v4 load4(const float* p) {
   v4 v;
   std::memcpy(&v, p, sizeof v);
@@ -37,6 +43,17 @@ static inline void store4(float* p, v4 v) { std::memcpy(p, &v, sizeof v); }
 static inline vf splat(float x) { return vf{} + x; }
 static inline vf vmax(vf a, vf b) { return a > b ? a : b; }
 static inline vf vmin(vf a, vf b) { return a < b ? a : b; }
+static inline vf vabs(vf a) { return vmax(a, -a); }
+static inline vf to_floats(vi v) { return __builtin_convertvector(v, vf); }
+// Towards zero.
+static inline vi to_ints(vf v) { return __builtin_convertvector(v, vi); }
+// 2^n for n in [-126, 127].
+static inline vf power_of_two(vi n) {
+  vi bits = (n + 127) << 23;
+  vf v;
+  std::memcpy(&v, &bits, sizeof v);
+  return v;
+}
 
 // exp to about 2 ulp on [-87, 88], the arguments clamped to it: 2^n * 2^f, f in [-0.5, 0.5].
 static inline vf vexp(vf x) {
@@ -54,10 +71,23 @@ static inline vf vexp(vf x) {
   p = p * f + 0.5f;
   p = p * f + 1.0f;
   p = p * f + 1.0f;
-  vi bits = (n + 127) << 23;
-  vf scale;
-  std::memcpy(&scale, &bits, sizeof scale);
-  return p * scale;
+  return p * power_of_two(n);
+}
+
+// log to about 2 ulp for positive normal numbers: x = m 2^n, m in [sqrt 1/2, sqrt 2),
+// log m = 2 artanh z with z = (m - 1) / (m + 1).
+static inline vf vlog(vf x) {
+  vi bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  vi n = (bits - 0x3f3504f3) >> 23;
+  bits -= n << 23;
+  vf m;
+  std::memcpy(&m, &bits, sizeof m);
+  vf z = (m - 1.0f) / (m + 1.0f), q = z * z;
+  vf p = q * (1.0f / 9) + 1.0f / 7;
+  p = p * q + 1.0f / 5;
+  p = p * q + 1.0f / 3;
+  return to_floats(n) * 0.69314718f + (2.0f * z + 2.0f * z * q * p);
 }
 
 static inline vf vsqrt(vf x) {

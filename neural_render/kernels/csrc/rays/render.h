@@ -49,28 +49,49 @@ static inline void append_column(std::vector<float>& to, const Rows& from, int r
 }
 
 // One wave of a chunk: marches every living ray by up to `per_ray` samples into the tile.
+struct Sample {
+  float x, y, z, t_near, t_far;
+};
+
 struct Wave {
   std::vector<Segment> segments;
   std::vector<Sample> samples;
+  std::vector<int> found;
+  std::vector<int32_t> intervals;
 };
 
-static inline void march_wave(const Renderer& r, const Occupancy& occupancy,
-                              std::vector<Walk>& walks, const std::vector<int>& living,
-                              int per_ray, Wave& wave) {
+static inline Sample sample_of(const Lattice& lattice, const Walks& w, int ray, int k) {
+  Sample q;
+  q.t_near = lattice.at(k + w.jitter[ray]);
+  q.t_far = lattice.at(k + 1 + w.jitter[ray]);
+  float t = 0.5f * (q.t_near + q.t_far);
+  q.x = w.o[0][ray] + t * w.d[0][ray];
+  q.y = w.o[1][ray] + t * w.d[1][ray];
+  q.z = w.o[2][ray] + t * w.d[2][ray];
+  return q;
+}
+
+static inline void march_wave(const Renderer& r, const Occupancy& occupancy, Walks& walks,
+                              const std::vector<int>& living, int per_ray, Wave& wave) {
+  const int num = (int)living.size();
   wave.segments.clear();
   wave.samples.clear();
-  for (int ray : living) {
-    int first = (int)wave.samples.size();
-    int limit = std::min(per_ray, TILE - first);
-    int found = walk_on(walks[ray], r.lattice, occupancy, r.march.max_samples, limit,
-                        [&](const Sample& q) { wave.samples.push_back(q); });
-    if (found) wave.segments.push_back({ray, first, found});
+  wave.found.resize(num);
+  wave.intervals.resize((size_t)num * per_ray + 1);
+  march(walks, r.lattice, occupancy, r.march.max_samples, living.data(), num, per_ray,
+        wave.found.data(), wave.intervals.data());
+  for (int i = 0; i < num; i++) {
+    if (!wave.found[i]) continue;
+    wave.segments.push_back({living[i], (int)wave.samples.size(), wave.found[i]});
+    for (int j = 0; j < wave.found[i]; j++)
+      wave.samples.push_back(
+          sample_of(r.lattice, walks, living[i], wave.intervals[(size_t)i * per_ray + j]));
   }
 }
 
 // Keeps the samples of a wave that light reaches; gives the rays that go on.
 static inline void keep_survivors(const Renderer& r, const Workspace& t, const Wave& wave,
-                                  const std::vector<Walk>& walks, std::vector<float>& light,
+                                  const Walks& walks, std::vector<float>& light,
                                   ChunkState& chunk, std::vector<int>& living, bool keep) {
   living.clear();
   for (const Segment& segment : wave.segments) {
@@ -93,7 +114,7 @@ static inline void keep_survivors(const Renderer& r, const Workspace& t, const W
       chunk.count++;
     }
     if (chunk.count > first) chunk.segments.push_back({segment.ray, first, chunk.count - first});
-    if (T >= r.march.min_transmittance && !walks[segment.ray].ended) living.push_back(segment.ray);
+    if (T >= r.march.min_transmittance && !walks.ended(segment.ray)) living.push_back(segment.ray);
   }
 }
 
@@ -205,14 +226,15 @@ static inline void density_of_wave(const Renderer& r, const FieldWeights& weight
 static inline void render_chunk(const Renderer& r, const FieldWeights& weights,
                                 const Occupancy& occupancy, const RenderProblem& in, bool keep,
                                 ChunkState& chunk, Workspace& t) {
-  std::vector<Walk> walks(chunk.num_rays);
+  Walks walks;
+  walks.resize(chunk.num_rays);
   std::vector<float> light(chunk.num_rays, 1.0f);
   std::vector<int> living;
   for (int i = 0; i < chunk.num_rays; i++) {
     size_t at = chunk.first_ray + i;
-    start_walk(walks[i], r.lattice, occupancy, in.origins + 3 * at, in.directions + 3 * at,
+    start_walk(walks, i, r.lattice, occupancy, in.origins + 3 * at, in.directions + 3 * at,
                in.jitter[at]);
-    if (!walks[i].ended) living.push_back(i);
+    if (!walks.ended(i)) living.push_back(i);
   }
   Wave wave;
   while (!living.empty()) {
