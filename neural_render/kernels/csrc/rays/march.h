@@ -83,10 +83,12 @@ static inline vu spread_bits(vu v) {
   return (v | v << 2) & 0x49249u;
 }
 
-static inline int every_third_bit(uint32_t m) {
-  int v = 0;
-  for (int b = 0; b < 7; b++) v |= (m >> (3 * b) & 1) << b;
-  return v;
+// The way back, of one number.
+static inline int gather_bits(uint32_t v) {
+  v &= 0x49249u;
+  v = (v | v >> 2) & 0x430c3u;
+  v = (v | v >> 4) & 0x700fu;
+  return (int)((v | v >> 8) & 0x7fu);
 }
 
 // Occupancy bits, with the size of the empty block around each word of them, so that empty space
@@ -95,30 +97,53 @@ static inline int every_third_bit(uint32_t m) {
 struct Occupancy {
   const uint8_t* bits;
   int cascades;
-  std::vector<uint8_t> width;  // [cascades WORDS]: 1 if the word is occupied, else 4 or 16
+  // [cascades WORDS]: 2 cells if the word is occupied (one of its bytes, 2x2x2 cells, may be
+  // empty), else 4, 8, 16 or 32. Blocks of 32 and less never straddle the next finer cascade.
+  std::vector<uint8_t> width;
   float low[3] = {1, 1, 1}, high[3] = {0, 0, 0};
 
   Occupancy(const uint8_t* bits, int cascades)
       : bits(bits), cascades(cascades), width((size_t)cascades * WORDS) {
-    for (size_t block = 0; block < width.size(); block += 64) {
-      uint64_t words[64], any = 0;
-      std::memcpy(words, bits + block * 8, sizeof words);
-      for (uint64_t word : words) any |= word;
-      for (int i = 0; i < 64; i++) {
-        width[block + i] = !any ? 16 : words[i] ? 1 : 4;
-        if (words[i]) enclose((int)(block / WORDS), (uint32_t)((block + i) % WORDS));
-      }
+    for (int c = 0; c < cascades; c++) {
+      Words words;
+      measure((size_t)c * WORDS, WORDS, words);
+      enclose(c, words);
     }
   }
   bool empty() const { return low[0] > high[0]; }
 
  private:
-  void enclose(int cascade, uint32_t word_index) {
-    float side = std::ldexp(1.0f, cascade - cascades + 1), width = side * 4 / CELLS;
-    for (int a = 0; a < 3; a++) {
-      float begin = 0.5f - 0.5f * side + every_third_bit(word_index >> a) * width;
-      low[a] = std::min(low[a], begin);
-      high[a] = std::max(high[a], begin + width);
+  // The box of a cascade's occupied words, in words.
+  struct Words {
+    int low[3] = {CELLS, CELLS, CELLS}, high[3] = {-1, -1, -1};
+  };
+
+  // In Morton order a block is a run: of 8, 64 or 512 words. Gives whether this one is occupied.
+  bool measure(size_t first, size_t run, Words& found) {
+    bool any = false;
+    if (run > 8) {
+      for (size_t i = 0; i < run; i += run / 8) any |= measure(first + i, run / 8, found);
+    } else {
+      uint64_t words[8];
+      std::memcpy(words, bits + first * 8, sizeof words);
+      for (uint64_t word : words) any |= word != 0;
+      for (int i = 0; any && i < 8; i++) {
+        width[first + i] = words[i] ? 2 : 4;
+        for (int a = 0; words[i] && a < 3; a++) {
+          int at = gather_bits((uint32_t)((first + i) % WORDS) >> a);
+          found.low[a] = std::min(found.low[a], at), found.high[a] = std::max(found.high[a], at);
+        }
+      }
+    }
+    if (!any) std::memset(&width[first], run == 8 ? 8 : run == 64 ? 16 : 32, run);
+    return any;
+  }
+
+  void enclose(int cascade, const Words& words) {
+    float side = std::ldexp(1.0f, cascade - cascades + 1), word = side * 4 / CELLS;
+    for (int a = 0; words.high[0] >= 0 && a < 3; a++) {
+      low[a] = std::min(low[a], 0.5f - 0.5f * side + words.low[a] * word);
+      high[a] = std::max(high[a], 0.5f - 0.5f * side + (words.high[a] + 1) * word);
     }
   }
 };
@@ -229,8 +254,10 @@ static inline void look_up(const Occupancy& occupancy, vu index, vi& bit, vi& wi
   alignas(64) int32_t bits[W], widths[W];
   store(at, index);
   for (int i = 0; i < W; i++) {
-    bits[i] = occupancy.bits[at[i] >> 3] >> (at[i] & 7) & 1;
-    widths[i] = occupancy.width[at[i] >> 6];
+    uint32_t byte = occupancy.bits[at[i] >> 3];
+    int empty = occupancy.width[at[i] >> 6];
+    bits[i] = byte >> (at[i] & 7) & 1;
+    widths[i] = byte ? 1 : empty;
   }
   bit = load(bits), width = load(widths);
 }
@@ -274,7 +301,7 @@ static inline void advance(Crew& l, int lane, const Lattice& lattice, const Occu
   look_up(occupancy, index, bit, width);
   vi hit = inside & (bit != 0);
 
-  // Otherwise leave the largest empty block around the point: 1, 4 or 16 cells wide.
+  // Otherwise leave the largest empty block around the point.
   vf leave = splat(NEVER), rounding = load(l.rounding + lane);
   for (int a = 0; a < 3; a++) {
     vf inverse = load(l.inverse[a] + lane);
