@@ -5,13 +5,14 @@ here joins them to autograd. A backend has, under the same names: ``hash_encode`
 ``hash_encode_backward``, ``mlp``, ``mlp_backward``, ``query_field``, ``query_field_backward``,
 ``query_density``, ``query_density_backward``, ``march_rays``, ``composite``,
 ``composite_backward``, ``render_rays``, ``render_rays_backward``, ``table_adam_step``,
-``adam_step``, ``scatter_table_gradient``, ``set_threads`` and ``unavailable_reason``.
+``adam_step``, ``scatter_table_gradient``, ``shoot_rays``, ``pick_pixels``, ``set_threads`` and
+``unavailable_reason``.
 """
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from neural_render.core.rays import Rays
@@ -22,6 +23,9 @@ from neural_render.kernels.records import (
     FieldInputs,
     FieldParameters,
     PackedSamples,
+    PixelLayout,
+    PixelRays,
+    PixelViews,
     RenderInputs,
     RenderOutput,
 )
@@ -184,3 +188,27 @@ def adam_step(
 ) -> None:
     """Adam in place; ``skip_zeros`` leaves rows (of the last axis) of zero gradient untouched."""
     dispatch.active().adam_step(parameter, moments, gradient, adam, skip_zeros)
+
+
+@torch.no_grad()
+def shoot_rays(pixel: Int[Tensor, " rays"], views: PixelViews) -> PixelRays:
+    """The rays through the centres of pixels, given by flat index, and the pixels' colours.
+
+    Not differentiable. The cpu backend raises KernelError for an index outside of the photos.
+    """
+    return dispatch.active().shoot_rays(pixel, views)
+
+
+@torch.no_grad()
+def pick_pixels(
+    block: Int[Tensor, " rays"],
+    place: Float[Tensor, " rays"],
+    layout: PixelLayout,
+    masks: UInt8[Tensor, " masked"],
+) -> Int[Tensor, " rays"]:
+    """The flat index of one usable pixel of each block: that at ``place`` in [0, 1) in row order.
+
+    Uniform float64 places give uniform pixels. A pixel is usable where ``masks`` is not 0; a mask
+    of no length masks nothing. Blocks without a usable pixel may not be asked.
+    """
+    return dispatch.active().pick_pixels(block, place, layout, masks)

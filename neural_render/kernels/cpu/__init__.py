@@ -5,6 +5,7 @@
 
 from neural_render.kernels.cpu.native import set_threads, unavailable_reason
 from neural_render.kernels.cpu.optimizer import adam_step, scatter_table_gradient, table_adam_step
+from neural_render.kernels.cpu.pixels import pick_pixels, shoot_rays
 from neural_render.kernels.cpu.queries import (
     hash_encode,
     hash_encode_backward,
@@ -32,6 +33,7 @@ __all__ = [
     "march_rays",
     "mlp",
     "mlp_backward",
+    "pick_pixels",
     "query_density",
     "query_density_backward",
     "query_field",
@@ -40,6 +42,7 @@ __all__ = [
     "render_rays_backward",
     "scatter_table_gradient",
     "set_threads",
+    "shoot_rays",
     "table_adam_step",
     "unavailable_reason",
 ]

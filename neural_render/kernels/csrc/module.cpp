@@ -18,6 +18,8 @@ using ShapeTuple = std::tuple<int, int, int, int>;
 #define NR_MODULE _native_baseline
 #endif
 
+void bind_pixels(nb::module_& m);  // pixels_module.cpp
+
 namespace {
 
 float* f32(Address a) { return reinterpret_cast<float*>(a); }
@@ -252,4 +254,5 @@ NB_MODULE(NR_MODULE, m) {
   bind_render(m);
   bind_queries(m);
   bind_arrays(m);
+  bind_pixels(m);
 }

@@ -17,6 +17,7 @@ from neural_render.kernels.reference.field import (
 from neural_render.kernels.reference.marching import march_rays
 from neural_render.kernels.reference.networks import mlp, mlp_backward
 from neural_render.kernels.reference.optimizer import adam_step, table_adam_step
+from neural_render.kernels.reference.pixels import pick_pixels, shoot_rays
 from neural_render.kernels.reference.rendering import render_rays, render_rays_backward
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "march_rays",
     "mlp",
     "mlp_backward",
+    "pick_pixels",
     "query_density",
     "query_density_backward",
     "query_field",
@@ -36,6 +38,7 @@ __all__ = [
     "render_rays_backward",
     "scatter_table_gradient",
     "set_threads",
+    "shoot_rays",
     "table_adam_step",
     "unavailable_reason",
 ]
