@@ -10,6 +10,8 @@ from neural_render.kernels.records import PixelLayout
 # Blocks along the longer side of the largest photo, at most: small enough to tell what is wrong
 # from what is right, large enough that a block is seen again before its error is out of date.
 MAX_BLOCKS_ALONG = 64
+# Of a whole capture: what is done for every block now and then stays below a millisecond or two.
+MAX_BLOCKS = 1 << 18
 
 
 def pixel_layout(views: Views) -> PixelLayout:
@@ -17,7 +19,8 @@ def pixel_layout(views: Views) -> PixelLayout:
     sizes = torch.stack([views.cameras.width, views.cameras.height], dim=-1)
     longest = int(sizes.max())
     shift = (max(1, -(-longest // MAX_BLOCKS_ALONG)) - 1).bit_length()
-    num_blocks = blocks_along(sizes, shift).prod(-1)
+    while (num_blocks := blocks_along(sizes, shift).prod(-1)).sum() > max(MAX_BLOCKS, len(sizes)):
+        shift += 1
     return PixelLayout(
         offsets=views.offsets,
         sizes=sizes,

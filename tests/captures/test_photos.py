@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from neural_render.captures import pixel_directions
+from neural_render.captures import pixel_blocks, pixel_directions
 from neural_render.captures.opening import open_capture
 from neural_render.captures.photos import PhotoSource
 from neural_render.captures.pixel_blocks import pixel_layout
@@ -215,6 +215,14 @@ def test_regions_are_blocks_of_pixels(share: float, tmp_path: Path) -> None:
     check_rays(capture, batch)
     again, _ = source.sample_regions(len(asked) + 50, asked, seeded(1))
     assert torch.equal(batch.rays.directions, again.rays.directions)
+
+
+def test_blocks_of_many_photos_are_larger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    views = no_distortion(tmp_path).train  # 5 of 16 x 12
+    for limit, shift, blocks in ((960, 0, 960), (959, 1, 240), (59, 3, 20), (5, 4, 5), (1, 4, 5)):
+        monkeypatch.setattr(pixel_blocks, "MAX_BLOCKS", limit)
+        layout = pixel_layout(views)
+        assert (layout.block_shift, layout.num_blocks) == (shift, blocks)
 
 
 def test_no_photo_has_more_than_64_blocks_a_side(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from neural_render.core.errors import KernelError
 from neural_render.core.rays import Rays
-from neural_render.kernels.cpu.native import addresses, indices, native, ready
+from neural_render.kernels.cpu.native import addresses, native, ready
 from neural_render.kernels.records import PixelLayout, PixelRays, PixelViews
 
 
@@ -18,12 +18,12 @@ def shoot_rays(pixel: Int[Tensor, " rays"], views: PixelViews) -> PixelRays:
     poses = ready(views.poses, "poses", num_views, 12)
     intrinsics = ready(views.intrinsics, "intrinsics", -1, 5)
     table = ready(views.table, "table", -1, 4)
-    starts = indices(views.table_starts, num_views, 0)
+    starts = ready_integers(views.table_starts, "table_starts", (num_views,))
     stride = 5 if intrinsics.shape[0] > 1 else 0
     if stride and intrinsics.shape[0] != num_views:
         raise KernelError(f"{len(intrinsics)} intrinsics were given for {num_views} views.")
     given = addresses(pixels, poses, intrinsics, table, starts)
-    pixel = indices(pixel, num_rays, 0)
+    pixel = ready_integers(pixel, "pixel", (num_rays,))
     origins, directions, colors = (torch.empty(num_rays, 3) for _ in range(3))
     footprint, opacity = torch.empty(num_rays), torch.empty(num_rays)
     view, block = torch.empty_like(pixel), torch.empty_like(pixel)
@@ -57,7 +57,7 @@ def pick_pixels(
     num_rays = block.shape[0]
     if len(masks):
         masks = ready_bytes(masks[:, None], "masks", layout.num_pixels)
-    block = indices(block, num_rays, 0)
+    block = ready_integers(block, "block", (num_rays,))
     place = place.double().contiguous()
     pixel = torch.empty_like(block)
     found = native().pick_pixels(
@@ -76,11 +76,20 @@ def pick_pixels(
 def layout_tensors(layout: PixelLayout) -> tuple[list[Tensor], list[int]]:
     num_views = layout.offsets.shape[0]
     tensors = [
-        indices(layout.offsets, num_views, 0),
-        indices(layout.sizes.flatten(), 2 * num_views, 0),
-        indices(layout.first_blocks, num_views, 0),
+        ready_integers(layout.offsets, "offsets", (num_views,)),
+        ready_integers(layout.sizes, "sizes", (num_views, 2)),
+        ready_integers(layout.first_blocks, "first_blocks", (num_views,)),
     ]
     return tensors, [num_views, layout.num_pixels, layout.num_blocks, layout.block_shift]
+
+
+def ready_integers(tensor: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
+    if tensor.dtype != torch.int64 or tensor.device.type != "cpu" or tensor.shape != shape:
+        raise KernelError(
+            f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)} on {tensor.device}, but"
+            f" int64 of shape {shape} on the CPU was wanted."
+        )
+    return tensor.contiguous()
 
 
 def ready_bytes(tensor: Tensor, name: str, rows: int) -> Tensor:
