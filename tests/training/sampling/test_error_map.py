@@ -1,13 +1,18 @@
 """The error map: rays go where the error is, nothing is forgotten, and weights undo it all."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from neural_render.captures.opening import open_capture
+from neural_render.captures.photos import PhotoSource
+from neural_render.captures.settings import CaptureSettings
 from neural_render.core.rays import RayBatch, Rays
 from neural_render.training.sampling import error_map
 from neural_render.training.sampling.error_map import REFRESH_EVERY, ErrorMap
+from tests.tiny_capture import write_blender_capture
 
 SIZES = torch.tensor([10, 20, 0, 30, 40])
 
@@ -172,6 +177,32 @@ def test_the_number_of_threads_changes_nothing() -> None:
     torch.set_num_threads(before)
     assert torch.equal(*decks)
     assert (sizes[decks[0].long()] > 0).all()
+
+
+def test_photos_are_looked_at_where_they_are_wrong(tmp_path: Path) -> None:
+    """A field that is empty is wrong on the ball alone: there the rays go, evenly, and no less
+    than before to where it is right than the floor says."""
+    folder = write_blender_capture(tmp_path, num_train=4, num_test=1, size=32)
+    capture = open_capture(CaptureSettings(path=str(folder)), progress=False)
+    source = PhotoSource(capture)
+    errors = ErrorMap(source.region_sizes, 0.5)
+    before, _ = errors.draw(source, 20_000, seeded())
+    for step in range(1, REFRESH_EVERY + 1):
+        batch, regions = errors.draw(source, 2000, seeded(step))
+        targets = batch.targets * batch.opacity[:, None]
+        errors.observe(regions, torch.zeros_like(targets), targets)
+    errors.refresh(seeded())
+    after, regions = errors.draw(source, 20_000, seeded())
+    share_before = float((before.opacity > 0).double().mean())
+    share_after = float((after.opacity > 0).double().mean())
+    assert share_after == pytest.approx(0.5 + 0.5 * share_before, abs=0.02)
+    assert share_after > share_before + 0.2
+    # Of the blocks (here pixels) on the ball those with the larger error get more.
+    mean = errors.mean_errors()
+    counts = torch.bincount(regions, minlength=len(mean))
+    wrong = mean > mean[mean > mean.mean()].median()
+    right = (mean > mean.mean() * 0.1) & ~wrong
+    assert counts[wrong].double().mean() > 1.5 * counts[right].double().mean()
 
 
 def test_a_state_of_another_source_is_refused() -> None:
