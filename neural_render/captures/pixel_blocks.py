@@ -10,8 +10,9 @@ from neural_render.kernels.records import PixelLayout
 # Blocks along the longer side of the largest photo, at most: small enough to tell what is wrong
 # from what is right, large enough that a block is seen again before its error is out of date.
 MAX_BLOCKS_ALONG = 64
-# Of a whole capture: what is done for every block now and then stays below a millisecond or two.
-MAX_BLOCKS = 1 << 18
+# Of a whole capture: each is then seen about once between two refreshes of an error map, and what
+# is done for all of them there stays below a millisecond.
+MAX_BLOCKS = 1 << 17
 
 
 def pixel_layout(views: Views) -> PixelLayout:
