@@ -1,53 +1,54 @@
 """Random rays through the pixels of photos: the RaySource that fits a field to a capture."""
 
 import logging
+from dataclasses import replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from neural_render.captures.pixel_directions import PixelDirections
+from neural_render.captures.pixel_blocks import block_sizes, pixel_layout
+from neural_render.captures.pixel_directions import MAX_TABLE_BYTES, PixelDirections
 from neural_render.captures.records import Capture, Views
 from neural_render.core.errors import CaptureError
 from neural_render.core.protocols import SceneFrame
-from neural_render.core.rays import RayBatch, Rays
+from neural_render.core.rays import RayBatch
+from neural_render.kernels import ops
+from neural_render.kernels.records import PixelRays, PixelViews
 
 # Below this share of usable pixels a list of them (8 bytes each) is smaller than the photos
 # themselves, and drawing until enough are usable would take long.
 MIN_SHARE_TO_REDRAW = 1 / 8
 SPARE_DRAWS = 64
-# Rays are made so many at a time: temporaries stay in the caches and in the allocator's hands.
-PIECE = 1 << 14
 
 _log = logging.getLogger("neural_render")
 
 
 class PhotoSource:
-    """Rays through uniformly random pixels of all training photos, with their colours.
+    """Rays through random pixels of all training photos, with their colours.
 
-    Rows are fetched by ``index_select``, which is several times faster than indexing.
-
-    Every pixel is equally likely, whatever the sizes of the photos; masked pixels, and those that
-    their lens model cannot produce, never come. Tensors live where the capture's photos live.
+    Every pixel is equally likely, whatever the sizes of the photos, unless its region is asked for
+    (regions are square blocks of pixels); masked pixels, and those that their lens model cannot
+    produce, never come. Tensors live where the capture's photos live.
     """
 
-    def __init__(self, capture: Capture) -> None:
+    def __init__(self, capture: Capture, max_table_bytes: int = MAX_TABLE_BYTES) -> None:
         """CaptureError if no pixel is left to learn from."""
         views = capture.train
         assert len(views.pixels), "the capture was opened without its images"
         self._capture = capture
         self._pixels = views.pixels
-        self._offsets = views.offsets
-        self._widths = views.cameras.width
-        self._cameras = views.cameras.in_frame(capture.frame.world_from_field.inverse())
-        self._directions = PixelDirections(self._cameras)
-        # One row per view: the columns of its rotation, one after another, and its position.
-        poses = self._cameras.world_from_camera
-        self._axes = poses[:, :, :3].transpose(1, 2).reshape(-1, 9)
-        self._origins = poses[:, :, 3].contiguous()
-        # The size that all photos have, or (0, 0): then views are looked up instead of computed.
-        sizes = torch.stack([views.cameras.width, views.cameras.height], dim=-1)
-        self._size = sizes[0].tolist() if bool((sizes == sizes[0]).all()) else [0, 0]
+        cameras = views.cameras.in_frame(capture.frame.world_from_field.inverse())
+        self._directions = PixelDirections(cameras, max_table_bytes)
+        self._views = PixelViews(
+            layout=pixel_layout(views),
+            pixels=views.pixels,
+            poses=cameras.world_from_camera.transpose(1, 2).reshape(-1, 12),
+            intrinsics=self._directions.intrinsics,
+            table=self._directions.table,
+            table_starts=self._directions.table_starts,
+        )
         self._usable = _usable_pixels(views, self._directions)
         self._share = 1.0
         self._listed = torch.empty(0, dtype=torch.long, device=self._pixels.device)
@@ -81,31 +82,38 @@ class PhotoSource:
         """Whether some pixel of the photos is not opaque."""
         return self._capture.has_opacity
 
-    @torch.no_grad()
+    @cached_property
+    def region_sizes(self) -> Int[Tensor, " regions"]:
+        """The number of usable pixels of each block."""
+        return block_sizes(self._views.layout, self._usable)
+
     def sample(self, num_rays: int, generator: torch.Generator) -> RayBatch:
         """Random pixels as field rays with straight sRGB colours and opacities, all of weight 1."""
-        pieces = [self._shoot(pixel) for pixel in self._draw(num_rays, generator).split(PIECE)]
-        columns = pieces[0] if len(pieces) == 1 else map(torch.cat, zip(*pieces, strict=True))
-        origins, directions, footprint, values, view = columns
-        ones = torch.ones_like(footprint)
-        return RayBatch(
-            rays=Rays(origins=origins, directions=directions, footprint=footprint),
-            targets=values[:, :3].contiguous(),
-            opacity=values[:, 3].contiguous() if values.shape[1] == 4 else ones,
-            weights=ones,
-            view=view,
-        )
+        return _batch(self._shoot(self._draw(num_rays, generator)))
 
-    def _shoot(self, pixel: Int[Tensor, " rays"]) -> tuple[Tensor, ...]:
-        """Origins, unit directions, footprints, colours with alpha, and views of flat pixels."""
-        view, column, row = self._locate(pixel)
-        local, footprint = self._directions.look_up(view, column, row)
-        axis_x, axis_y, axis_z = self._axes.index_select(0, view).split(3, dim=1)
-        directions = axis_x * local[:, :1]
-        directions.addcmul_(axis_y, local[:, 1:2]).addcmul_(axis_z, local[:, 2:])
-        origins = self._origins.index_select(0, view)
-        values = self._pixels.index_select(0, pixel).float().div_(255)
-        return origins, directions, footprint.contiguous(), values, view
+    def sample_regions(
+        self, num_rays: int, regions: Int[Tensor, " chosen"], generator: torch.Generator
+    ) -> tuple[RayBatch, Int[Tensor, " rays"]]:
+        """A random pixel of each region, then uniform ones, with the regions of them all."""
+        device = self._pixels.device
+        place = torch.rand(len(regions), dtype=torch.double, generator=generator, device=device)
+        chosen = ops.pick_pixels(regions, place, self._views.layout, self._usable)
+        uniform = self._draw(num_rays - len(regions), generator)
+        found = self._shoot(torch.cat([chosen, uniform]))
+        return _batch(found), found.block
+
+    @torch.no_grad()
+    def _shoot(self, pixel: Int[Tensor, " rays"]) -> PixelRays:
+        """The field rays of flat pixel indices."""
+        found = ops.shoot_rays(pixel, self._views)
+        if not self._directions.must_be_solved:
+            return found
+        within = pixel - self._views.layout.offsets.index_select(0, found.view)
+        local, footprint = self._directions.solve(found.view, within)
+        axes = self._views.poses[:, :9].index_select(0, found.view).view(-1, 3, 3)
+        directions = (axes * local[:, :, None]).sum(1)
+        rays = replace(found.rays, directions=directions, footprint=footprint.contiguous())
+        return replace(found, rays=rays)
 
     def _draw(self, num_rays: int, generator: torch.Generator) -> Int[Tensor, " rays"]:
         """Indices of random usable pixels."""
@@ -125,25 +133,15 @@ class PhotoSource:
             drawn = torch.cat([drawn, more]) if len(drawn) else more
         return drawn[:num_rays]
 
-    def _locate(
-        self, pixel: Int[Tensor, " rays"]
-    ) -> tuple[Int[Tensor, " rays"], Int[Tensor, " rays"], Int[Tensor, " rays"]]:
-        """View, column and row of flat pixel indices.
 
-        Quotients are taken of doubles at half steps, which is exact here (nothing is nearer than
-        half a pixel to a boundary) and several times faster than dividing 64-bit integers.
-        """
-        halfway = pixel.double() + 0.5
-        width, height = self._size
-        if width:
-            line = (halfway / width).long()
-            view = ((line.double() + 0.5) / height).long()
-            return view, pixel - line * width, line - view * height
-        view = torch.searchsorted(self._offsets, pixel, right=True) - 1
-        start = self._offsets.index_select(0, view)
-        widths = self._widths.index_select(0, view)
-        row = ((halfway - start) / widths).long()
-        return view, pixel - start - row * widths, row
+def _batch(found: PixelRays) -> RayBatch:
+    return RayBatch(
+        rays=found.rays,
+        targets=found.colors,
+        opacity=found.opacity,
+        weights=torch.ones_like(found.opacity),
+        view=found.view,
+    )
 
 
 def _usable_pixels(views: Views, directions: PixelDirections) -> UInt8[Tensor, " usable"]:

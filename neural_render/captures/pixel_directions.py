@@ -1,4 +1,4 @@
-"""Directions through the pixels of many views, fast: by formula, by table, or solved on demand."""
+"""Directions through the pixels of many views: by formula, by table, or solved on demand."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,41 +19,46 @@ BYTES_PER_PIXEL = 16
 
 
 class PixelDirections:
-    """Unit directions in camera axes and footprints of any pixels of a set of cameras.
+    """How rays leave the pixels of a set of cameras.
 
-    Without distortion they are computed. Else each distinct lens has a table with all its pixels,
-    shared by the views that have that lens, as long as the tables fit into ``max_table_bytes``.
+    Without distortion ``intrinsics`` says all. Else each distinct lens has its pixels' directions
+    in ``table``, shared by the views that have that lens, as long as the tables fit into
+    ``max_table_bytes``; where they do not, directions are to be solved (``must_be_solved``).
     """
 
     def __init__(self, cameras: Cameras, max_table_bytes: int = MAX_TABLE_BYTES) -> None:
         self._cameras = cameras
-        self._widths = cameras.width
         self._plain = bool((cameras.lens == Lens.PERSPECTIVE).all() & ~cameras.distortion.any())
         # fx, fy, cx, cy and the factor of the footprint: one row per view, or one for all.
         factor = (12 * cameras.focal_px.prod(-1, keepdim=True)).rsqrt()
         intrinsics = torch.cat([cameras.focal_px, cameras.center_px, factor], dim=-1)
-        self._shared = bool((intrinsics == intrinsics[:1]).all())
-        self._intrinsics = intrinsics[:1] if self._shared else intrinsics
-        self._table = torch.empty(0, 4, device=cameras.focal_px.device)
+        shared = bool((intrinsics == intrinsics[:1]).all())
+        self.intrinsics = intrinsics[:1] if shared else intrinsics
+        self.table = torch.empty(0, 4, device=cameras.focal_px.device)
+        self.table_starts = torch.zeros_like(cameras.width)
         if not self._plain:
             self._lens_of_view, self._first_view = _distinct_lenses(cameras)
             areas = (cameras.width * cameras.height)[self._first_view]
-            self._starts = (areas.cumsum(0) - areas)[self._lens_of_view]
+            self.table_starts = (areas.cumsum(0) - areas)[self._lens_of_view]
             if int(areas.sum()) * BYTES_PER_PIXEL <= max_table_bytes:
                 rows = [_lens_table(cameras, view) for view in self._first_view.tolist()]
-                self._table = torch.cat(rows)
+                self.table = torch.cat(rows)
 
-    def look_up(
-        self, view: Int[Tensor, " rays"], column: Int[Tensor, " rays"], row: Int[Tensor, " rays"]
+    @property
+    def must_be_solved(self) -> bool:
+        """Whether neither ``intrinsics`` nor ``table`` gives the directions."""
+        return not self._plain and not len(self.table)
+
+    def solve(
+        self, view: Int[Tensor, " rays"], within: Int[Tensor, " rays"]
     ) -> tuple[Float[Tensor, "rays 3"], Float[Tensor, " rays"]]:
-        """Directions and footprints (as `core.cameras` defines them) through pixel centres."""
-        if self._plain:
-            return self._compute(view, column, row)
-        if len(self._table):
-            index = row * self._widths.index_select(0, view) + column
-            found = self._table.index_select(0, index + self._starts.index_select(0, view))
-            return found[:, :3], found[:, 3]
-        pixels = torch.stack([column, row], dim=-1) + 0.5
+        """Directions in camera axes and footprints (as `core.cameras` defines them) of any pixels.
+
+        ``within`` is a pixel's index in its photo. Works for every lens, by Newton's method.
+        """
+        width = self._cameras.width.index_select(0, view)
+        row = within // width
+        pixels = torch.stack([within - row * width, row], dim=-1) + 0.5
         directions, footprint, _ = directions_in_camera(self._cameras, view, pixels)
         return directions, footprint
 
@@ -70,20 +75,6 @@ class PixelDirections:
             for view in (self._lens_of_view == lens).nonzero()[:, 0].tolist():
                 found[view] = invalid
         return found
-
-    def _compute(
-        self, view: Int[Tensor, " rays"], column: Int[Tensor, " rays"], row: Int[Tensor, " rays"]
-    ) -> tuple[Float[Tensor, "rays 3"], Float[Tensor, " rays"]]:
-        """The same without distortion, in closed form."""
-        intrinsics = self._intrinsics
-        if not self._shared:
-            intrinsics = intrinsics.index_select(0, view)
-        focal_x, focal_y, center_x, center_y, factor = intrinsics.unbind(-1)
-        x = (column + (0.5 - center_x)) / focal_x
-        y = (row + (0.5 - center_y)) / focal_y
-        cosine = (x * x + y * y + 1).rsqrt()
-        directions = torch.stack([x * cosine, y * cosine, cosine], dim=-1)
-        return directions, factor * cosine * cosine.sqrt()
 
 
 def _distinct_lenses(cameras: Cameras) -> tuple[Int[Tensor, " cameras"], Int[Tensor, " lenses"]]:

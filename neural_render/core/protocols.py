@@ -55,6 +55,22 @@ class RaySource(Protocol):
 
 
 @runtime_checkable
+class RegionSource(RaySource, Protocol):
+    """A source whose rays lie in regions, each of which can be asked for on its own."""
+
+    @property
+    def region_sizes(self) -> Int[Tensor, " regions"]:
+        """The number of different rays of each region; where it is 0, none may be asked for."""
+        ...
+
+    def sample_regions(
+        self, num_rays: int, regions: Int[Tensor, " chosen"], generator: torch.Generator
+    ) -> tuple[RayBatch, Int[Tensor, " rays"]]:
+        """As ``sample``, but the first rays lie in ``regions``, one each; and all their regions."""
+        ...
+
+
+@runtime_checkable
 class Field(Protocol):
     """A function of position, direction and condition that gives density and radiance."""
 

@@ -6,7 +6,8 @@ here joins them to autograd. A backend has, under the same names: ``hash_encode`
 ``query_density``, ``query_density_backward``, ``march_rays``, ``composite``,
 ``composite_backward``, ``render_rays``, ``render_rays_backward``, ``table_adam_step``,
 ``adam_step``, ``occupancy_cells``, ``occupancy_points``, ``occupancy_update``,
-``scatter_table_gradient``, ``set_threads``, ``set_precision`` and ``unavailable_reason``.
+``shoot_rays``, ``pick_pixels``, ``scatter_table_gradient``, ``set_threads``, ``set_precision`` and
+``unavailable_reason``.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from neural_render.kernels.records import (
     FieldParameters,
     OccupancyState,
     PackedSamples,
+    PixelLayout,
+    PixelRays,
+    PixelViews,
     RenderInputs,
     RenderOutput,
 )
@@ -230,3 +234,27 @@ def occupancy_update(
     backend may leave alone all that the given cells do not change.
     """
     dispatch.active().occupancy_update(state, cells, density, spec)
+
+
+@torch.no_grad()
+def shoot_rays(pixel: Int[Tensor, " rays"], views: PixelViews) -> PixelRays:
+    """The rays through the centres of pixels, given by flat index, and the pixels' colours.
+
+    Not differentiable. The cpu backend raises KernelError for an index outside of the photos.
+    """
+    return dispatch.active().shoot_rays(pixel, views)
+
+
+@torch.no_grad()
+def pick_pixels(
+    block: Int[Tensor, " rays"],
+    place: Float[Tensor, " rays"],
+    layout: PixelLayout,
+    masks: UInt8[Tensor, " masked"],
+) -> Int[Tensor, " rays"]:
+    """The flat index of one usable pixel of each block: that at ``place`` in [0, 1) in row order.
+
+    Uniform float64 places give uniform pixels. A pixel is usable where ``masks`` is not 0; a mask
+    of no length masks nothing. Blocks without a usable pixel may not be asked.
+    """
+    return dispatch.active().pick_pixels(block, place, layout, masks)

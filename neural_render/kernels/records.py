@@ -139,3 +139,48 @@ class OccupancyState:
     bits: UInt8[Tensor, "cascades bytes"]
     rows: Float64[Tensor, "cascades rows 2"]
     limits: Float[Tensor, " cascades"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelLayout:
+    """Where the pixels of photos lie: one photo after another, row by row.
+
+    Each photo is cut into square blocks of ``2 ** block_shift`` pixels a side, those at its right
+    and bottom edge being smaller; they are numbered row by row, photo after photo.
+    """
+
+    offsets: Int[Tensor, " views"]  # the index of each photo's first pixel
+    sizes: Int[Tensor, "views 2"]  # width and height
+    first_blocks: Int[Tensor, " views"]
+    num_pixels: int
+    num_blocks: int
+    block_shift: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelViews:
+    """Photos, 8-bit with straight alpha where there are 4 channels, and how rays leave them.
+
+    A row of ``poses`` holds the columns of the camera's rotation, one after another, and its
+    position; a row of ``intrinsics`` fx, fy, cx, cy (pixels) and the footprint on the axis. Where
+    ``table`` has rows, those from ``table_starts`` on are the directions in camera axes and the
+    footprints of a view's pixels; else they are a pinhole's.
+    """
+
+    layout: PixelLayout
+    pixels: UInt8[Tensor, "pixels channels"]
+    poses: Float[Tensor, "views 12"]
+    intrinsics: Float[Tensor, "lenses 5"]  # a row for each view, or one for all
+    table: Float[Tensor, "entries 4"]
+    table_starts: Int[Tensor, " views"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelRays:
+    """Rays through pixel centres, with what the photos hold there."""
+
+    rays: Rays
+    colors: Float[Tensor, "rays 3"]  # straight, in [0, 1]
+    opacity: Float[Tensor, " rays"]  # 1 where the photos have no alpha
+    view: Int[Tensor, " rays"]
+    block: Int[Tensor, " rays"]

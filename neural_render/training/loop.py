@@ -28,6 +28,7 @@ from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.metrics import MetricsLog
 from neural_render.training.runs.reporter import Reporter
 from neural_render.training.runs.state import Progress, RunRecord, TrainingState
+from neural_render.training.sampling.error_map import new_error_map
 from neural_render.training.schedules import (
     Clock,
     StepPlan,
@@ -90,6 +91,7 @@ def train(
         occupancy=renderer.occupancy,
         moments=new_moments(field),
         average=AveragedWeights(field, settings.ema_decay),
+        errors=new_error_map(source, settings),
         progress=Progress(),
     )
     with run.locked(), torch_threads(context.backend), StopSignals() as signals:
@@ -152,6 +154,7 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
             if not math.isfinite(outcome.loss):
                 raise diverged(session.run, step, f"the loss is {outcome.loss}")
             update_occupancy(problem, step)
+            refresh_errors(problem, state, step)
             if state.average.due(step):
                 state.average.update(problem.field, step)
             state.progress = advanced(state, step, outcome, plan, clock)
@@ -184,6 +187,12 @@ def update_occupancy(problem: Problem, step: int) -> None:
     if due:
         generator = generator_for(problem.seed, step, "occupancy", problem.device)
         problem.renderer.update_occupancy(problem.field, generator=generator, full=full)
+
+
+def refresh_errors(problem: Problem, state: TrainingState, step: int) -> None:
+    """Lets what was observed decide which rays are drawn if that is due after ``step``."""
+    if state.errors.due(step):
+        state.errors.refresh(generator_for(problem.seed, step, "errors", problem.device))
 
 
 def advanced(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from neural_render.core.errors import SettingError
 
 CLOCKS = ("wall", "cpu")
+MAX_ERROR_SAMPLING = 0.95
 BACKGROUNDS = ("random", "white", "black")
 
 
@@ -66,6 +67,19 @@ class TrainingSettings:
             " transparent), white or black"
         },
     )
+    error_sampling: float = field(
+        default=0.0,
+        metadata={
+            "help": "share of the rays that is drawn where the error is large, 0 to 0.95; the rest"
+            " is uniform"
+        },
+    )
+    error_sampling_unbiased: bool = field(
+        default=False,
+        metadata={
+            "help": "weigh such rays down in the loss, so that its mean is that of uniform rays"
+        },
+    )
     ema_decay: float = field(
         default=0.99,
         metadata={"help": "decay per step of the averaged weights that are rendered; 0: the last"},
@@ -104,6 +118,11 @@ def check_settings(settings: TrainingSettings) -> None:
         value = getattr(settings, name)
         if not 0 <= value < 1:
             raise SettingError(f"training.{name}={value} must be at least 0 and below 1.")
+    if not 0 <= settings.error_sampling <= MAX_ERROR_SAMPLING:
+        raise SettingError(
+            f"training.error_sampling={settings.error_sampling} must be at least 0 and at most"
+            f" {MAX_ERROR_SAMPLING}."
+        )
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -78,7 +78,8 @@ def training_step(problem: Problem, state: TrainingState, step: int, plan: StepP
     """Fits the field to fresh rays, in place; depends on (seed, step) and its input."""
     settings, device = problem.settings, problem.device
     num_rays = rays_for(state.progress.survivors_per_ray, plan)
-    batch = problem.source.sample(num_rays, generator_for(problem.seed, step, "rays", device))
+    generator = generator_for(problem.seed, step, "rays", device)
+    batch, regions = state.errors.draw(problem.source, num_rays, generator)
     generator = generator_for(problem.seed, step, "march", device)
     shape = (num_rays, problem.field.num_channels)
     background = training_background(settings.background, shape, generator, device)
@@ -104,7 +105,10 @@ def training_step(problem: Problem, state: TrainingState, step: int, plan: StepP
         epsilon=settings.epsilon,
     )
     optimizer_step(problem.field, state.moments, sink, adam, settings.weight_decay)
-    squared_error = torch.nn.functional.mse_loss(output.values.detach(), targets)
+    values, first = output.values.detach(), state.errors.num_chosen(num_rays)
+    state.errors.observe(regions, values, targets)
+    # Of the uniform rays alone: those drawn by the error map say nothing of the whole.
+    squared_error = torch.nn.functional.mse_loss(values[first:], targets[first:])
     # One read for all of it: on a GPU each read waits for the device.
     seen = torch.stack([loss.detach().double(), squared_error.double()])
     counts = torch.stack([output.num_survived, output.num_marched])

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from neural_render.captures import pixel_directions
+from neural_render.captures import pixel_blocks, pixel_directions
 from neural_render.captures.opening import open_capture
-from neural_render.captures.photos import PIECE, PhotoSource
+from neural_render.captures.photos import PhotoSource
+from neural_render.captures.pixel_blocks import pixel_layout
 from neural_render.captures.pixel_directions import PixelDirections
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
@@ -79,12 +80,9 @@ def check_rays(capture: Capture, batch: RayBatch) -> None:
 
 @pytest.mark.parametrize("scene", [no_distortion, two_focal_lengths, one_lens, several_lenses])
 @pytest.mark.parametrize("table_bytes", [pixel_directions.MAX_TABLE_BYTES, 0])
-def test_rays_belong_to_their_pixels(
-    scene, table_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rays_belong_to_their_pixels(scene, table_bytes: int, tmp_path: Path) -> None:
     capture = scene(tmp_path)
-    source = PhotoSource(capture)
-    source._directions = PixelDirections(source._cameras, table_bytes)
+    source = PhotoSource(capture, table_bytes)
     batch = source.sample(700, seeded())
     check_rays(capture, batch)
     assert (batch.weights == 1).all() and (batch.opacity == 1).all()
@@ -101,29 +99,6 @@ def test_every_pixel_comes_equally_often(tmp_path: Path) -> None:
     assert float(((counts - expected) ** 2).sum() / expected / len(counts)) == pytest.approx(
         1, abs=0.2
     )
-
-
-def test_places_are_those_of_the_flat_index(tmp_path: Path) -> None:
-    for capture in (no_distortion(tmp_path / "a"), several_lenses(tmp_path / "b")):
-        source = PhotoSource(capture)
-        pixel = torch.arange(len(capture.train.pixels))
-        view, column, row = source._locate(pixel)
-        width = capture.train.cameras.width[view]
-        assert torch.equal(capture.train.offsets[view] + row * width + column, pixel)
-        assert (column >= 0).all() and (column < width).all()
-        assert (row >= 0).all() and (row < capture.train.cameras.height[view]).all()
-
-
-def test_places_are_exact_far_into_a_huge_capture(tmp_path: Path) -> None:
-    capture = no_distortion(tmp_path)
-    source = PhotoSource(capture)
-    source._size = [6001, 3999]
-    last = 2000 * 6001 * 3999  # two thousand photos of 24 megapixels
-    pixel = torch.cat([torch.arange(12_000), last - 1 - torch.arange(12_000)])
-    view, column, row = source._locate(pixel)
-    line = pixel // 6001
-    assert torch.equal(column, pixel % 6001)
-    assert torch.equal(row, line % 3999) and torch.equal(view, line // 3999)
 
 
 def test_opacity_and_straight_colour(tmp_path: Path) -> None:
@@ -181,15 +156,15 @@ def test_the_same_generator_gives_the_same_rays(tmp_path: Path) -> None:
     batches = []
     for count in (1, 2):
         torch.set_num_threads(count)
-        batches.append(source.sample(2 * PIECE + 77, seeded(3)))
+        batches.append(source.sample(40_077, seeded(3)))
     torch.set_num_threads(threads)
     first, second = batches
-    assert len(first.rays) == 2 * PIECE + 77
+    assert len(first.rays) == 40_077
     for name in ("targets", "opacity", "weights", "view"):
         assert torch.equal(getattr(first, name), getattr(second, name))
     for name in ("origins", "directions", "footprint"):
         assert torch.equal(getattr(first.rays, name), getattr(second.rays, name))
-    other = source.sample(2 * PIECE + 77, seeded(4))
+    other = source.sample(40_077, seeded(4))
     assert not torch.equal(first.view, other.view)
 
 
@@ -203,19 +178,59 @@ def test_few_rays(tmp_path: Path) -> None:
 def test_tables_are_shared_by_equal_lenses(tmp_path: Path) -> None:
     directions = PixelDirections(several_lenses(tmp_path).train.cameras)
     # Lenses: plain 16x12, distorted 16x12, plain 32x24, fisheye 16x12.
-    assert len(directions._table) == 3 * 16 * 12 + 32 * 24
+    assert len(directions.table) == 3 * 16 * 12 + 32 * 24
     shared = PixelDirections(one_lens(tmp_path / "one").train.cameras)
-    assert len(shared._table) == 16 * 12
+    assert len(shared.table) == 16 * 12
 
 
-def test_directions_are_those_of_core(tmp_path: Path) -> None:
+def test_solved_directions_are_those_of_core(tmp_path: Path) -> None:
     cameras: Cameras = several_lenses(tmp_path).train.cameras
     identity = torch.eye(3, 4).expand(5, 3, 4)
     view = torch.tensor([0, 1, 2, 3, 4, 1])
     column, row = torch.tensor([0, 15, 31, 8, 3, 2]), torch.tensor([0, 11, 23, 6, 2, 9])
     pixels = torch.stack([column, row], dim=-1) + 0.5
     wanted = rays_through_pixels(replace(cameras, world_from_camera=identity), view, pixels)
-    for table_bytes in (0, 1 << 20):
-        found, footprint = PixelDirections(cameras, table_bytes).look_up(view, column, row)
-        assert torch.allclose(found, wanted.directions, atol=1e-6)
-        assert torch.allclose(footprint, wanted.footprint, rtol=1e-5)
+    directions = PixelDirections(cameras, 0)
+    assert directions.must_be_solved
+    found, footprint = directions.solve(view, row * cameras.width[view] + column)
+    assert torch.allclose(found, wanted.directions, atol=1e-6)
+    assert torch.allclose(footprint, wanted.footprint, rtol=1e-5)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.05])
+def test_regions_are_blocks_of_pixels(share: float, tmp_path: Path) -> None:
+    """Their sizes count what is usable, and a ray that is asked of one comes from it."""
+    capture = several_lenses(tmp_path)
+    kept = torch.rand(len(capture.train.pixels), generator=seeded()) < share
+    masks = (kept * 255).to(torch.uint8) if share < 1 else capture.train.masks
+    source = PhotoSource(replace(capture, train=replace(capture.train, masks=masks)))
+    sizes = source.region_sizes
+    _, own = source.sample_regions(200_000, torch.empty(0, dtype=torch.long), seeded())
+    assert int(sizes.sum()) == (int(kept.sum()) if share < 1 else len(kept))
+    assert torch.equal(torch.bincount(own, minlength=len(sizes)) > 0, sizes > 0)
+    asked = sizes.nonzero()[:, 0].repeat(3)
+    batch, regions = source.sample_regions(len(asked) + 50, asked, seeded(1))
+    assert torch.equal(regions[: len(asked)], asked)
+    assert len(batch.rays) == len(regions) == len(asked) + 50
+    check_rays(capture, batch)
+    again, _ = source.sample_regions(len(asked) + 50, asked, seeded(1))
+    assert torch.equal(batch.rays.directions, again.rays.directions)
+
+
+def test_blocks_of_many_photos_are_larger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    views = no_distortion(tmp_path).train  # 5 of 16 x 12
+    for limit, shift, blocks in ((960, 0, 960), (959, 1, 240), (59, 3, 20), (5, 4, 5), (1, 4, 5)):
+        monkeypatch.setattr(pixel_blocks, "MAX_BLOCKS", limit)
+        layout = pixel_layout(views)
+        assert (layout.block_shift, layout.num_blocks) == (shift, blocks)
+
+
+def test_no_photo_has_more_than_64_blocks_a_side(tmp_path: Path) -> None:
+    views = no_distortion(tmp_path).train
+    for width, height, shift in ((16, 12, 0), (64, 64, 0), (65, 10, 1), (800, 800, 4), (1, 1, 0)):
+        sizes = {"width": torch.full((5,), width), "height": torch.full((5,), height)}
+        layout = pixel_layout(replace(views, cameras=replace(views.cameras, **sizes)))
+        assert layout.block_shift == shift
+        blocks = -(-width // (1 << shift)) * -(-height // (1 << shift))
+        assert layout.num_blocks == 5 * blocks
+        assert layout.first_blocks.tolist() == [view * blocks for view in range(5)]

@@ -86,23 +86,43 @@ def test_a_killed_run_resumes_to_the_same_weights(
 ) -> None:
     """Killed in mid-training, resumed on another number of threads: bit for bit the same."""
     words = (f"capture.path={tiny}", "name=tiny", f"training.num_steps={STEPS}", *SMALL)
-    more = ("training.checkpoint_steps=10", "render.output=none")
+    start_and_kill(*words, after=20, num_steps=STEPS, folder=tmp_path)
+    succeed("train.py", "run=outputs/latest", "kernels.threads=1", folder=tmp_path)
+    assert weights_of(tmp_path / "outputs/latest", STEPS) == weights_of(trained_run, STEPS)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill")
+def test_a_killed_run_resumes_with_its_error_map(tiny: Path, tmp_path: Path) -> None:
+    """Killed between two refreshes of the map."""
+    words = (f"capture.path={tiny}", "name=tiny", "training.num_steps=120", *SMALL)
+    words += ("training.error_sampling=0.5", "render.output=none")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+    succeed("train.py", *words, folder=whole)
+    start_and_kill(*words, after=40, num_steps=120, folder=killed)
+    succeed("train.py", "run=outputs/latest", "kernels.threads=1", folder=killed)
+    found = [weights_of(folder / "outputs/latest", 120) for folder in (whole, killed)]
+    assert b"errors.deck" in found[0]
+    assert found[0] == found[1]
+
+
+def start_and_kill(*words: str, after: int, num_steps: int, folder: Path) -> None:
+    """Trains in ``folder`` until the checkpoint of step ``after`` is there, and not to the end."""
     process = subprocess.Popen(
-        command("train.py", *words, *more),
-        cwd=tmp_path,
+        command("train.py", *words, "training.checkpoint_steps=10", "render.output=none"),
+        cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    checkpoints = tmp_path / "outputs/latest/checkpoints"
+    checkpoints = folder / "outputs/latest/checkpoints"
     try:
-        while not (checkpoints / "20").is_dir() and process.poll() is None:
+        while not (checkpoints / str(after)).is_dir() and process.poll() is None:
             time.sleep(0.01)
     finally:
         process.kill()
         process.wait()
-    assert not (checkpoints / str(STEPS)).exists(), "the run ended before it was killed"
-    succeed("train.py", "run=outputs/latest", "kernels.threads=1", folder=tmp_path)
-    assert weights_of(tmp_path / "outputs/latest", STEPS) == weights_of(trained_run, STEPS)
+    assert not (checkpoints / str(num_steps)).exists(), "the run ended before it was killed"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no signals between processes")

@@ -44,11 +44,15 @@ class StripedBall:
 
     def sample(self, num_rays: int, generator: torch.Generator) -> RayBatch:
         """Rays from all around at points in and near the ball."""
+        origins = normalized(torch.randn(num_rays, 3, generator=generator))
+        return self.look(origins, 0.7 * (torch.rand(num_rays, 3, generator=generator) - 0.5))
+
+    def look(self, origins: Tensor, aims: Tensor) -> RayBatch:
+        """A batch of the rays from points at distance 1 from the ball's middle at other points."""
+        num_rays = len(origins)
         self.num_batches += 1
         if self.num_batches == self._stop_after:
             os.kill(os.getpid(), self._signal)
-        origins = normalized(torch.randn(num_rays, 3, generator=generator))
-        aims = 0.7 * (torch.rand(num_rays, 3, generator=generator) - 0.5)
         directions = normalized(aims - origins)
         along = -(origins * directions).sum(dim=1)
         inside = along**2 - 1 + RADIUS**2
@@ -63,6 +67,23 @@ class StripedBall:
             weights=torch.ones(num_rays),
             view=torch.zeros(num_rays, dtype=torch.int64),
         )
+
+
+class DividedBall(StripedBall):
+    """The same, divided into slices by the height of the point that is looked at."""
+
+    region_sizes = torch.full((10,), 50)
+
+    def sample_regions(
+        self, num_rays: int, regions: Tensor, generator: torch.Generator
+    ) -> tuple[RayBatch, Tensor]:
+        """Rays at points in these slices, then at points in any, and the slices of all."""
+        origins = normalized(torch.randn(num_rays, 3, generator=generator))
+        places = torch.rand(num_rays, 3, generator=generator)
+        slices = (10 * places[:, 2]).long().clamp(max=9)
+        slices[: len(regions)] = regions
+        places[:, 2] = (slices + 0.5) / 10
+        return self.look(origins, 0.7 * (places - 0.5)), slices
 
 
 def normalized(vectors: Tensor) -> Tensor:

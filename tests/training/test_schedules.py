@@ -101,6 +101,8 @@ def spin(count: int) -> int:
         ({"learning_rate": 0.0}, r"training\.learning_rate=0\.0 must be above 0"),
         ({"checkpoint_every": -5.0}, r"training\.checkpoint_every=-5\.0 must be above 0"),
         ({"ema_decay": 1.0}, r"training\.ema_decay=1\.0 must be at least 0 and below 1"),
+        ({"error_sampling": 1.0}, r"training\.error_sampling=1\.0 must be .* at most 0\.95"),
+        ({"error_sampling": float("nan")}, r"training\.error_sampling=nan must be at least 0"),
     ],
 )
 def test_senseless_settings_are_named(changes, words):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from neural_render.core.errors import DivergenceError, OutputError
+from neural_render.core.errors import DivergenceError, OutputError, SettingError
 from neural_render.fields import RadianceField
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.reporter import psnr_of
@@ -20,6 +20,7 @@ from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.stopping import TrainingInterrupted
 from tests.training.problems import (
     CPU,
+    DividedBall,
     StripedBall,
     new_run,
     settings_for,
@@ -92,6 +93,46 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
     assert [path.name for path in stopped.checkpoints()] == ["18", "27"]
     train_ball(stopped, settings, threads=1)
     assert_same_weights(whole, stopped)
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_a_stopped_run_goes_on_with_its_error_map_bit_for_bit(tmp_path, unbiased):
+    """Stopped between two deals of the deck and just after one; on one thread and on two."""
+    settings = settings_for(75, error_sampling=0.5, error_sampling_unbiased=unbiased)
+    whole, stopped, uniform = new_run(tmp_path), new_run(tmp_path), new_run(tmp_path)
+    train_ball(whole, settings, source=DividedBall())
+    for stop_after in (20, 12, 35):
+        with pytest.raises(TrainingInterrupted):
+            train_ball(stopped, settings, source=DividedBall(stop_after))
+    assert [path.name for path in stopped.checkpoints()] == ["32", "67"]
+    train_ball(stopped, settings, source=DividedBall(), threads=1)
+    assert_same_weights(whole, stopped)
+    assert {"errors.squared", "errors.seen", "errors.deck"} <= set(weights_of(whole))
+    train_ball(uniform, settings_for(75), source=DividedBall())
+    assert not torch.equal(weights_of(uniform)["field.table"], weights_of(whole)["field.table"])
+
+
+def test_without_error_sampling_nothing_is_different(tmp_path):
+    """A source with regions is asked for the rays that one without would give."""
+    plain, divided = new_run(tmp_path), new_run(tmp_path)
+    train_ball(plain, settings_for(40))
+    train_ball(divided, settings_for(40, error_sampling_unbiased=True), source=DividedBall())
+    assert_same_weights(plain, divided)
+    assert not any(name.startswith("errors.") for name in weights_of(divided))
+
+
+def test_error_sampling_begins_and_ends_with_its_setting(tmp_path):
+    run = new_run(tmp_path)
+    for steps, share, stored in ((3, 0.0, False), (6, 0.5, True), (9, 0.0, False)):
+        settings = settings_for(steps, error_sampling=share)
+        progress, _ = train_ball(run, settings, source=DividedBall())
+        assert progress.step == steps
+        assert ("errors.deck" in weights_of(run)) == stored
+
+
+def test_error_sampling_needs_regions(tmp_path):
+    with pytest.raises(SettingError, match=r"training\.error_sampling=0\.5 needs a source .* 0\."):
+        train_ball(new_run(tmp_path), settings_for(3, error_sampling=0.5))
 
 
 def test_a_stopped_run_goes_on_bit_for_bit_with_the_reference_kernels(tmp_path):

@@ -10,6 +10,7 @@ from neural_render.kernels.cpu.occupancy import (
     occupancy_update,
 )
 from neural_render.kernels.cpu.optimizer import adam_step, scatter_table_gradient, table_adam_step
+from neural_render.kernels.cpu.pixels import pick_pixels, shoot_rays
 from neural_render.kernels.cpu.queries import (
     hash_encode,
     hash_encode_backward,
@@ -40,6 +41,7 @@ __all__ = [
     "occupancy_cells",
     "occupancy_points",
     "occupancy_update",
+    "pick_pixels",
     "query_density",
     "query_density_backward",
     "query_field",
@@ -49,6 +51,7 @@ __all__ = [
     "scatter_table_gradient",
     "set_precision",
     "set_threads",
+    "shoot_rays",
     "table_adam_step",
     "unavailable_reason",
 ]

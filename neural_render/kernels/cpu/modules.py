@@ -33,9 +33,7 @@ def choose(precision: str) -> str:
             f"{', '.join(able())}, or unset it."
         )
     fitting = [
-        name
-        for name in ([wanted] if wanted else able())
-        if precision in ("auto", PRECISIONS[name])
+        name for name in ([wanted] if wanted else able()) if precision in ("auto", PRECISIONS[name])
     ]
     if not fitting:
         where = f"NEURAL_RENDER_ISA={wanted}" if wanted else "this processor"

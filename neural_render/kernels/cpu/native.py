@@ -31,6 +31,7 @@ from neural_render.kernels.specs import (
     RenderSpec,
 )
 
+
 def ready(tensor: Tensor, name: str, *shape: int) -> Tensor:
     """The tensor as C++ wants it: float32 on the CPU, contiguous, of this shape (-1: any)."""
     if tensor.dtype != torch.float32 or tensor.device.type != "cpu":

@@ -1,7 +1,7 @@
-"""The hash table as the module in use reads it: the float32 tensor itself, or a bfloat16 copy of it.
+"""The hash table as the module in use reads it: the tensor itself, or a bfloat16 copy of it.
 
-The copy is kept beside the tensor for as long as that lives, follows ``table_adam_step`` row by row,
-and is made anew when anything else has changed the tensor. Changes are seen as autograd sees them,
+The copy is kept beside the tensor while that lives, follows ``table_adam_step`` row by row, and
+is made anew when anything else has changed the tensor. Changes are seen as autograd sees them,
 by the tensor's version; what is written behind its back, through ``tensor.data`` or a NumPy view,
 is not.
 """

@@ -20,6 +20,8 @@ void bind_occupancy(nb::module_& m);  // occupancy_module.cpp
 #define NR_MODULE _native_baseline
 #endif
 
+void bind_pixels(nb::module_& m);  // pixels_module.cpp
+
 namespace {
 
 float* f32(Address a) { return reinterpret_cast<float*>(a); }
@@ -268,4 +270,5 @@ NB_MODULE(NR_MODULE, m) {
   bind_queries(m);
   bind_arrays(m);
   bind_occupancy(m);
+  bind_pixels(m);
 }

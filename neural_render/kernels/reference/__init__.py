@@ -23,6 +23,7 @@ from neural_render.kernels.reference.occupancy import (
     occupancy_update,
 )
 from neural_render.kernels.reference.optimizer import adam_step, table_adam_step
+from neural_render.kernels.reference.pixels import pick_pixels, shoot_rays
 from neural_render.kernels.reference.rendering import render_rays, render_rays_backward
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "occupancy_cells",
     "occupancy_points",
     "occupancy_update",
+    "pick_pixels",
     "query_density",
     "query_density_backward",
     "query_field",
@@ -46,6 +48,7 @@ __all__ = [
     "scatter_table_gradient",
     "set_precision",
     "set_threads",
+    "shoot_rays",
     "table_adam_step",
     "unavailable_reason",
 ]

@@ -37,7 +37,7 @@ class Checkpoint:
     progress: Progress
 
     def tensors(self, group: str) -> dict[str, Tensor]:
-        """The tensors of one group (field, average, moment1, moment2, occupancy) by their names."""
+        """The tensors of a group (field, average, moment1, moment2, occupancy, errors) by name."""
         with _reading(self.path), safe_open(self.path / "weights.safetensors", "pt") as file:
             names = [name for name in file.keys() if name.startswith(group + ".")]  # noqa: SIM118
             return {name.removeprefix(group + "."): file.get_tensor(name) for name in names}
@@ -119,6 +119,8 @@ def restore(checkpoint: Checkpoint, state: TrainingState) -> None:
             state.moments[name][0].copy_(groups["moment1"][name])
             state.moments[name][1].copy_(groups["moment2"][name])
     restore_occupancy(checkpoint, state.occupancy)
+    with _reading(checkpoint.path):
+        state.errors.load_state(checkpoint.tensors("errors"))
     state.average.last_step = checkpoint.progress.averaged_step
     state.progress = checkpoint.progress
 

@@ -10,6 +10,7 @@ from neural_render.kernels.specs import FieldSpec, MarchSpec
 from neural_render.rendering import OccupancyGrid
 from neural_render.training.ema import AveragedWeights
 from neural_render.training.optimizer import Moments
+from neural_render.training.sampling.error_map import ErrorMap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,7 @@ class TrainingState:
     occupancy: OccupancyGrid
     moments: Moments
     average: AveragedWeights
+    errors: ErrorMap
     progress: Progress
 
     def tensors(self) -> dict[str, Tensor]:
@@ -58,4 +60,5 @@ class TrainingState:
         found |= {f"average.{name}": tensor for name, tensor in self.average.average.items()}
         for name, (first, second) in self.moments.items():
             found |= {f"moment1.{name}": first, f"moment2.{name}": second}
-        return found | {f"occupancy.{name}": t for name, t in self.occupancy.state().items()}
+        found |= {f"occupancy.{name}": t for name, t in self.occupancy.state().items()}
+        return found | {f"errors.{name}": tensor for name, tensor in self.errors.state().items()}

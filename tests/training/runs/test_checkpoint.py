@@ -14,7 +14,14 @@ from neural_render.fields import GridSettings
 from neural_render.training.runs.checkpoint import open_checkpoint
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
-from tests.training.problems import CPU, new_run, settings_for, tiny_field, train_ball
+from tests.training.problems import (
+    CPU,
+    DividedBall,
+    new_run,
+    settings_for,
+    tiny_field,
+    train_ball,
+)
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +135,19 @@ def test_a_lost_occupancy_grid_is_told(run):
     for use in (lambda: train_ball(run, settings_for(5)), lambda: load_for_rendering(run, CPU)):
         with pytest.raises(CheckpointError, match=r"occupancy\.values as \[2, .* 1 cascades"):
             use()
+
+
+def test_an_error_map_of_other_photos_is_told(tmp_path):
+    run, settings = new_run(tmp_path), settings_for(3, error_sampling=0.5)
+    train_ball(run, settings_for(2, error_sampling=0.5), source=DividedBall())
+    edit_tensors(run.last_checkpoint(), "errors.seen", torch.zeros(7))
+    with pytest.raises(
+        CheckpointError, match=r"errors\.seen as \[7\], but .* ask for \[10\]"
+    ) as told:
+        train_ball(run, settings, source=DividedBall())
+    assert str(run.last_checkpoint()) in str(told.value)
+    edit_tensors(run.last_checkpoint(), "errors.seen", torch.zeros(10))
+    assert train_ball(run, settings, source=DividedBall())[0].step == 3
 
 
 def test_resuming_with_another_field_names_the_settings(run):

@@ -1,0 +1,1 @@
+"""Which rays a step learns from."""
