@@ -34,13 +34,17 @@ from neural_render.kernels.specs import (
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")
 
 
+def runnable() -> tuple[str, ...]:
+    """The instruction sets that this processor has, best first."""
+    baseline = importlib.import_module("neural_render.kernels._native_baseline")
+    return INSTRUCTION_SETS[INSTRUCTION_SETS.index(baseline.best_instruction_set()) :]
+
+
 @cache
 def native() -> ModuleType:
     """The native module for this processor, or the one that NEURAL_RENDER_ISA names."""
-    baseline = importlib.import_module("neural_render.kernels._native_baseline")
-    best = baseline.best_instruction_set()
-    wanted = os.environ.get("NEURAL_RENDER_ISA", best)
-    able = INSTRUCTION_SETS[INSTRUCTION_SETS.index(best) :]
+    able = runnable()
+    wanted = os.environ.get("NEURAL_RENDER_ISA", able[0])
     if wanted not in able:
         raise KernelError(
             f"NEURAL_RENDER_ISA={wanted} cannot run on this processor; choose one of "
@@ -59,6 +63,12 @@ def unavailable_reason() -> str:
             "headers, then run `pip install .` again without NEURAL_RENDER_NATIVE=0."
         )
     return ""
+
+
+def choose_again() -> None:
+    """The next op looks at NEURAL_RENDER_ISA anew; what one module made is not given to another."""
+    for cached in (native, native_grid, native_field):
+        cached.cache_clear()
 
 
 def set_threads(threads: int) -> None:
