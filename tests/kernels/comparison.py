@@ -1,15 +1,34 @@
 """Running one computation on two backends and holding the results together."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from neural_render.kernels import dispatch
+from neural_render.kernels.cpu import native
 from tests.kernels.problems import generator
 from tests.kernels.tolerances import PARITY, assert_close
 
 Outputs = dict[str, Tensor]
+
+
+@contextmanager
+def instruction_set(name: str) -> Iterator[None]:
+    """The cpu backend computes with the module for this instruction set inside the block."""
+    before = os.environ.get("NEURAL_RENDER_ISA")
+    os.environ["NEURAL_RENDER_ISA"] = name
+    native.choose_again()
+    try:
+        native.set_threads(dispatch.usable_cores())
+        yield
+    finally:
+        os.environ.pop("NEURAL_RENDER_ISA")
+        if before is not None:
+            os.environ["NEURAL_RENDER_ISA"] = before
+        native.choose_again()
 
 
 def strided(tensor: Tensor) -> Tensor:

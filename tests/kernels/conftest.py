@@ -1,11 +1,13 @@
 """Backends to be held against the reference."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 
 from neural_render.kernels import dispatch
 from neural_render.kernels.cpu import native
+from tests.kernels.comparison import instruction_set
 
 # Every backend beside the reference; the C++ kernels once for each instruction set.
 BACKENDS = [
@@ -17,27 +19,22 @@ BACKENDS = [
 
 
 @pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of each backend beside the reference, ``cpu`` once for each instruction set.
 
     Skips, with its reason, what cannot run.
     """
-    name, _, instruction_set = request.param.partition(":")
-    reason = unavailable_reason(name, instruction_set)
+    name, _, isa = request.param.partition(":")
+    reason = unavailable_reason(name, isa)
     if reason:
         pytest.skip(f"kernels.backend={request.param} cannot run here: {reason}")
-    if instruction_set:
-        monkeypatch.setenv("NEURAL_RENDER_ISA", instruction_set)
-        native.choose_again()
-        native.set_threads(dispatch.usable_cores())
-    yield name
-    if instruction_set:
-        native.choose_again()
+    with instruction_set(isa) if isa else nullcontext():
+        yield name
 
 
-def unavailable_reason(backend: str, instruction_set: str) -> str:
+def unavailable_reason(backend: str, isa: str) -> str:
     """Why a backend, or its module for one instruction set, cannot run here; "" if it can."""
     reason = dispatch.unavailable_reason(backend)
-    if not reason and instruction_set and instruction_set not in native.runnable():
-        reason = f"this processor does not have {instruction_set}."
+    if not reason and isa and isa not in native.runnable():
+        reason = f"this processor does not have {isa}."
     return reason

@@ -11,8 +11,9 @@ from neural_render.core.errors import KernelError
 from neural_render.kernels import dispatch
 from neural_render.kernels.cpu import native
 from tests.kernels import conftest
+from tests.kernels.comparison import instruction_set
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # Registers and instructions that a module must not contain, as objdump writes them.
 ABOVE_AVX2 = r"%zmm|%k[0-7]\b|%[xy]mm(?:1[6-9]|2\d|3[01])\b"
 ABOVE_SSE2 = rf"%ymm|{ABOVE_AVX2}|\tv[a-z]"
@@ -36,28 +37,24 @@ def test_the_best_instruction_set_is_one_of_the_list_and_the_oldest_always_runs(
 
 @native_only
 @pytest.mark.parametrize("name", native.INSTRUCTION_SETS)
-def test_the_module_that_was_named_computes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fixture ``backend`` stands on this: the variable, then `choose_again`."""
+def test_the_module_that_was_named_computes(name: str) -> None:
+    """The fixture ``backend`` stands on this."""
     if name not in native.runnable():
         pytest.skip(f"this processor does not have {name}")
-    monkeypatch.setenv("NEURAL_RENDER_ISA", name)
-    native.choose_again()
-    try:
+    before = native.native()
+    with instruction_set(name):
         assert native.native().__name__ == f"neural_render.kernels._native_{name}"
-    finally:
-        native.choose_again()
+    assert native.native() is before
 
 
 @native_only
 def test_a_module_that_cannot_run_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "runnable", lambda: ("baseline",))
-    monkeypatch.setenv("NEURAL_RENDER_ISA", "avx2")
-    native.choose_again()
-    try:
-        with pytest.raises(KernelError, match="NEURAL_RENDER_ISA=avx2 cannot run on this proc"):
-            native.native()
-    finally:
-        native.choose_again()
+    with (
+        pytest.raises(KernelError, match="NEURAL_RENDER_ISA=avx2 cannot run on this processor"),
+        instruction_set("avx2"),
+    ):
+        pass
 
 
 def test_the_fixture_leaves_out_what_the_processor_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
