@@ -117,6 +117,11 @@ def adam_numbers(spec: AdamSpec) -> list[float | int]:
 
 @cache
 def native_grid(spec: HashGridSpec) -> Any:
+    if not (2 <= spec.dims <= 4 and 1 <= spec.features <= 16):
+        raise KernelError(
+            "the cpu backend takes grids of 2 to 4 dimensions and 1 to 16 features a level, but "
+            f"this one has {spec.dims} and {spec.features}; use kernels.backend=reference."
+        )
     levels = [
         (level.scale, level.resolution, level.offset, level.rows, level.dense)
         for level in spec.level_layout()
@@ -230,6 +235,8 @@ def render_tensors(inputs: RenderInputs, spec: RenderSpec) -> list[Tensor]:
 def factored_tensors(gradient: FactoredGradient, grid: HashGridSpec) -> tuple[Tensor, Tensor]:
     samples = gradient.points.shape[0]
     points = ready(gradient.points.T, "points", 3, samples)
+    if samples and not (points.min() >= 0 and points.max() <= 1):
+        raise KernelError("a factored gradient has points outside [0, 1].")
     return points, ready(gradient.features, "feature gradients", grid.num_outputs, samples)
 
 
