@@ -1,8 +1,8 @@
 """Random rays through random occupied space: every module beside the reference."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 import torch
@@ -30,8 +30,6 @@ from tests.kernels.cpu.fuzzing import (
 )
 from tests.kernels.problems import (
     ball,
-    empty_occupancy,
-    full_occupancy,
     generator,
     march,
     occupancy_of,
@@ -46,13 +44,20 @@ pytestmark = pytest.mark.skipif(
     bool(dispatch.unavailable_reason("cpu")), reason="the native kernels are not installed here"
 )
 Layout = Callable[[Tensor], Tensor]
-OCCUPANCIES: dict[str, Callable[[int], Tensor]] = {
-    "empty": empty_occupancy,
-    "full": full_occupancy,
-    "ball": lambda cascades: occupancy_of(ball(0.3), cascades),
-    "corner": lambda cascades: occupancy_of(lambda points: (points < 0.125).all(-1), cascades),
-    "last_cell": lambda cascades: occupancy_of(lambda points: (points > 0.992).all(-1), cascades),
+OCCUPANCIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "empty": lambda points: torch.zeros(len(points), dtype=torch.bool),
+    "full": lambda points: torch.ones(len(points), dtype=torch.bool),
+    "ball": ball(0.3),
+    "corner": lambda points: (points < 0.125).all(-1),
+    "last_cell": lambda points: (points > 0.992).all(-1),
 }
+
+
+@cache
+def occupancy_called(name: str, cascades: int) -> Tensor:
+    return occupancy_of(OCCUPANCIES[name], cascades)
+
+
 # Exact in float32, on the borders of cells, blocks, cascades and the cube, and off all of them.
 PLACES = st.sampled_from([0.0, 1.0, 0.5, 0.25, 0.125, 1 / 128, -0.0, -1.0, 2.0, 0.3, 0.77])
 SLOPES = st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.37, 1e-12, -1e-12, 1e-40])
@@ -78,9 +83,12 @@ def laid_out(rays: Rays, layout: Layout) -> Rays:
     return Rays(**{name: layout(tensor) for name, tensor in vars(rays).items()})
 
 
-def marched(rays: Rays, occupancy: Tensor, spec: MarchSpec, capacity: int = 1 << 17) -> Outputs:
-    jitter = torch.rand(len(rays), generator=generator(1)) * 0.999
-    return vars(ops.march_rays(rays, jitter, occupancy, spec, capacity))
+def jitter_of(rays: Rays) -> Tensor:
+    return torch.rand(len(rays), generator=generator(9)) * 0.999  # as `render_inputs` has it
+
+
+def marched(rays: Rays, occupancy: Tensor, spec: MarchSpec) -> Outputs:
+    return vars(ops.march_rays(rays, jitter_of(rays), occupancy, spec, 1 << 17))
 
 
 def of_ray(samples: Outputs, ray: int) -> Tensor:
@@ -103,20 +111,21 @@ def decided(rays: Rays, occupancy: Tensor, spec: MarchSpec) -> Tensor:
     Moved a little along the axes along which they travel (on the others arithmetic is exact, also
     on a border) they have as many samples as before.
     """
+    corners = ((0, 0, 0), (1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1), (-1, -1, -1))
     moves = 1e-5 * (rays.directions.abs() > 1e-6)
     counts = []
     with dispatch.using("reference"):
-        for signs in ((0, 0, 0), *itertools.product((-1, 1), repeat=3)):
+        for signs in corners:
             moved = dataclasses.replace(rays, origins=rays.origins + moves * torch.tensor(signs))
             counts.append(marched(moved, occupancy, spec)["offsets"].diff())
     return (torch.stack(counts) == counts[0]).all(0)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(nasty_rays(), marches(), st.sampled_from(sorted(OCCUPANCIES)), LAYOUTS)
 def test_march_nasty_rays(rays: Rays, spec: MarchSpec, occupied: str, layout: Layout) -> None:
     """The same samples, but for rays that graze by rounding; theirs are within the cube too."""
-    occupancy = OCCUPANCIES[occupied](spec.cascades)
+    occupancy = occupancy_called(occupied, spec.cascades)
     everything, expected = on_all(lambda: marched(laid_out(rays, layout), layout(occupancy), spec))
     clear = decided(rays, occupancy, spec)
     for name, actual in everything.items():
@@ -128,11 +137,11 @@ def test_march_nasty_rays(rays: Rays, spec: MarchSpec, occupied: str, layout: La
         assert ((points - 0.5).abs() <= 0.50001).all()
 
 
-@settings(max_examples=15)
+@settings(max_examples=30)
 @given(marches(), st.sampled_from(sorted(OCCUPANCIES)))
 def test_march_through_the_cube(spec: MarchSpec, occupied: str) -> None:
     """Many rays, in general position."""
-    rays, occupancy = rays_through_cube(150), OCCUPANCIES[occupied](spec.cascades)
+    rays, occupancy = rays_through_cube(150), occupancy_called(occupied, spec.cascades)
     everything, expected = on_all(lambda: marched(rays, occupancy, spec))
     clear = decided(rays, occupancy, spec)
     assert clear.double().mean() > 0.8, "the test has become blind"
@@ -141,7 +150,7 @@ def test_march_through_the_cube(spec: MarchSpec, occupied: str) -> None:
         assert not len(wrong), f"{name}: {rays[wrong]}"
 
 
-@settings(max_examples=15)
+@settings(max_examples=30)
 @given(
     st.tuples(BROKEN, st.integers(0, 5), st.integers(0, 8)),
     marches(),
@@ -152,7 +161,7 @@ def test_a_broken_ray_has_no_samples_and_harms_no_other(
 ) -> None:
     """NaN, infinite or astronomically far: it ends, and sees nothing but the background."""
     value, component, at = broken
-    rays, occupancy = rays_through_cube(9), OCCUPANCIES[occupied](spec.cascades)
+    rays, occupancy = rays_through_cube(9), occupancy_called(occupied, spec.cascades)
     both = torch.cat([rays.origins, rays.directions], dim=1)
     both[at, component] = value
     odd = dataclasses.replace(rays, origins=both[:, :3], directions=both[:, 3:])
@@ -170,11 +179,11 @@ def test_a_broken_ray_has_no_samples_and_harms_no_other(
         assert torch.equal(seen.values[at], inputs.background[at]) and seen.opacity[at] == 0
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(
     st.lists(st.sampled_from([0, 0, 1, 2, 7, 200]), max_size=300),
     st.integers(1, 9),
-    st.sampled_from([0.0, 1e-6, 3.0, 1e4]),
+    st.sampled_from([0.0, 30.0, 1e4]),
     st.integers(0, 6),
     LAYOUTS,
 )
@@ -224,11 +233,11 @@ def rendered(inputs: RenderInputs, field: FieldSpec, spec: MarchSpec, layout: La
     return {**outputs, **differentiate(outputs, leaves)}
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(
     fields(),
     marches(),
-    st.one_of(nasty_rays(), st.sampled_from([1, 60, 129]).map(rays_through_cube)),
+    st.one_of(nasty_rays(), st.sampled_from([1, 30, 129]).map(rays_through_cube)),
     st.sampled_from(sorted(OCCUPANCIES)),
     st.sampled_from([Tensor.clone, transposed, misaligned]),
 )
@@ -236,7 +245,7 @@ def test_render_rays(
     field: FieldSpec, spec: MarchSpec, rays: Rays, occupied: str, layout: Layout
 ) -> None:
     """Values and gradients of rays whose samples do not hang on the last bit."""
-    occupancy = OCCUPANCIES[occupied](spec.cascades)
+    occupancy = occupancy_called(occupied, spec.cascades)
     inputs = render_inputs(rays, occupancy, field.num_channels, field.num_conditions)
     clear = decided(rays, occupancy, spec)
     chosen = {name: getattr(inputs, name)[clear] for name in ("jitter", "background", "conditions")}
@@ -251,7 +260,7 @@ def test_render_rays(
 def test_render_rays_of_expanded_tensors() -> None:
     """One background, one condition, one footprint for all."""
     field = small_field(num_conditions=2)
-    inputs = render_inputs(rays_through_cube(70), OCCUPANCIES["ball"](1), 3, 2)
+    inputs = render_inputs(rays_through_cube(70), occupancy_called("ball", 1), 3, 2)
     rays = dataclasses.replace(inputs.rays, footprint=torch.tensor(0.01).expand(70))
     one = {name: expanded(getattr(inputs, name)) for name in ("background", "conditions", "jitter")}
     inputs = dataclasses.replace(inputs, rays=rays, **one)
