@@ -73,7 +73,7 @@ def fields(draw: st.DrawFn) -> FieldSpec:
     return FieldSpec(
         grid=draw(grids(dims=3)),
         latent=draw(st.integers(1, 17)),
-        width=draw(st.sampled_from([1, 8, 13, 16, 32, 64])),
+        width=draw(st.sampled_from([5, 8, 13, 16, 32, 64])),
         density_layers=draw(st.integers(0, 3)),
         color_layers=draw(st.integers(0, 3)),
         sh_degree=draw(st.integers(1, 4)),
