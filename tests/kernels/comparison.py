@@ -1,15 +1,29 @@
 """Running one computation on two backends and holding the results together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from neural_render.kernels import dispatch
+from neural_render.kernels.cpu import modules
 from tests.kernels.problems import generator
 from tests.kernels.tolerances import PARITY, assert_close
 
 Outputs = dict[str, Tensor]
+
+
+@contextmanager
+def instruction_set(name: str) -> Iterator[None]:
+    """The cpu backend computes with the module for this instruction set inside the block."""
+    before = modules.instruction_set()
+    modules.use(name)
+    modules.set_threads(dispatch.usable_cores())
+    try:
+        yield
+    finally:
+        modules.use(before)
 
 
 def strided(tensor: Tensor) -> Tensor:

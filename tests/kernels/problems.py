@@ -75,14 +75,17 @@ def points_away_from_borders(
 
 
 def near_a_kink(inputs: Tensor, weights: Tensor, spec: MlpSpec) -> Tensor:
-    """Which samples have a hidden unit so near to zero that its slope is a matter of rounding."""
+    """Which samples have a hidden unit so near to zero that its slope is a matter of rounding.
+
+    Exactly zero is a unit only behind a layer that is dead, where no slope matters.
+    """
     near = torch.zeros(len(inputs), dtype=torch.bool)
     values, start = inputs.double(), 0
     for outputs, columns in spec.layer_shapes[:-1]:
         layer = weights[start : start + outputs * columns].view(outputs, columns).double()
         start += outputs * columns
         values = values @ layer.T
-        near |= (values.abs() < 1e-5).any(-1)
+        near |= ((values.abs() < 1e-5) & (values != 0)).any(-1)
         values = values.relu()
     return near
 

@@ -70,11 +70,16 @@ PARITY = {
 SAME_SAMPLES = 0.995
 
 
-def assert_close(actual: Tensor, expected: Tensor, tolerance: Tolerance, name: str = "") -> None:
-    """Fails with the worst offender if the two are further apart than allowed."""
+def assert_close(
+    actual: Tensor, expected: Tensor, tolerance: Tolerance, name: str = "", floor: float = 0.0
+) -> None:
+    """Fails with the worst offender if the two are further apart than allowed.
+
+    ``floor``: the largest counts as at least this, where terms of this size may cancel to nothing.
+    """
     assert actual.shape == expected.shape, f"{name}: {actual.shape}, not {expected.shape}"
     assert actual.dtype == expected.dtype, f"{name}: {actual.dtype}, not {expected.dtype}"
-    excess = exceeding(actual, expected, tolerance)
+    excess = exceeding(actual, expected, tolerance, floor)
     assert not excess.any(), _message(actual, expected, excess, name)
 
 
@@ -89,9 +94,10 @@ def assert_close_for_most(
     assert int(rows.sum()) <= let_off, _message(actual, expected, excess.view_as(actual), name)
 
 
-def exceeding(actual: Tensor, expected: Tensor, tolerance: Tolerance) -> Tensor:
+def exceeding(actual: Tensor, expected: Tensor, tolerance: Tolerance, floor: float = 0.0) -> Tensor:
     """Where the two are further apart than allowed; NaN is never close."""
     largest = expected.abs().max() if expected.numel() else expected.new_zeros(())
+    largest = largest.clamp(min=floor)
     allowed = tolerance.relative * expected.abs() + tolerance.of_largest * largest
     return ~((actual - expected).abs() <= allowed)
 

@@ -18,7 +18,7 @@ INSTRUCTION_SETS = tuple(PRECISIONS)
 _used: dict[str, Any] = {"threads": 1}
 
 
-def able() -> tuple[str, ...]:
+def runnable() -> tuple[str, ...]:
     """The instruction sets that this processor can run, best first."""
     baseline = importlib.import_module("neural_render.kernels._native_baseline")
     return INSTRUCTION_SETS[INSTRUCTION_SETS.index(baseline.best_instruction_set()) :]
@@ -27,13 +27,15 @@ def able() -> tuple[str, ...]:
 def choose(precision: str) -> str:
     """The instruction set for ``kernels.precision``: the best, or NEURAL_RENDER_ISA."""
     wanted = os.environ.get("NEURAL_RENDER_ISA", "")
-    if wanted and wanted not in able():
+    if wanted and wanted not in runnable():
         raise KernelError(
             f"NEURAL_RENDER_ISA={wanted} cannot run on this processor; choose one of "
-            f"{', '.join(able())}, or unset it."
+            f"{', '.join(runnable())}, or unset it."
         )
     fitting = [
-        name for name in ([wanted] if wanted else able()) if precision in ("auto", PRECISIONS[name])
+        name
+        for name in ([wanted] if wanted else runnable())
+        if precision in ("auto", PRECISIONS[name])
     ]
     if not fitting:
         where = f"NEURAL_RENDER_ISA={wanted}" if wanted else "this processor"

@@ -182,6 +182,8 @@ def render_tensors(inputs: RenderInputs, spec: RenderSpec) -> list[Tensor]:
 def factored_tensors(gradient: FactoredGradient, grid: HashGridSpec) -> tuple[Tensor, Tensor]:
     samples = gradient.points.shape[0]
     points = ready(gradient.points.T, "points", 3, samples)
+    if not native().points_in_cube(addresses(*points), samples):
+        raise KernelError("a factored gradient has points outside [0, 1].")
     return points, ready(gradient.features, "feature gradients", grid.num_outputs, samples)
 
 

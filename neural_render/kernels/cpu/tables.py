@@ -29,6 +29,11 @@ def native_grid(spec: HashGridSpec) -> Any:
 
 @cache
 def _native_grid(module: ModuleType, spec: HashGridSpec) -> Any:
+    if not (2 <= spec.dims <= 4 and 1 <= spec.features <= 16):
+        raise KernelError(
+            "the cpu backend takes grids of 2 to 4 dimensions and 1 to 16 features a level, but "
+            f"this one has {spec.dims} and {spec.features}; use kernels.backend=reference."
+        )
     levels = [
         (level.scale, level.resolution, level.offset, level.rows, level.dense)
         for level in spec.level_layout()

@@ -230,6 +230,11 @@ void bind_arrays(nb::module_& m) {
                    f32(table[2]), entries(table[3]));
       },
       Release());
+  m.def("points_in_cube", [](Addresses points, int64_t n) {
+    std::vector<const float*> rows;
+    for (Address row : points) rows.push_back(f32(row));
+    return points_in_cube(rows, n);
+  });
   m.def(
       "round_table",
       [](const Grid& g, Address table, Address to) { round_table(g, f32(table), entries(to)); },

@@ -102,7 +102,7 @@ struct Factored {
             footprint_weight(t.footprint[at + s], f.grid.levels[j / f.grid.features].scale);
   }
   void scatter(const FieldShape& f, float* table) const {
-    const float* p[3] = {&points[0], &points[n], &points[2 * n]};
+    const float* p[3] = {points.data(), points.data() + n, points.data() + 2 * n};
     if (n) scatter_table(f.grid, {p, features.data(), n}, table);
   }
 };

@@ -38,6 +38,14 @@ struct FactoredTable {
   int64_t n;
 };
 
+// Whether all points lie in [0, 1]: beside it a lookup would leave the table. False for NaN.
+static inline bool points_in_cube(const std::vector<const float*>& rows, int64_t n) {
+  bool inside = true;
+  for (const float* x : rows)
+    for (int64_t i = 0; i < n; i++) inside &= (x[i] >= 0) & (x[i] <= 1);
+  return inside;
+}
+
 // Each level's gradient, finest (largest) first, to `use(level, gradient)`, which clears it.
 template <class Use>
 static inline void scatter_levels(const Grid& grid, const FactoredTable& in, Use use) {
