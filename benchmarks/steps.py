@@ -4,8 +4,9 @@ python -m benchmarks.steps '{"capture": "DIR", "seconds": 30}'
 python -m benchmarks.steps '{"capture": "DIR", "scaling": 5}'
 """
 
-import copy
 import inspect
+import itertools
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -24,18 +25,15 @@ from neural_render.captures.opening import open_capture
 from neural_render.captures.photos import PhotoSource
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import UserError
+from neural_render.core.protocols import Field
 from neural_render.fields import FieldSettings, GridSettings, RadianceField, field_spec
 from neural_render.kernels import dispatch
-from neural_render.rendering import RenderingSettings, build_renderer
-from neural_render.training.ema import AveragedWeights
-from neural_render.training.loop import RunContext, advanced, train, update_occupancy
-from neural_render.training.optimizer import new_moments
+from neural_render.rendering import Renderer, RenderingSettings, build_renderer
+from neural_render.training.loop import RunContext, train
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.folder import RunFolder
-from neural_render.training.runs.state import Progress, TrainingState
-from neural_render.training.schedules import Clock, plan_step
 from neural_render.training.settings import TrainingSettings
-from neural_render.training.step import Problem, training_step
+from neural_render.training.step import Problem
 
 OPTIONS = {
     "capture": "",
@@ -48,12 +46,17 @@ OPTIONS = {
     "seconds": 30.0,  # of CPU time per thread
     "steps": 0,  # the budget instead of seconds
     "scaling": 0,  # repeats of fixed work on 1 and on all threads, instead of a rate
-    "warm_steps": 400,
+    "warm_steps": 400,  # so many that the march step is no longer coarse in the fixed steps
     "fixed_steps": 100,
 }
-# The fraction of a budget at which fixed work is done: the march step is no longer coarse.
-LATE = 0.7
 CPU = torch.device("cpu")
+
+
+class StepsOnly(Renderer):
+    """A renderer that leaves out what is done once a run, which would drown a few steps' time."""
+
+    def settle_occupancy(self, field: Field, *, generator: torch.Generator) -> None:
+        """Nothing."""
 
 
 @contextmanager
@@ -97,10 +100,11 @@ def problem_of(options: dict[str, Any], settings: TrainingSettings) -> Problem:
         cascades=source.frame.cascades,
         radiance="sigmoid",
     )
+    renderer = build_renderer(RenderingSettings(), source.frame, CPU)
     return Problem(
         source=source,
         field=RadianceField(spec, generator_for(0, 0, "initialise", CPU)),
-        renderer=build_renderer(RenderingSettings(), source.frame, CPU),
+        renderer=StepsOnly(renderer.march, renderer.occupancy, antialias=renderer.antialias),
         settings=settings,
         seed=0,
         device=CPU,
@@ -126,47 +130,36 @@ def rate(problem: Problem, backend: str, threads: int) -> dict[str, Any]:
     }
 
 
-def fresh_state(problem: Problem) -> TrainingState:
-    """The state of a run before its first step."""
-    return TrainingState(
-        field=problem.field,
-        occupancy=problem.renderer.occupancy,
-        moments=new_moments(problem.field),
-        average=AveragedWeights(problem.field, problem.settings.ema_decay),
-        progress=Progress(),
-    )
-
-
-def steps(problem: Problem, state: TrainingState, count: int, fraction: float) -> None:
-    """Takes ``count`` steps as the training loop does, all at one fraction of the budget."""
-    clock = Clock(1)
-    for step in range(state.progress.step + 1, state.progress.step + count + 1):
-        plan = plan_step(problem.settings, step, fraction, CPU)
-        outcome = training_step(problem, state, step, plan)
-        update_occupancy(problem, step)
-        state.progress = advanced(state, step, outcome, plan, clock)
-
-
-def scaling(problem: Problem, options: dict[str, Any], threads: int) -> dict[str, Any]:
-    """Wall seconds of the same steps from the same state on 1 and on all threads, interleaved."""
-    state = fresh_state(problem)
-    steps(problem, state, options["warm_steps"], 0.0)
+def scaling(
+    problem: Problem, options: dict[str, Any], backend: str, threads: int
+) -> dict[str, Any]:
+    """Wall seconds of the same steps from one checkpoint on 1 and on all threads, in turn."""
+    parts = (problem.source, problem.field, problem.renderer)
+    warm, more = options["warm_steps"], options["fixed_steps"]
+    context = RunContext(seed=0, backend=backend, threads=threads, capture="", config="")
     walls: dict[int, list[float]] = {1: [], threads: []}
-    for _ in range(options["scaling"]):
-        for used, taken in walls.items():
-            field, renderer, copied = copy.deepcopy((problem.field, problem.renderer, state))
-            start(options["backend"], used, options["precision"])
-            again = replace(problem, field=field, renderer=renderer)
-            began = time.perf_counter()
-            steps(again, copied, options["fixed_steps"], LATE)
-            taken.append(time.perf_counter() - began)
+    samples: dict[int, int] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        trained = RunFolder.create(Path(folder), "trained")
+        settings = replace(problem.settings, num_steps=warm)
+        before = train(*parts, settings, trained, context)
+        settings = replace(settings, num_steps=warm + more)
+        for repeat, used in itertools.product(range(options["scaling"]), walls):
+            start(backend, used, options["precision"])
+            context = replace(context, threads=used)
+            again = Path(shutil.copytree(trained.path, Path(folder) / f"{repeat}_{used}"))
+            done = train(*parts, settings, RunFolder.open(again), context)
+            walls[used].append(done.train_seconds - before.train_seconds)
+            samples[used] = done.num_samples - before.num_samples
+            shutil.rmtree(again)
     medians = {used: median(taken) for used, taken in walls.items()}
     return {
         "walls": walls,
         "medians": medians,
+        "samples": samples,
         "speedup": medians[1] / medians[threads],
         "threads": threads,
-        "steps": options["fixed_steps"],
+        "steps": more,
     }
 
 
@@ -184,7 +177,7 @@ def main(options: dict[str, Any]) -> dict[str, Any]:
     )
     problem = problem_of(options, settings)
     if options["scaling"]:
-        return {"backend": backend, **scaling(problem, options, threads)}
+        return {"backend": backend, **scaling(problem, options, backend, threads)}
     return {"backend": backend, **rate(problem, backend, threads)}
 
 

@@ -63,7 +63,10 @@ def measured(options: BenchmarkOptions, seconds: float, threads: int) -> dict[st
         try:
             results[name] = measure()
         except LeftOut as reason:
-            print(f"{name} is left out: {reason}")
+            print(f"{name} is left out: {reason}", flush=True)
+        else:
+            speed = results[name]["million_samples_per_second"]
+            print(f"{name}: {speed:.3f} M samples/CPU s", flush=True)
     return results
 
 

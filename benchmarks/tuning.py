@@ -132,7 +132,7 @@ def show(plan: Plan, found: dict[tuple[str, ...], dict[tuple[str, int], float]])
         )
     heads = ["variant", "PSNR", *(captures if len(captures) > 1 else []), "spread over seeds"]
     print_table(
-        f"PSNR in dB on every {plan.options.every}th training view, held out",
+        f"PSNR in dB on training views held out, 1 in {plan.options.every}",
         [*heads, "to defaults", "its deviation"],
         rows,
     )

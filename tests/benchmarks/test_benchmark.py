@@ -76,29 +76,20 @@ def test_a_rate_counts_all_samples_and_says_where_the_time_went(tiny):
     assert figures["samples"] > 0
     assert {"render_rays", "render_rays_backward", "table_adam_step"} <= figures["shares"].keys()
     assert sum(figures["shares"].values()) > 0
+    # Occupancy is not due within 4 steps, and settling it, once a run, does not count as a step.
+    assert "query_density" not in figures["shares"]
     # What was watched is put back.
     assert dispatch.active().render_rays.__name__ == "render_rays"
 
 
-def test_scaling_repeats_the_same_work_on_every_number_of_threads(tiny):
+def test_scaling_repeats_the_same_work_on_every_number_of_threads(tiny, kept):
     options = {"capture": str(tiny), "batch": 512, "log2_rows": 10, "scaling": 2, "threads": 2}
     figures = steps.main({**steps.OPTIONS, **options, "warm_steps": 3, "fixed_steps": 2})
     assert {threads: len(walls) for threads, walls in figures["walls"].items()} == {1: 2, 2: 2}
+    assert figures["samples"][1] == figures["samples"][2] > 0
     assert figures["speedup"] > 0
     training.show_scaling(json.loads(json.dumps(figures)))
-
-
-def test_steps_from_a_copied_state_do_the_same_whatever_the_threads(tiny):
-    options = {**steps.OPTIONS, "capture": str(tiny), "log2_rows": 10}
-    settings = steps.TrainingSettings(num_steps=1, samples_per_step=512)
-    tables = []
-    for threads in (1, 2):
-        dispatch.select("auto", threads)
-        problem = steps.problem_of(options, settings)
-        state = steps.fresh_state(problem)
-        steps.steps(problem, state, 3, 0.0)
-        tables.append(problem.field.table.detach().clone())
-    assert torch.equal(*tables)
+    assert list(kept.glob("records/*")) == []
 
 
 def test_a_measurement_that_fails_says_why_in_its_last_words():
