@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.records import append, print_table, start, timed
+from benchmarks.options import BenchmarkOptions
+from benchmarks.records import append, bar_plot, print_table, start, timed
 from neural_render.captures.opening import open_capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.rendering import render_image
@@ -12,21 +13,21 @@ from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
 
 
-def run(backend: str, threads: int, repeats: int, run_path: str, views: int) -> None:
-    """Measures ``views`` test views spread over the split, prints and records their times."""
-    resolved, threads = start(backend, threads)
-    scene = load_for_rendering(RunFolder.open(Path(run_path)), torch.device("cpu"))
+def run(options: BenchmarkOptions) -> None:
+    """Measures ``views`` test views spread over the split, shows and records their times."""
+    resolved, threads = start(options.backend, options.threads, options.precision)
+    scene = load_for_rendering(RunFolder.open(Path(options.run)), torch.device("cpu"))
     settings = CaptureSettings(path=scene.record.capture)
     capture = open_capture(settings, progress=False, images=False)
     cameras = capture.test.cameras.in_frame(scene.record.frame.world_from_field.inverse())
-    chosen = range(0, len(cameras), max(1, len(cameras) // views))
+    chosen = range(0, len(cameras), max(1, len(cameras) // max(1, options.views)))
     rows, costs = [], []
     for index in chosen:
         cost = timed(
             lambda index=index: render_image(
                 scene.renderer, scene.field, cameras, index, scene.background
             ),
-            repeats,
+            max(1, options.repeats),
             threads,
         )
         costs.append(cost)
@@ -37,5 +38,8 @@ def run(backend: str, threads: int, repeats: int, run_path: str, views: int) -> 
     wall = sorted(cost.wall for cost in costs)[len(costs) // 2]
     cpu = sorted(cost.cpu for cost in costs)[len(costs) // 2]
     print(f"median: {wall * 1e3:.0f} ms wall, {cpu * 1e3:.0f} ms CPU / threads")
+    frames = {row[0]: cost.wall * 1e3 for row, cost in zip(rows, costs, strict=True)}
+    bar_plot("render", f"one frame of {capture.name}", frames, "wall ms")
     values = {"capture": capture.name, "steps": scene.progress.step, "wall": wall, "cpu": cpu}
+    values |= {"precision": options.precision}
     print(append("render", resolved, threads, values))

@@ -1,10 +1,11 @@
-"""Records of measurements: one JSON line each, with commit, machine and backend; and a table."""
+"""Records of measurements: JSON lines with commit, machine and backend; tables and plots."""
 
+import inspect
 import json
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 
+from neural_render.core.errors import SettingError
 from neural_render.evaluation.report import machine_description
 from neural_render.kernels import dispatch
 
@@ -26,16 +28,24 @@ class Cost:
     cpu: float
 
 
-def timed(call: Callable[[], Any], repeats: int, threads: int) -> Cost:
-    """The cost of ``call``, after one run to warm up."""
-    call()
+def timed(
+    call: Callable[..., Any],
+    repeats: int,
+    threads: int,
+    prepare: Callable[[], Any] | None = None,
+) -> Cost:
+    """The cost of ``call``, after one run to warm up.
+
+    With ``prepare`` the call gets what that returned, made anew for each run and not timed.
+    """
     walls, cpus = [], []
-    for _ in range(repeats):
+    for _ in range(repeats + 1):
+        arguments = (prepare(),) if prepare else ()
         wall, cpu = time.perf_counter(), time.process_time()
-        call()
+        call(*arguments)
         walls.append(time.perf_counter() - wall)
         cpus.append((time.process_time() - cpu) / threads)
-    return Cost(wall=median(walls), cpu=median(cpus))
+    return Cost(wall=median(walls[1:]), cpu=median(cpus[1:]))
 
 
 def commit() -> str:
@@ -79,9 +89,75 @@ def print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]])
         print("  " + "  ".join([row[0].ljust(widths[0]), *cells[1:]]))
 
 
-def start(backend: str, threads: int) -> tuple[str, int]:
-    """Selects a backend; gives its name and threads. One torch thread beside C++ kernels."""
+def start(backend: str, threads: int, precision: str = "auto") -> tuple[str, int]:
+    """Selects a backend; gives its name and threads. One torch thread beside C++ kernels.
+
+    SettingError where the kernels know no choice of precision and another is asked for.
+    """
     threads = threads or dispatch.usable_cores()
-    resolved = dispatch.select(backend, threads)
+    select: Callable[..., str] = dispatch.select
+    chosen = {"precision": precision}
+    if "precision" not in inspect.signature(select).parameters:
+        if precision not in ("auto", "float32"):
+            raise SettingError(f"precision={precision}: these kernels compute in float32 only.")
+        chosen = {}
+    # The reference defines every op in the numbers it is given: no choice is left to it.
+    resolved = select(backend, threads, **(chosen if backend != "reference" else {}))
     torch.set_num_threads(1 if resolved == "cpu" else threads)
     return resolved, threads
+
+
+def bar_plot(name: str, title: str, values: Mapping[str, float], unit: str) -> None:
+    """Writes ``plots/<name>.png`` with one labelled bar per value, and says where."""
+    figure, axes = _figure(name, 0.45 * len(values) + 1.6)
+    if figure is None:
+        return
+    bars = axes.barh(list(values), list(values.values()), color="#4477aa")
+    axes.bar_label(bars, fmt=" %.3g")
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.set(title=title, xlabel=unit)
+    _save(figure, name)
+
+
+def curve_plot(
+    name: str, title: str, series: Mapping[str, Sequence[tuple[float, float]]], y_label: str
+) -> None:
+    """Writes ``plots/<name>.png``: y over seconds (logarithmic), every point with its number."""
+    figure, axes = _figure(name, 5.0)
+    if figure is None:
+        return
+    for place, (label, points) in enumerate(series.items()):
+        x, y = zip(*points, strict=True)
+        (line,) = axes.plot(x, y, "o-", label=label)
+        for point in points:
+            below = (0, 8) if place == 0 else (0, -15)
+            style = {"ha": "center", "fontsize": 9, "color": line.get_color()}
+            axes.annotate(f"{point[1]:.2f}", point, below, textcoords="offset points", **style)
+    ticks = sorted({x for points in series.values() for x, _ in points})
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.margins(0.12)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    axes.set(title=title, xlabel="seconds of training", ylabel=y_label)
+    _save(figure, name)
+
+
+def _figure(name: str, height: float) -> tuple[Any, Any]:
+    """A figure and its axes; nothing, and a line that says so, where matplotlib is missing."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print(f"no plot of {name}: matplotlib is not installed")
+        return None, None
+    figure = Figure(figsize=(8, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _save(figure: Any, name: str) -> None:
+    path = ROOT / "benchmarks" / "plots" / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    print(path)

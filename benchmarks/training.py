@@ -1,116 +1,138 @@
 """Suite ``train``: whole training steps on a capture, beside the plain-PyTorch reference and, where
-its source is given, the CPU prototype. One batch size and one table size on all sides.
+they are asked for, the CPU prototype and peers. One batch size and one table size on all sides.
 """
 
-import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
+from benchmarks.options import BenchmarkOptions
+from benchmarks.peers.prototype import Prototype
+from benchmarks.processes import LeftOut, ask
+from benchmarks.records import append, bar_plot, print_table, start
+from neural_render.core.errors import SettingError
 
-from benchmarks.records import append, print_table, start
-from neural_render.captures.opening import open_capture
-from neural_render.captures.photos import PhotoSource
-from neural_render.captures.settings import CaptureSettings
-from neural_render.core.errors import UserError
-from neural_render.fields import FieldSettings, GridSettings, RadianceField, field_spec
-from neural_render.rendering import RenderingSettings, build_renderer
-from neural_render.training.loop import RunContext, train
-from neural_render.training.randomness import generator_for
-from neural_render.training.runs.folder import RunFolder
-from neural_render.training.settings import TrainingSettings
-
-SAMPLES_PER_STEP = 1 << 14
-LOG2_ROWS = 17
 REFERENCE_STEPS = 12  # enough for a rate; a step takes about a second
-COMPILE = "g++ -O3 -march=native -mavx512bf16 -mprefer-vector-width=512 -ffast-math -fopenmp"
-FINAL = re.compile(r"MARK eff ([\d.]+)s wall ([\d.]+)s step (\d+) psnr ([\d.]+).* ([\d.]+) Msurv/s")
+SECONDS = 30.0
+SCALING_REPEATS = 5
+PEERS = {"torch.compile": "compiled", "nerfstudio": "nerfstudio"}  # modules of benchmarks.peers
+UNIT = "million surviving samples per CPU second (process CPU time / threads)"
 
 
-def ours(
-    source: PhotoSource, backend: str, threads: int, budget: TrainingSettings
-) -> dict[str, Any]:
-    """One training run's figures; million surviving samples per CPU second per thread."""
-    device = torch.device("cpu")
-    resolved, threads = start(backend, threads)
-    frame = source.frame
-    settings = FieldSettings(grid=GridSettings(log2_rows=LOG2_ROWS))
-    spec = field_spec(settings, num_channels=3, cascades=frame.cascades, radiance="sigmoid")
-    field = RadianceField(spec, generator_for(0, 0, "initialise", device))
-    renderer = build_renderer(RenderingSettings(), frame, device)
-    context = RunContext(seed=0, backend=resolved, threads=threads, capture="", config="")
-    with tempfile.TemporaryDirectory() as folder:
-        run = RunFolder.create(Path(folder), "benchmark")
-        done = train(source, field, renderer, budget, run, context)
-    return {
-        "million_samples_per_second": done.num_samples / done.train_cpu_seconds / 1e6,
-        "seconds": done.train_cpu_seconds,
-        "wall_seconds": done.train_seconds,
-        "steps": done.step,
-        "samples": done.num_samples,
-        "rays": done.num_rays,
+def ours(options: BenchmarkOptions, isa: str = "", **more: Any) -> dict[str, Any]:
+    """Figures of the project's own training, in a process of its own."""
+    sent = {
+        "capture": options.capture,
+        "max_side": options.max_side,
+        "backend": options.backend,
+        "precision": options.precision,
+        "threads": options.threads,
+        "batch": options.batch,
+        "log2_rows": options.log2_rows,
     }
+    return ask("benchmarks.steps", {**sent, **more}, {"NEURAL_RENDER_ISA": isa} if isa else {})
 
 
-def prototype(source: Path, capture: Path, seconds: float) -> dict[str, Any]:
-    """The CPU prototype's figures on the same machine, compiled and run as its README says."""
-    if not (source / "ngp.cpp").is_file():
-        raise UserError(f"prototype={source} has no ngp.cpp; give the prototype's folder.")
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        subprocess.run([sys.executable, source / "prepare.py", capture, work / "data"], check=True)
-        defines = f"-std=c++17 -DLOG2T={LOG2_ROWS} -DHALF=1 -DPF=1"
-        program = [str(source / "ngp.cpp"), "-o", str(work / "ngp")]
-        subprocess.run([*COMPILE.split(), *defines.split(), *program], check=True)
-        arguments = f"-t {seconds} -b {SAMPLES_PER_STEP} -s4 200 -s2 600 -lrend .02"
-        output = subprocess.run(
-            [str(work / "ngp"), *arguments.split()],
-            env={"PROTO_DATA": str(work / "data"), "OMP_WAIT_POLICY": "passive", "NOVAR": "1"},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-    found = FINAL.findall(output)
-    if not found:
-        raise UserError(f"the prototype in {source} printed no figures: {output[-200:]!r}")
-    spent, wall, steps, psnr, speed = (float(value) for value in found[-1])
-    return {
-        "million_samples_per_second": speed,
-        "seconds": spent,
-        "wall_seconds": wall,
-        "steps": steps,
-        "psnr_of_8_views": psnr,
+def prototype(options: BenchmarkOptions, seconds: float) -> dict[str, Any]:
+    """Figures of the prototype at the same batch and table size."""
+    with tempfile.TemporaryDirectory() as work:
+        capture = Path(options.capture).expanduser()
+        ready = Prototype(Path(options.prototype), capture, Path(work))
+        return ready.train(seconds, options.batch, options.log2_rows)
+
+
+def measured(options: BenchmarkOptions, seconds: float, threads: int) -> dict[str, dict[str, Any]]:
+    """The figures of every side by name, our own first; sides that cannot be had are said."""
+    sides: dict[str, Any] = {
+        f"neural_render {isa}".strip(): lambda isa=isa: ours(options, isa, seconds=seconds)
+        for isa in options.isa or ("",)
     }
+    if options.prototype:
+        sides["prototype"] = lambda: prototype(options, seconds)
+    if options.peers:
+        sent = {"batch": options.batch, "log2_rows": options.log2_rows, "threads": threads}
+        folder = {"folder": str(Path(options.nerfstudio).expanduser().resolve())}
+        for name, module in PEERS.items():
+            extra = folder if name == "nerfstudio" else {}
+            asked = (f"benchmarks.peers.{module}", {**sent, **extra})
+            sides[name] = lambda asked=asked: ask(*asked)
+    few = {"backend": "reference", "precision": "auto", "steps": REFERENCE_STEPS}
+    sides["reference"] = lambda: ours(options, **few)
+    results = {}
+    for name, measure in sides.items():
+        try:
+            results[name] = measure()
+        except LeftOut as reason:
+            print(f"{name} is left out: {reason}", flush=True)
+        else:
+            speed = results[name]["million_samples_per_second"]
+            print(f"{name}: {speed:.3f} M samples/CPU s", flush=True)
+    return results
 
 
-def run(backend: str, threads: int, capture: str, seconds: float, prototype_source: str) -> None:
-    """Measures training by ``seconds`` of CPU time per thread, prints and records the ratios."""
-    folder = Path(capture).expanduser()
-    source = PhotoSource(open_capture(CaptureSettings(path=capture), progress=True))
-    fixed = {"samples_per_step": SAMPLES_PER_STEP, "checkpoint_every": 1e9, "tensorboard": False}
-    budget = TrainingSettings(max_seconds=seconds, clock="cpu", **fixed)
-    results = {"neural_render": ours(source, backend, threads, budget)}
-    if prototype_source:
-        results["prototype"] = prototype(Path(prototype_source), folder, seconds)
-    few = TrainingSettings(num_steps=REFERENCE_STEPS, **fixed)
-    results["reference"] = ours(source, "reference", threads, few)
-    speed = results["neural_render"]["million_samples_per_second"]
+def show(results: dict[str, dict[str, Any]]) -> None:
+    """Prints the table of all sides and where the CPU time of our own goes."""
+    rates = {name: found["million_samples_per_second"] for name, found in results.items()}
+    speed = next(iter(rates.values()))
     rows = [
         [
             name,
-            f"{figures['million_samples_per_second']:.3f}",
-            f"{speed / figures['million_samples_per_second']:.2f}x",
+            f"{rates[name]:.3f}",
+            f"{speed / rates[name]:.2f}x",
             f"{figures['steps']:.0f}",
-            f"{figures['seconds']:.1f}",
-            f"{figures['wall_seconds']:.1f}",
+            f"{figures['seconds']:.2f}",
+            f"{figures['wall_seconds']:.2f}",
         ]
         for name, figures in results.items()
     ]
-    heads = ["training", "M samples/CPU s", "we are", "steps", "CPU s", "wall s"]
-    print_table("surviving samples per CPU second (process CPU time / threads)", heads, rows)
-    resolved, threads = start(backend, threads)
-    values = {"capture": folder.name, "log2_rows": LOG2_ROWS, "results": results}
-    print(append("train", resolved, threads, values))
+    heads = ["training", "M samples/CPU s", "first is", "steps", "CPU s", "wall s"]
+    print_table(UNIT, heads, rows)
+    for name, figures in results.items():
+        if "parts" in figures:
+            parts = (f"{part} {rate:.2f}" for part, rate in figures["parts"].items())
+            print(f"{name}, M samples/CPU s of its parts: {', '.join(parts)}")
+        if "shares" in figures:
+            shares = sorted(figures["shares"].items(), key=lambda pair: -pair[1])
+            text = ", ".join(f"{op} {100 * share:.1f} %" for op, share in shares)
+            print(f"{name}, share of CPU time: {text}")
+
+
+def run(options: BenchmarkOptions) -> None:
+    """Measures all sides, prints, plots and records them."""
+    if not options.capture:
+        raise SettingError("suite=train needs capture=DIR, the folder of a capture.")
+    if len(options.seconds) > 1:
+        raise SettingError("suite=train takes one number of seconds.")
+    seconds = options.seconds[0] if options.seconds else SECONDS
+    resolved, threads = start(options.backend, options.threads, options.precision)
+    folder = Path(options.capture).expanduser()
+    values: dict[str, Any] = {
+        "capture": folder.name,
+        "precision": options.precision,
+        "log2_rows": options.log2_rows,
+        "batch": options.batch,
+    }
+    if options.scaling:
+        found = ours(options, options.isa[0] if options.isa else "", scaling=SCALING_REPEATS)
+        show_scaling(found)
+        print(append("scaling", resolved, threads, {**values, "results": found}))
+        return
+    results = measured(options, seconds, threads)
+    if not results:
+        raise SettingError("nothing could be measured: see above.")
+    show(results)
+    rates = {name: found["million_samples_per_second"] for name, found in results.items()}
+    bar_plot("train", f"training steps, {folder.name}", rates, UNIT)
+    print(append("train", resolved, threads, {**values, "results": results}))
+
+
+def show_scaling(found: dict[str, Any]) -> None:
+    """Prints the wall time of the same work for each number of threads."""
+    medians = found["medians"]
+    rows = [
+        [threads, f"{seconds:.2f}", f"{medians['1'] / seconds:.2f}x"]
+        for threads, seconds in medians.items()
+    ]
+    title = f"wall seconds of the same {found['steps']} steps, median of {SCALING_REPEATS}"
+    print_table(title, ["threads", "wall s", "speed-up"], rows)
+    bar_plot("scaling", title, {f"{name} threads": wall for name, wall in medians.items()}, "s")

@@ -40,6 +40,7 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
     folder = find_folder(settings.path)
     reader = recognise(folder)
     listing = with_split(with_files(reader.read(folder)), settings.test_every)
+    listing = with_holdout(listing, settings.holdout_every)
     _check_positions(listing.train, folder)
     train, test = plan_photos(listing.train, settings), plan_photos(listing.test, settings)
     plans = (*train, *test)
@@ -163,6 +164,30 @@ def with_split(listing: Listing, test_every: int) -> Listing:
         test=tuple(photos[::test_every]),
         split=f"of {len(photos)} photos with files, sorted by name, index % {test_every} == 0 are"
         " test views",
+    )
+
+
+def with_holdout(listing: Listing, holdout_every: int) -> Listing:
+    """The listing with every so many-th training photo by name in place of the test views.
+
+    Settings that are chosen on photos held out of training leave the test views unseen.
+    """
+    if holdout_every == 0:
+        return listing
+    photos = sorted(listing.train, key=lambda photo: photo.name)
+    train = tuple(photo for index, photo in enumerate(photos) if index % holdout_every)
+    if len(train) < MIN_PHOTOS:
+        raise SettingError(
+            f"capture.holdout_every={holdout_every} leaves {len(train)} of {len(photos)} training"
+            f" photos, but at least {MIN_PHOTOS} are needed: give 0 (none is held out) or a larger"
+            " number"
+        )
+    return replace(
+        listing,
+        train=train,
+        test=tuple(photos[::holdout_every]),
+        split=f"{listing.split}; not the test views are evaluated, but photos held out of training:"
+        f" of {len(photos)} training photos, sorted by name, index % {holdout_every} == 0",
     )
 
 

@@ -26,6 +26,14 @@ class CaptureSettings:
             "minimum": 0,
         },
     )
+    holdout_every: int = field(
+        default=0,
+        metadata={
+            "help": "every so many-th training photo by name, the first included, is held out of"
+            " training and evaluated instead of the test views, to tune settings on; 0: none",
+            "minimum": 0,
+        },
+    )
     scale: float = field(
         default=0.0,
         metadata={

@@ -1,17 +1,43 @@
-"""The benchmark program: what it times is what it says, and wrong settings get one sentence."""
+"""The benchmark programs: what they time is what they say, and wrong settings get one sentence."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from benchmarks.kernels import calls
+from benchmarks import curve, records, steps, training
+from benchmarks.kernels import Workload, speeds_of
+from benchmarks.options import BenchmarkOptions, parsed, split_values
+from benchmarks.processes import LeftOut, ask, trained
 from benchmarks.records import timed
-from benchmarks.training import FINAL, prototype
-from neural_render.core.errors import UserError
+from neural_render.core.errors import SettingError
+from neural_render.kernels import dispatch
+from tests.tiny_capture import write_blender_capture
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which records and plots are left."""
+    monkeypatch.setattr(records, "ROOT", tmp_path)
+    return tmp_path / "benchmarks"
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    return write_blender_capture(tmp_path / "tiny", num_train=12, num_test=2, size=24)
+
+
+@pytest.fixture(autouse=True)
+def _same_kernels_after():
+    threads = torch.get_num_threads()
+    yield
+    dispatch.select("auto")
+    torch.set_num_threads(threads)
 
 
 def test_a_call_is_repeated_after_one_to_warm_up():
@@ -21,29 +47,177 @@ def test_a_call_is_repeated_after_one_to_warm_up():
     assert cost.wall >= 0
 
 
-@pytest.mark.parametrize("name", list(calls(256)))
-def test_every_op_of_the_suite_runs(name):
-    calls(256)[name]()
+def test_each_run_gets_what_was_prepared_for_it():
+    prepared = iter("abc")
+    seen = []
+    timed(seen.append, repeats=2, threads=1, prepare=lambda: next(prepared))
+    assert seen == ["a", "b", "c"]
 
 
-def test_the_figures_of_the_prototype_are_found():
-    line = (
-        "MARK eff 15.0s wall 72.0s step 2714 psnr 27.566 loss 0.00122 render cpu/2 277.9 ms"
-        " wall-med 619.5 ms samp/ray 6.40 col/ray 5.34 | surv/ray 5.33 slot/ray 6.29 | 2.999"
-        " Msurv/s 3.448 Mslot/s 500.6 krays/s(eff) occ 3.088%"
-    )
-    assert FINAL.findall(line) == [("15.0", "72.0", "2714", "27.566", "2.999")]
+def test_every_op_is_measured_and_what_has_a_gradient_backward_too():
+    speeds = speeds_of(Workload(256).cases(), repeats=1, threads=1)
+    assert {name for name in speeds if name.endswith("backward")} == {
+        f"{name} backward"
+        for name in ("hash_encode", "mlp (colour)", "query_density", "query_field")
+    } | {"composite backward", "render_rays backward"}
+    assert {"march_rays", "render_rays", "table_adam_step"} <= speeds.keys()
+    assert all(speed > 0 for speed in speeds.values())
 
 
-def test_a_folder_without_the_prototype_is_said(tmp_path):
-    with pytest.raises(UserError, match=r"has no ngp\.cpp"):
-        prototype(tmp_path, tmp_path, 1.0)
+def test_rays_have_about_as_many_samples_as_points():
+    case = Workload(1 << 13).renders()["march_rays"]
+    assert 0.8 < case.samples / (1 << 13) < 1.2
 
 
-@pytest.mark.parametrize("setting", ["suite=paint", "speed=9", "repeats=-1"])
-def test_wrong_settings_get_one_sentence(setting):
-    command = [sys.executable, ROOT / "scripts" / "benchmark.py", setting]
+def test_a_rate_counts_all_samples_and_says_where_the_time_went(tiny):
+    options = {"capture": str(tiny), "batch": 512, "log2_rows": 10, "steps": 4, "threads": 1}
+    figures = steps.main({**steps.OPTIONS, **options})
+    assert figures["steps"] == 4
+    assert figures["samples"] > 0
+    assert {"render_rays", "render_rays_backward", "table_adam_step"} <= figures["shares"].keys()
+    assert sum(figures["shares"].values()) > 0
+    # Occupancy is not due within 4 steps, and settling it, once a run, does not count as a step.
+    assert "query_density" not in figures["shares"]
+    # What was watched is put back.
+    assert dispatch.active().render_rays.__name__ == "render_rays"
+
+
+def test_scaling_repeats_the_same_work_on_every_number_of_threads(tiny, kept):
+    options = {"capture": str(tiny), "batch": 512, "log2_rows": 10, "scaling": 2, "threads": 2}
+    figures = steps.main({**steps.OPTIONS, **options, "warm_steps": 3, "fixed_steps": 2})
+    assert {threads: len(walls) for threads, walls in figures["walls"].items()} == {1: 2, 2: 2}
+    assert figures["samples"][1] == figures["samples"][2] > 0
+    assert figures["speedup"] > 0
+    training.show_scaling(json.loads(json.dumps(figures)))
+    assert list(kept.glob("records/*")) == []
+
+
+def test_a_measurement_that_fails_says_why_in_its_last_words():
+    with pytest.raises(LeftOut, match="NEURAL_RENDER_ISA=none cannot run"):
+        ask("benchmarks.steps", {"capture": "gone"}, {"NEURAL_RENDER_ISA": "none"})
+
+
+def test_sides_that_cannot_be_measured_are_left_out_and_said(monkeypatch, capsys):
+    def fails(*_, **__):
+        raise LeftOut("it is not here")
+
+    monkeypatch.setattr(training, "ask", fails)
+    options = BenchmarkOptions(capture="x", isa=("avx2", "baseline"), peers=True)
+    assert training.measured(options, 1.0, 1) == {}
+    said = capsys.readouterr().out
+    for name in ("neural_render avx2", "neural_render baseline", "torch.compile", "nerfstudio"):
+        assert f"{name} is left out: it is not here" in said
+
+
+def test_the_table_compares_all_sides_with_the_first(capsys):
+    figures = {"steps": 3, "seconds": 1.0, "wall_seconds": 1.0}
+    ours = {**figures, "million_samples_per_second": 3.0, "shares": {"render_rays": 0.5}}
+    peer = {**figures, "million_samples_per_second": 1.5, "parts": {"encode": 7.0}}
+    training.show({"ours": ours, "peer": peer})
+    said = capsys.readouterr().out
+    assert "2.00x" in said
+    assert "ours, share of CPU time: render_rays 50.0 %" in said
+    assert "peer, M samples/CPU s of its parts: encode 7.00" in said
+
+
+def test_a_curve_is_drawn_recorded_and_labelled(kept, monkeypatch, capsys):
+    found = {"psnr": 21.5, "protocol": {"split": "held"}}
+    found |= dict.fromkeys(curve.FIGURES[1:], 1)
+    words = []
+    monkeypatch.setattr(curve, "trained", lambda given: words.append(given) or found)
+    options = parsed(BenchmarkOptions, ["capture=x/lego", "seconds=1,2", "holdout=true"])
+    curve.run(options)
+    assert [next(w for w in run if "max_seconds" in w) for run in words] == [
+        "training.max_seconds=1.0",
+        "training.max_seconds=2.0",
+    ]
+    assert all("capture.holdout_every=10" in run for run in words)
+    (line,) = (kept / "records" / "curve.jsonl").read_text().splitlines()
+    assert json.loads(line)["results"]["neural_render"][1]["budget"] == 2.0
+    assert "views held out of training" in capsys.readouterr().out
+    if "matplotlib" in sys.modules:
+        assert (kept / "plots" / "curve_lego_holdout.png").stat().st_size > 0
+
+
+def test_a_run_of_the_trainer_gives_its_metrics(tiny):
+    words = [f"capture.path={tiny}", "capture.holdout_every=6", "training.num_steps=2"]
+    small = ["field.grid.log2_rows=10", "training.samples_per_step=512", "kernels.threads=1"]
+    record = trained([*words, *small, "evaluation.ssim=false", "evaluation.flip=false"])
+    assert record["num_steps"] == 2
+    assert record["num_views"] == 2
+    assert "held out of training" in record["protocol"]["split"]
+
+
+def test_without_matplotlib_the_plot_is_left_out_and_said(kept, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    records.bar_plot("bars", "title", {"a": 1.0}, "s")
+    assert "no plot of bars: matplotlib is not installed" in capsys.readouterr().out
+    assert not kept.exists()
+
+
+def test_a_precision_that_the_kernels_do_not_know_is_refused(monkeypatch):
+    asked = []
+
+    def old(name, threads=0):
+        return "cpu"
+
+    def new(name, threads=0, precision="auto"):
+        asked.append((name, precision))
+        return "cpu"
+
+    monkeypatch.setattr(dispatch, "select", old)
+    with pytest.raises(SettingError, match="precision=bfloat16: these kernels"):
+        records.start("cpu", 1, "bfloat16")
+    assert records.start("cpu", 1, "float32") == ("cpu", 1)
+    monkeypatch.setattr(dispatch, "select", new)
+    assert records.start("cpu", 1, "bfloat16") == ("cpu", 1)
+    assert asked == [("cpu", "bfloat16")]
+
+
+def test_options_are_read_by_their_kinds():
+    words = ["batch=2^14", "seconds=1,2.5", "isa=avx2,baseline", "scaling=true", "capture=a=b"]
+    options = parsed(BenchmarkOptions, words)
+    assert options.batch == 16384
+    assert options.seconds == (1.0, 2.5)
+    assert options.isa == ("avx2", "baseline")
+    assert options.scaling is True
+    assert options.capture == "a=b"
+    assert split_values("[1,2],3") == ["[1,2]", "3"]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["suite=paint", "speed=9", "repeats=-1", "batch=1.5", "seconds=nan", "peers=yes", "speed"],
+)
+def test_wrong_options_are_refused(setting):
+    with pytest.raises(SettingError) as caught:
+        parsed(BenchmarkOptions, [setting])
+    assert setting in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["suite=train"], "needs capture=DIR"),
+        (["suite=train", "capture=x", "seconds=1,2"], "one number of seconds"),
+        (["suite=curve"], "needs capture=DIR"),
+        (["suite=curve", "capture=x", "seconds=0,1"], "seconds above 0"),
+        (["suite=curve", "capture=x", "holdout=true", "prototype=y"], "holds nothing out"),
+    ],
+)
+def test_what_a_suite_cannot_do_is_refused(words, message):
+    options = parsed(BenchmarkOptions, words)
+    with pytest.raises(SettingError, match=message):
+        {"train": training, "curve": curve}[options.suite].run(options)
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [("benchmark.py", ["suite=paint"]), ("tune.py", ["capture=x", "training.huber_delta="])],
+)
+def test_wrong_settings_get_one_sentence(program, words):
+    command = [sys.executable, ROOT / "scripts" / program, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert setting in done.stderr
+    assert words[-1] in done.stderr

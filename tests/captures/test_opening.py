@@ -12,7 +12,7 @@ from neural_render.captures.loading import memory
 from neural_render.captures.opening import compact_names, find_embedded, find_folder, open_capture
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
-from neural_render.core.errors import CaptureError
+from neural_render.core.errors import CaptureError, SettingError
 from tests.captures.formats import (
     HEIGHT,
     INTRINSICS,
@@ -46,6 +46,32 @@ def test_every_so_many_th_photo_by_name_is_a_test_view(tmp_path: Path) -> None:
     everything = open_folder(tmp_path, test_every=0)
     assert len(everything.train) == 4 and len(everything.test) == 0
     assert everything.test.pixels.shape == (0, 3)
+
+
+def test_training_photos_are_held_out_in_place_of_the_test_views(tmp_path: Path) -> None:
+    write_blender_capture(tmp_path, num_train=7, num_test=3, size=8)
+    capture = open_folder(tmp_path, holdout_every=3)
+    assert capture.test.names == ("train/r_0.png", "train/r_3.png", "train/r_6.png")
+    assert capture.train.names == tuple(f"train/r_{index}.png" for index in (1, 2, 4, 5))
+    assert capture.split == (
+        "transforms_train.json and transforms_test.json; not the test views are evaluated, but"
+        " photos held out of training: of 7 training photos, sorted by name, index % 3 == 0"
+    )
+    assert torch.equal(capture.test.image(1), open_folder(tmp_path).train.image(3))
+
+
+def test_photos_are_held_out_of_what_the_split_left(tmp_path: Path) -> None:
+    capture = open_folder(write_transforms(tmp_path), test_every=5, holdout_every=4)
+    assert capture.test.names == (NAMES[1],)
+    assert capture.train.names == (NAMES[2], NAMES[3], NAMES[4])
+
+
+def test_holding_out_too_many_is_refused(tmp_path: Path) -> None:
+    folder = write_transforms(tmp_path)
+    for every, left in ((1, 0), (2, 2)):
+        message = rf"capture\.holdout_every={every} leaves {left} of 4 .* at least 3 .* give 0"
+        with pytest.raises(SettingError, match=message):
+            open_folder(folder, holdout_every=every)
 
 
 def test_a_formats_own_split_is_kept(tmp_path: Path) -> None:

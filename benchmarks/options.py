@@ -1,0 +1,92 @@
+"""Options as they are typed, ``name=value``, made fields of a dataclass."""
+
+import dataclasses
+import math
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from neural_render.core.errors import SettingError
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions:
+    """What ``scripts/benchmark.py`` can be told."""
+
+    suite: str = field(
+        default="kernels", metadata={"choices": ("kernels", "train", "curve", "render")}
+    )
+    backend: str = "auto"
+    precision: str = field(default="auto", metadata={"choices": PRECISIONS})
+    threads: int = 0
+    repeats: int = 7
+    capture: str = ""
+    max_side: int = 0
+    seconds: tuple[float, ...] = ()
+    prototype: str = ""
+    batch: int = 1 << 14
+    log2_rows: int = 17
+    isa: tuple[str, ...] = ()
+    scaling: bool = False
+    peers: bool = False
+    nerfstudio: str = "outputs/peers"
+    holdout: bool = False
+    run: str = "outputs/latest"
+    views: int = 5
+
+
+def parsed(kind: type[T], arguments: Iterable[str]) -> T:
+    """A ``kind`` from ``name=value`` words; SettingError for the first that is wrong."""
+    fields = {entry.name: entry for entry in dataclasses.fields(typing.cast(Any, kind))}
+    types = typing.get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for argument in arguments:
+        name, equals, text = argument.partition("=")
+        if not equals or name not in fields:
+            known = ", ".join(fields)
+            raise SettingError(f"{argument} is not a setting; write name=value with one of {known}")
+        values[name] = _value(types[name], argument, text)
+        choices = fields[name].metadata.get("choices", (values[name],))
+        if values[name] not in choices:
+            raise SettingError(f"{argument} is not one of {', '.join(choices)}.")
+    return kind(**values)
+
+
+def split_values(text: str) -> list[str]:
+    """The values between commas; commas inside brackets do not count."""
+    values, depth = [""], 0
+    for letter in text:
+        depth += (letter in "[({") - (letter in "])}")
+        if letter == "," and depth == 0:
+            values.append("")
+        else:
+            values[-1] += letter
+    return [value for value in values if value]
+
+
+def _value(kind: Any, argument: str, text: str) -> Any:
+    if typing.get_origin(kind) is tuple:
+        inner = typing.get_args(kind)[0]
+        return tuple(_value(inner, argument, value) for value in split_values(text))
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise SettingError(f"{argument} is not true or false.")
+        return text.lower() == "true"
+    return text if kind is str else _number(kind, argument, text)
+
+
+def _number(kind: Any, argument: str, text: str) -> Any:
+    """A finite number from 0 on; ``2^14`` is one too."""
+    mantissa, power, exponent = text.partition("^")
+    try:
+        number = kind(mantissa) ** int(exponent) if power else kind(mantissa)
+    except (ValueError, OverflowError):
+        number = -1
+    if not 0 <= number < math.inf:
+        whole = "a whole number" if kind is int else "a number"
+        raise SettingError(f"{argument} is not {whole} from 0 on.")
+    return number

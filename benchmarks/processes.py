@@ -1,0 +1,61 @@
+"""Measurements in processes of their own: options go in as JSON, figures come out as JSON."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from neural_render.core.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class LeftOut(UserError):
+    """A side that could not be measured here, and why."""
+
+
+def given(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of this process: its one argument over the defaults."""
+    return {**defaults, **(json.loads(sys.argv[1]) if len(sys.argv) > 1 else {})}
+
+
+def answer(figures: Mapping[str, Any]) -> None:
+    """Prints the figures, as the last line that the asking process reads."""
+    print(json.dumps(dict(figures)), flush=True)
+
+
+def ask(
+    module: str, options: Mapping[str, Any], environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The figures that ``python -m module`` answers; LeftOut with its last words if it fails."""
+    lines = _output(["-m", module, json.dumps(dict(options))], environment or {})
+    return json.loads(lines[-1])
+
+
+def trained(words: Sequence[str]) -> dict[str, Any]:
+    """``metrics.json`` of a run of ``train.py`` with these settings, which leaves nothing else."""
+    with tempfile.TemporaryDirectory() as outputs:
+        fixed = (f"outputs={outputs}", "name=benchmark", "render.output=none")
+        quiet = ("training.tensorboard=false", "evaluation.images=false")
+        lines = _output([str(ROOT / "train.py"), *fixed, *quiet, *words], {})
+        text = (Path(lines[-1]) / "evaluation" / "metrics.json").read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+def _output(arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """The lines that a Python process printed; LeftOut with its last words if it failed."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0 or not done.stdout.strip():
+        words = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+        raise LeftOut(words[-1])
+    return done.stdout.strip().splitlines()
