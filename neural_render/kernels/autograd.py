@@ -243,3 +243,22 @@ class RenderRays(torch.autograd.Function):
             result.color_weights,
             None,
         )
+
+
+class ColorLoss(torch.autograd.Function):
+    """``ops.color_loss``."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, targets: Any, delta: float) -> Any:
+        """Loss and squared errors; the gradient is found along with them."""
+        loss, squared, gradient = dispatch.active().color_loss(values, targets, delta)
+        ctx.save_for_backward(gradient)
+        ctx.mark_non_differentiable(squared)
+        return loss, squared
+
+    @staticmethod
+    @_first_derivative_only
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """Gradient to the values."""
+        (gradient,) = ctx.saved_tensors
+        return gradient * gradients[0], None, None

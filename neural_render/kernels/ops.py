@@ -4,8 +4,8 @@ Each op is a forward and a backward function of the active backend (see ``dispat
 here joins them to autograd. A backend has, under the same names: ``hash_encode``,
 ``hash_encode_backward``, ``mlp``, ``mlp_backward``, ``query_field``, ``query_field_backward``,
 ``query_density``, ``query_density_backward``, ``march_rays``, ``composite``,
-``composite_backward``, ``render_rays``, ``render_rays_backward``, ``table_adam_step``,
-``adam_step``, ``occupancy_cells``, ``occupancy_points``, ``occupancy_update``,
+``composite_backward``, ``render_rays``, ``render_rays_backward``, ``color_loss``,
+``table_adam_step``, ``adam_step``, ``occupancy_cells``, ``occupancy_points``, ``occupancy_update``,
 ``shoot_rays``, ``pick_pixels``, ``scatter_table_gradient``, ``set_threads``, ``set_precision`` and
 ``unavailable_reason``.
 """
@@ -19,6 +19,7 @@ from torch import Tensor
 from neural_render.core.rays import Rays
 from neural_render.kernels import autograd, dispatch
 from neural_render.kernels.records import (
+    ColorTargets,
     Composited,
     FactoredGradient,
     FieldInputs,
@@ -164,6 +165,18 @@ def render_rays(
         num_marched=num_marched,
         num_survived=num_survived,
     )
+
+
+def color_loss(
+    values: Float[Tensor, "rays channels"], targets: ColorTargets, delta: float
+) -> tuple[Float[Tensor, ""], Float[Tensor, " rays"]]:
+    """The loss of a batch, and each ray's squared error, averaged over channels.
+
+    The loss is squared below ``delta`` and linear above it with the same slope (Huber 1964, times
+    2), summed over channels, averaged over rays with their weights. For display-referred values.
+    Differentiable in ``values``, the loss alone.
+    """
+    return autograd.ColorLoss.apply(values, targets, delta)
 
 
 @torch.no_grad()

@@ -114,6 +114,16 @@ class RenderOutput:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ColorTargets:
+    """What rays should see: straight colours in front of a background, and how much each counts."""
+
+    colors: Float[Tensor, "rays channels"]
+    opacity: Float[Tensor, " rays"]
+    background: Float[Tensor, "rays channels"]
+    weights: Float[Tensor, " rays"]  # 1 on average
+
+
+@dataclass(frozen=True, kw_only=True)
 class RenderGradients:
     """The gradient of a loss to everything that ``render_rays`` takes; the table's is factored."""
 

@@ -6,6 +6,7 @@ They are stored with every checkpoint, so that each backend opens the same param
 import math
 import struct
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 XOR_PRIMES = (1, 2654435761, 805459861, 3674653429)
@@ -83,7 +84,7 @@ class HashGridSpec:
             offset += rows
         return tuple(layout)
 
-    @property
+    @cached_property
     def num_rows(self) -> int:
         """The rows of the whole table."""
         last = self.level_layout()[-1]

@@ -9,9 +9,9 @@ from torch import Tensor
 from neural_render.core.protocols import RaySource
 from neural_render.fields import RadianceField
 from neural_render.kernels import ops
+from neural_render.kernels.records import ColorTargets
 from neural_render.kernels.specs import AdamSpec
 from neural_render.rendering import Renderer
-from neural_render.training.losses import composited_targets, huber, weighted_mean
 from neural_render.training.optimizer import optimizer_step
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.state import TrainingState
@@ -92,8 +92,10 @@ def training_step(problem: Problem, state: TrainingState, step: int, plan: StepP
         sink=sink,
         step_scale=plan.step_scale,
     )
-    targets = composited_targets(batch, background)
-    loss = weighted_mean(huber(output.values, targets, settings.huber_delta), batch.weights)
+    targets = ColorTargets(
+        colors=batch.targets, opacity=batch.opacity, background=background, weights=batch.weights
+    )
+    loss, squared = ops.color_loss(output.values, targets, settings.huber_delta)
     if settings.distortion_weight > 0:
         loss = loss + settings.distortion_weight * output.distortion.mean()
     loss.backward()
@@ -105,10 +107,9 @@ def training_step(problem: Problem, state: TrainingState, step: int, plan: StepP
         epsilon=settings.epsilon,
     )
     optimizer_step(problem.field, state.moments, sink, adam, settings.weight_decay)
-    values, first = output.values.detach(), state.errors.num_chosen(num_rays)
-    state.errors.observe(regions, values, targets)
+    state.errors.observe(regions, squared)
     # Of the uniform rays alone: those drawn by the error map say nothing of the whole.
-    squared_error = torch.nn.functional.mse_loss(values[first:], targets[first:])
+    squared_error = squared[state.errors.num_chosen(num_rays) :].mean()
     # One read for all of it: on a GPU each read waits for the device.
     seen = torch.stack([loss.detach().double(), squared_error.double()])
     counts = torch.stack([output.num_survived, output.num_marched])

@@ -22,6 +22,7 @@ from neural_render.kernels.cpu.queries import (
     query_field_backward,
 )
 from neural_render.kernels.cpu.rendering import (
+    color_loss,
     composite,
     composite_backward,
     march_rays,
@@ -31,6 +32,7 @@ from neural_render.kernels.cpu.rendering import (
 
 __all__ = [
     "adam_step",
+    "color_loss",
     "composite",
     "composite_backward",
     "hash_encode",

@@ -11,7 +11,12 @@ from neural_render.kernels.cpu.native import (
     ready,
     ready_in_place,
 )
-from neural_render.kernels.cpu.tables import followed_entries, native_grid, table_changed
+from neural_render.kernels.cpu.tables import (
+    followed_entries,
+    native_grid,
+    prepare_in_place,
+    table_changed,
+)
 from neural_render.kernels.records import (
     FactoredGradient,
 )
@@ -41,6 +46,7 @@ def table_adam_step(
     """See ``ops.table_adam_step``."""
     points, features = factored_tensors(gradient, grid)
     changed = [ready_in_place(x, "table", grid.num_rows, grid.features) for x in (table, *moments)]
+    prepare_in_place((table, *moments))
     followed = followed_entries(table, grid)
     native().table_adam(
         native_grid(grid),

@@ -20,6 +20,7 @@ from neural_render.kernels.cpu.modules import native
 from neural_render.kernels.specs import HashGridSpec
 
 MAX_COPIES = 4
+LARGE_BYTES = 4 << 20
 
 
 def native_grid(spec: HashGridSpec) -> Any:
@@ -64,6 +65,7 @@ def table_entries(table: Tensor, spec: HashGridSpec) -> Tensor:
     if found is None:
         rows = spec.num_rows + native().SPARE_ROWS * spec.levels
         entries = torch.zeros(rows * spec.features, dtype=torch.bfloat16)
+        native().use_large_pages(entries.data_ptr(), entries.nbytes)
         found = RoundedTable(
             owner=StorageWeakRef(table.untyped_storage()),
             key=_key(table, spec),
@@ -114,3 +116,11 @@ def _find(table: Tensor, spec: HashGridSpec) -> RoundedTable | None:
     _copies[:] = [copy for copy in _copies if not copy.owner.expired()]
     key = _key(table, spec)
     return next((copy for copy in _copies if copy.key == key), None)
+
+
+def prepare_in_place(tensors: tuple[Tensor, ...]) -> None:
+    """Large pages for tensors that will be changed again and again; once for each of them."""
+    for tensor in tensors:
+        if tensor.nbytes >= LARGE_BYTES and not hasattr(tensor, "_large_pages"):
+            native().use_large_pages(tensor.data_ptr(), tensor.nbytes)
+            tensor._large_pages = True  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,12 +1,14 @@
 // The door to Python. Arrays come as addresses: `kernels/cpu.py` has checked their types, sizes and
 // layout, and keeps them alive during the call.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <tuple>
 
 #include "arrays.h"
+#include "rays/loss.h"
 
 namespace nb = nanobind;
 using Address = uintptr_t;
@@ -143,6 +145,17 @@ void bind_render(nb::module_& m) {
       Release());
 }
 
+void bind_loss(nb::module_& m) {
+  m.def(
+      "color_loss",
+      [](Address values, Addresses targets, int channels, int64_t rays, float delta,
+         Addresses out) {
+        ColorTargets t{f32(targets[0]), f32(targets[1]), f32(targets[2]), f32(targets[3])};
+        return color_loss(f32(values), t, channels, rays, delta, {f32(out[0]), f32(out[1])});
+      },
+      nb::call_guard<nb::gil_scoped_release>());
+}
+
 void bind_queries(nb::module_& m) {
   using Release = nb::call_guard<nb::gil_scoped_release>;
   m.def(
@@ -230,6 +243,8 @@ void bind_arrays(nb::module_& m) {
                    f32(table[2]), entries(table[3]));
       },
       Release());
+  m.def("use_large_pages",
+        [](Address memory, size_t bytes) { use_large_pages(reinterpret_cast<void*>(memory), bytes); });
   m.def("points_in_cube", [](Addresses points, int64_t n) {
     std::vector<const float*> rows;
     for (Address row : points) rows.push_back(f32(row));
@@ -267,11 +282,20 @@ NB_MODULE(NR_MODULE, m) {
   m.doc() = "Native CPU kernels, compiled for one instruction set.";
   m.def("best_instruction_set", &best_instruction_set);
   m.def("set_threads", &set_pool_threads);
+  // Seconds of all threads in each phase of the fused ops since the last call.
+  m.def("count_phases", [](bool on) { phase_seconds().counted = on; });
+  m.def("take_phases", [] {
+    std::vector<std::tuple<std::string, double>> taken;
+    for (int i = 0; i < NUM_PHASES; i++)
+      taken.emplace_back(PHASE_NAMES[i], phase_seconds().nanoseconds[i].exchange(0) * 1e-9);
+    return taken;
+  });
   // Entries are of 2 bytes (bfloat16), with so many rows behind each level, or the table itself.
   m.attr("ENTRY_BYTES") = sizeof(Entry);
   m.attr("SPARE_ROWS") = SPARE_ROWS;
   bind_field(m);
   bind_render(m);
+  bind_loss(m);
   bind_queries(m);
   bind_arrays(m);
   bind_occupancy(m);

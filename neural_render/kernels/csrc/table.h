@@ -1,10 +1,30 @@
 // What changes the table: scatter of a factored gradient, Adam, rounding to entries.
 #pragma once
 #include <mutex>
+#if __has_include(<sys/mman.h>)
+#include <sys/mman.h>
+#endif
 
 #include "adam.h"
 #include "field/scatter.h"
+#include "phases.h"
 #include "pool.h"
+
+// Asks for large pages for memory that is looked up all over: fewer address translations. A wish,
+// which systems may ignore. What is there already is moved into large pages where they can do so.
+static inline void use_large_pages(void* memory, size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  constexpr uintptr_t PAGE = 2 << 20;
+  uintptr_t first = ((uintptr_t)memory + PAGE - 1) / PAGE * PAGE;
+  uintptr_t end = ((uintptr_t)memory + bytes) / PAGE * PAGE;
+  if (end <= first) return;
+  madvise((void*)first, end - first, MADV_HUGEPAGE);
+  constexpr int COLLAPSE = 25;  // MADV_COLLAPSE, Linux 6.1
+  madvise((void*)first, end - first, COLLAPSE);
+#else
+  (void)memory, (void)bytes;
+#endif
+}
 
 // Room for each thread's gradient of one level, all zeros between calls.
 class LevelGradients {
@@ -15,7 +35,10 @@ class LevelGradients {
   }
   float* of(int worker, size_t size) {
     std::vector<float>& g = buffers()[worker];
-    if (g.size() < size) g.resize(size, 0.0f);
+    if (g.size() < size) {
+      g.resize(size, 0.0f);
+      use_large_pages(g.data(), size * sizeof(float));
+    }
     return g.data();
   }
 
@@ -51,12 +74,16 @@ template <class Use>
 static inline void scatter_levels(const Grid& grid, const FactoredTable& in, Use use) {
   LevelGradients scratch;
   parallel_for(grid.num_levels(), [&](int task, int worker) {
+    Stopwatch watch;
+    watch.start();
     int l = grid.num_levels() - 1 - task;
     const Level& level = grid.levels[l];
     float* g = scratch.of(worker, gradient_size(level, grid.features));
     scatter_level(grid, level, in.points, in.d + (size_t)l * grid.features * in.n, in.n, (int)in.n,
                   g);
+    watch.lap(SCATTER);
     use(l, g);
+    watch.lap(ADAM);
   });
 }
 

@@ -3,7 +3,11 @@
 import torch
 
 from neural_render.core.errors import KernelError
-from neural_render.kernels.reference.compositing import composite, composite_backward
+from neural_render.kernels.reference.compositing import (
+    color_loss,
+    composite,
+    composite_backward,
+)
 from neural_render.kernels.reference.encoding import (
     hash_encode,
     hash_encode_backward,
@@ -28,6 +32,7 @@ from neural_render.kernels.reference.rendering import render_rays, render_rays_b
 
 __all__ = [
     "adam_step",
+    "color_loss",
     "composite",
     "composite_backward",
     "hash_encode",

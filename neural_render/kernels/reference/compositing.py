@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neural_render.kernels.records import Composited, PackedSamples
+from neural_render.kernels.records import ColorTargets, Composited, PackedSamples
 from neural_render.kernels.reference.gradients import pullback
 
 
@@ -97,3 +97,16 @@ def before(values: Float[Tensor, "rays slots"]) -> Float[Tensor, "rays slots"]:
 def as_tuple(seen: Composited) -> tuple[Tensor, ...]:
     """The fields in their order."""
     return seen.values, seen.opacity, seen.distance, seen.distortion, seen.weights
+
+
+def color_loss(
+    values: Tensor, targets: ColorTargets, delta: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See ``ops.color_loss``; also the loss's gradient to ``values``."""
+    wanted = torch.lerp(targets.background, targets.colors, targets.opacity[:, None])
+    error = values - wanted
+    share = targets.weights[:, None] / max(1, len(values))
+    size = error.abs()
+    losses = torch.where(size <= delta, error**2, 2 * delta * size - delta**2)
+    gradient = 2 * error.clamp(-delta, delta) * share
+    return (losses * share).sum(), (error**2).mean(dim=1), gradient

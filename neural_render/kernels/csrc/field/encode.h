@@ -40,7 +40,7 @@ static inline v4 load_pair(const Entry* level_table, uint32_t at, uint32_t rows)
 }
 
 // The rare vector in which some pair wraps, one sample after another.
-static inline void encode_wrapping(const Pairs& q, const Entry* t, uint32_t rows, vf& f0, vf& f1) {
+__attribute__((noinline)) static void encode_wrapping(const Pairs& q, const Entry* t, uint32_t rows, vf& f0, vf& f1) {
   for (int i = 0; i < W; i++) {
     v4 a = q.weight[0][i] * load_pair(t, q.at[0][i], rows);
     for (int r = 1; r < 4; r++) a += q.weight[r][i] * load_pair(t, q.at[r][i], rows);
@@ -51,14 +51,14 @@ static inline void encode_wrapping(const Pairs& q, const Entry* t, uint32_t rows
 
 // Sample 4 i + G of each quad i: its four pairs, weighted; a quad holds left and right features.
 template <int G>
-static inline vf weighted_pairs(const Pairs& q, const Entry* t) {
+ALWAYS_INLINE vf weighted_pairs(const Pairs& q, const Entry* t) {
   return quad_splat<G>(q.weight[0]) * load_quads(t, q.at[0] + G) +
          quad_splat<G>(q.weight[1]) * load_quads(t, q.at[1] + G) +
          quad_splat<G>(q.weight[2]) * load_quads(t, q.at[2] + G) +
          quad_splat<G>(q.weight[3]) * load_quads(t, q.at[3] + G);
 }
 
-static inline void encode_pairs(const Pairs& q, const Entry* t, uint32_t rows, vf& f0, vf& f1) {
+ALWAYS_INLINE void encode_pairs(const Pairs& q, const Entry* t, uint32_t rows, vf& f0, vf& f1) {
   if (__builtin_expect(q.wraps, 0)) return encode_wrapping(q, t, rows, f0, f1);
   vf z[4] = {weighted_pairs<0>(q, t), weighted_pairs<1>(q, t), weighted_pairs<2>(q, t),
              weighted_pairs<3>(q, t)};
@@ -73,20 +73,23 @@ static inline vf footprint_weights(const float* footprint, float scale) {
   return weight;
 }
 
-template <class Out>
+template <bool Prefetch, class Out>
 static inline void encode_level(const Grid& g, int l, const Entry* t, const float* const* p,
                                 const float* footprint, int n, const Out& out) {
   const Level& level = g.levels[l];
-  const bool prefetch = level.rows * 2 * sizeof(Entry) > PREFETCH_BYTES;
-  Pairs q[2];
-  find_pairs<SPARE_ROWS == 0>(g, level, p, 0, q[0]);
-  for (int s = 0, b = 0; s < n; s += W, b ^= 1) {
-    if (s + W < n) {
-      find_pairs<SPARE_ROWS == 0>(g, level, p, s + W, q[b ^ 1]);
-      if (prefetch) prefetch_pairs(q[b ^ 1], t);
-    }
+  auto find = [&](int s, Pairs& q) {
+    if (s >= n) return;
+    find_pairs<SPARE_ROWS == 0>(g, level, p, s, q);
+    if (Prefetch) prefetch_pairs(q, t);
+  };
+  Pairs ring[RING];
+  constexpr int ahead = Prefetch ? LATER : SOON;
+  for (int i = 0; i < ahead; i++) find(i * W, ring[i]);
+  for (int s = 0, b = 0; s < n; s += W, b++) {
+    find(s + ahead * W, ring[(b + ahead) % RING]);
+    const Pairs& q = ring[b % RING];
     vf f0, f1;
-    encode_pairs(q[b], t, level.rows, f0, f1);
+    encode_pairs(q, t, level.rows, f0, f1);
     if (footprint) {
       vf weight = footprint_weights(footprint + s, level.scale);
       f0 *= weight, f1 *= weight;
@@ -118,8 +121,13 @@ static inline void encode_tile(const Grid& g, const Entry* table, const float* c
                                const float* footprint, int n, const Out& out) {
   if (n <= 0) return;
   if (is_hot(g)) {
-    for (int l = 0; l < g.num_levels(); l++)
-      encode_level(g, l, table + entry_offset(g, l), p, footprint, n, out);
+    for (int l = 0; l < g.num_levels(); l++) {
+      const Entry* t = table + entry_offset(g, l);
+      if (g.levels[l].rows * 2 * sizeof(Entry) > PREFETCH_BYTES)
+        encode_level<true>(g, l, t, p, footprint, n, out);
+      else
+        encode_level<false>(g, l, t, p, footprint, n, out);
+    }
     return;
   }
   std::vector<float> f(g.num_outputs());

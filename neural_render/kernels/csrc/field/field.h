@@ -3,6 +3,7 @@
 #include "field/encode.h"
 #include "field/harmonics.h"
 #include "field/network.h"
+#include "phases.h"
 
 // Samples that are encoded together, level after level: what they touch of a level then stays in
 // the second cache until the next level.
@@ -34,6 +35,7 @@ struct FieldWeights {
 
 // One thread's buffers.
 struct Workspace {
+  Stopwatch watch;
   NetworkBuffers networks;
   Plane tile;                         // rows of floats: see below
   Plane features, latent;             // of a tile, lanes
@@ -80,6 +82,7 @@ static inline void density_tile(const FieldShape& f, const FieldWeights& w, Work
                                 const float* footprint) {
   const int padded = pad_block(n);
   encode_tile(f.grid, w.table, t.p, footprint, padded, LaneRows{t.features.row(0), STRIDE});
+  t.watch.lap(ENCODE);
   for (int first = 0; first < padded; first += FORWARD_RUN)
     network_forward(w.density, t.features.row(0) + first, STRIDE,
                     std::min(FORWARD_RUN, padded - first), t.networks, Latents ? f.latent : 1,
@@ -90,6 +93,7 @@ static inline void density_tile(const FieldShape& f, const FieldWeights& w, Work
                           store(t.sigma + s + h * W, vexp(acc[0][h] + f.density_bias));
                       if (Latents) store_block(t.latent.row(j / PER) + s, STRIDE, acc);
                     });
+  t.watch.lap(DENSITY);
 }
 
 // Radiance of a run of n samples (a multiple of BLOCK) from t.inputs: channel c of sample s goes to

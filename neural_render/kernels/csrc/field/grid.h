@@ -81,7 +81,7 @@ static inline bool is_hot(const Grid& g) { return g.dims == 3 && g.features == 2
 
 // `Wraps`: whether a pair at the level's end must be known, for want of a row behind it.
 template <bool Wraps>
-static inline void find_pairs(const Grid& g, const Level& level, const float* const* p, int s,
+ALWAYS_INLINE void find_pairs(const Grid& g, const Level& level, const float* const* p, int s,
                               Pairs& out) {
   vf x = load(p[0] + s) * level.scale + 0.5f, y = load(p[1] + s) * level.scale + 0.5f,
      z = load(p[2] + s) * level.scale + 0.5f;
@@ -109,12 +109,18 @@ static inline void find_pairs(const Grid& g, const Level& level, const float* co
                          (rows[3] == mask));
 }
 
+// Pairs are found some vectors before they are used, because places that were just stored as a
+// vector are slow to read one by one; earlier where they are to be fetched from afar.
+constexpr int SOON = 1, LATER = 3;
+constexpr unsigned RING = 4;
+
 template <class T>
-static inline void prefetch_pairs(const Pairs& q, const T* t) {
+ALWAYS_INLINE void prefetch_pairs(const Pairs& q, const T* t) {
 #pragma GCC unroll 4
   for (int r = 0; r < 4; r++)
 #pragma GCC unroll 16
     for (int i = 0; i < W; i++) __builtin_prefetch(t + q.at[r][i]);
 }
-// Below, a level stays in the second cache without help.
+// Only a level that is larger than the second cache is worth asking for ahead: the requests cost
+// more than half of a lookup (18 against 35 M samples/s with levels of 512 KiB).
 constexpr uint32_t PREFETCH_BYTES = 1 << 17;

@@ -9,7 +9,7 @@ static inline size_t gradient_size(const Level& level, int features) {
 }
 
 // The last, incomplete vector.
-static inline void scatter_each(const Pairs& q, const float* g0, const float* g1, int count,
+__attribute__((noinline)) static void scatter_each(const Pairs& q, const float* g0, const float* g1, int count,
                                 float* grad) {
   for (int i = 0; i < count; i++)
     for (int r = 0; r < 4; r++) {
@@ -20,12 +20,12 @@ static inline void scatter_each(const Pairs& q, const float* g0, const float* g1
 }
 
 template <int G>
-static inline void add_pairs(const Pairs& q, vf d, float* grad) {
+ALWAYS_INLINE void add_pairs(const Pairs& q, vf d, float* grad) {
 #pragma GCC unroll 4
   for (int r = 0; r < 4; r++) add_quads(grad, q.at[r] + G, d * quad_splat<G>(q.weight[r]));
 }
 
-static inline void scatter_pairs(const Pairs& q, const float* g0, const float* g1, int count,
+ALWAYS_INLINE void scatter_pairs(const Pairs& q, const float* g0, const float* g1, int count,
                                  float* grad) {
   if (count < W) return scatter_each(q, g0, g1, count, grad);
   vf a = load(g0), b = load(g1);
@@ -39,7 +39,6 @@ static inline void scatter_pairs(const Pairs& q, const float* g0, const float* g
 
 static inline void scatter_level_hot(const Grid& g, const Level& level, const float* const* p,
                                      const float* d, int64_t stride, int n, float* grad) {
-  const bool prefetch = level.rows * 2 * sizeof(float) > PREFETCH_BYTES;
   float rest[3][W];  // the last, incomplete vector, filled up with a valid point
   int whole = n / W * W;
   for (int k = 0; k < 3; k++)
@@ -48,15 +47,14 @@ static inline void scatter_level_hot(const Grid& g, const Level& level, const fl
   auto find = [&](int s, Pairs& q) {
     if (s < whole)
       find_pairs<false>(g, level, p, s, q);
-    else
+    else if (s < n)
       find_pairs<false>(g, level, tail, 0, q);
-    if (prefetch) prefetch_pairs(q, grad);
   };
-  Pairs q[2];
-  find(0, q[0]);
-  for (int s = 0, b = 0; s < n; s += W, b ^= 1) {
-    if (s + W < n) find(s + W, q[b ^ 1]);
-    scatter_pairs(q[b], d + s, d + stride + s, std::min(W, n - s), grad);
+  Pairs ring[RING];
+  for (int i = 0; i < SOON; i++) find(i * W, ring[i]);
+  for (int s = 0, b = 0; s < n; s += W, b++) {
+    find(s + SOON * W, ring[(b + SOON) % RING]);
+    scatter_pairs(ring[b % RING], d + s, d + stride + s, std::min(W, n - s), grad);
   }
 }
 

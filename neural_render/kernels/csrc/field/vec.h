@@ -16,6 +16,9 @@ constexpr int W = 4;  // SSE2, NEON
 // Outputs per block of a matrix product: as many accumulators as the register file holds.
 constexpr int JB = W == 16 ? 8 : 4;
 
+// For what must become part of its caller's loop, whatever the compiler reckons.
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 typedef float vf __attribute__((vector_size(W * 4)));
 typedef int32_t vi __attribute__((vector_size(W * 4)));
 typedef uint32_t vu __attribute__((vector_size(W * 4)));

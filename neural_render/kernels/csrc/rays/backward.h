@@ -76,8 +76,10 @@ static inline void render_chunk_backward(const Renderer& r, const FieldWeights& 
                                          const ChunkState& chunk, int64_t place,
                                          const RenderGradientsOut& out, float* to_density,
                                          float* to_color, Workspace& t) {
+  t.watch.start();
   CompositeGradients composite;
   composite_backward_chunk(in, g, nullptr, chunk, out.background, composite);
+  t.watch.lap(COMPOSITE_BACKWARD);
   std::vector<float> lanes = lanes_of_rays(r, in, chunk);
   bool footprints = false;
   for (int ray = 0; ray < chunk.num_rays; ray++)
@@ -98,7 +100,9 @@ static inline void render_chunk_backward(const Renderer& r, const FieldWeights& 
                   composite.stride,
                   n};
     field_backward_run(r.field, weights, run, rays_too, to_density, to_color, t);
+    t.watch.lap(NETWORKS_BACKWARD);
     store_factored(r, in, chunk, here, footprints, first, n, place + first, t, out);
     if (rays_too) rays_backward(r, weights, in, chunk, here, first, n, out, t);
+    t.watch.lap(STORE_GRADIENTS);
   }
 }

@@ -162,6 +162,7 @@ constexpr int MOST_IN_WAVE = TILE / FEWEST_PER_RAY;
 static inline void render_chunk(const Renderer& r, const FieldWeights& weights,
                                 const Occupancy& occupancy, const RenderProblem& in,
                                 ChunkState& chunk, Workspace& t) {
+  t.watch.start();
   Walks walks;
   walks.resize(chunk.num_rays);
   std::vector<float> light(chunk.num_rays, 1.0f);
@@ -180,16 +181,21 @@ static inline void render_chunk(const Renderer& r, const FieldWeights& weights,
       int num = (int)std::min<size_t>(MOST_IN_WAVE, living.size() - first);
       int per_ray = std::min(MOST_PER_RAY, std::max(FEWEST_PER_RAY, WORTHWHILE / num));
       march_wave(r, occupancy, in, chunk.first_ray, walks, &living[first], num, per_ray, wave, t);
+      t.watch.lap(MARCH);
       if (!wave.count) continue;
       chunk.marched += wave.count;
       density_of_wave(r, weights, wave, t);
       keep_survivors(r, t, wave, walks, light, chunk, next);
+      t.watch.lap(COMPACT);
     }
     living.swap(next);
   }
   // Later passes read whole blocks of lanes.
   for (int i = 0; i < chunk.latent_rows + chunk.feature_rows; i++)
     for (int s = chunk.count; s < pad_block(chunk.count); s++) chunk.latent(i)[s] = 0;
+  t.watch.lap(COMPACT);
   color_chunk(r, weights, in, chunk, t);
+  t.watch.lap(COLOR);
   composite_chunk(in, chunk, light);
+  t.watch.lap(COMPOSITE);
 }
