@@ -106,8 +106,7 @@ static inline void mlp_forward(const Network& net, const float* inputs, int64_t 
     for (int64_t first = begin; first < end; first += FORWARD_RUN) {
       int run = (int)std::min<int64_t>(FORWARD_RUN, end - first);
       transpose_in(inputs, net.shape.inputs, first, run, t.in);
-      network_forward(net, t.in.row(0), t.in.stride(), pad_block(run), t.networks,
-                      net.shape.outputs,
+      network_forward(net, t.in, pad_block(run), t.networks.by_turns, net.shape.outputs,
                       [&](int j, int s, vf(*acc)[2]) { store_floats(t.out, j, s, acc); });
       transpose_out(t.out, net.shape.outputs, first, run, out);
     }
@@ -125,7 +124,8 @@ static inline void mlp_backward(const Network& net, const float* inputs, const f
       int run = (int)std::min<int64_t>(BACKWARD_RUN, end - first);
       transpose_in(inputs, net.shape.inputs, first, run, t.in);
       transpose_in(g, net.shape.outputs, first, run, t.d_out);
-      network_backward(net, t.in.row(0), t.in.stride(), pad_block(run), t.networks, t.d_out,
+      network_hidden(net, t.in, pad_block(run), t.networks.all);
+      network_backward(net, t.in, pad_block(run), t.networks.all, t.networks, t.d_out,
                        net.shape.inputs, sums.of(group),
                        [&](int j, int s, vf(*acc)[2]) { store_floats(t.d_in, j, s, acc); });
       transpose_out(t.d_in, net.shape.inputs, first, run, to_inputs);
@@ -210,7 +210,7 @@ static inline void march_packed(const March& march_spec, const uint8_t* bits,
 static inline void chunk_of_packed(const float* density, const float* radiance, int channels,
                                    const Packed& samples, int first_ray, int rays,
                                    ChunkState& chunk, std::vector<float>& light) {
-  chunk.clear(first_ray, rays, channels, 0, 0);
+  chunk.clear(first_ray, rays, channels);
   const int64_t begin = samples.offsets[first_ray], end = samples.offsets[first_ray + rays];
   chunk.make_room((int)(end - begin));
   light.assign(rays, 1.0f);

@@ -100,8 +100,14 @@ static inline void render_forward(NativeField& f, const March& march,
   std::vector<int64_t> marched(chunks), survived(chunks);
   parallel_for(chunks, [&](int c, int worker) {
     ChunkState& chunk = *state.chunks[keep ? c : worker];
-    chunk.clear(c * per_chunk, std::min(per_chunk, num_rays - c * per_chunk), f.shape.num_channels,
-                f.shape.latent_rows(), keep ? f.shape.feature_rows() : 0);
+    chunk.clear(c * per_chunk, std::min(per_chunk, num_rays - c * per_chunk),
+                f.shape.num_channels);
+    chunk.latent_rows = f.shape.latent_rows();
+    if (keep) {
+      chunk.feature_rows = f.shape.feature_rows();
+      chunk.hidden_layers = f.shape.color.hidden_layers;
+      chunk.hidden_rows = pad_rows(f.shape.color.width);
+    }
     render_chunk(renderer, *weights, occupancy, in, chunk, f.workspace(worker));
     marched[c] = chunk.marched;
     survived[c] = chunk.count;
@@ -133,7 +139,7 @@ static inline void render_backward(NativeField& f, const March& march, const Ren
   parallel_for(sums.groups(), [&](int group, int worker) {
     for (int c = sums.begin(group); c < sums.end(group, chunks); c++)
       render_chunk_backward(renderer, *state.weights, in, g, *state.chunks[c], state.place[c], out,
-                            sums.of(group), sums.of(group) + nd, f.workspace(worker));
+                            sums.of(group), f.workspace(worker));
   });
   const float* total = sums.reduce();
   unpack_sums(f.shape.density, total, to_density);

@@ -65,7 +65,7 @@ static inline void query_forward(NativeField& f, const FieldWeights& w, const Qu
     for (int at = 0; at < n; at += FORWARD_RUN) {
       int run = std::min(FORWARD_RUN, n - at);
       query_inputs(f.shape, in, first, at, run, t);
-      color_run(f.shape, w, t, pad_block(run), t.outputs.row(0), t.outputs.stride(), run);
+      color_run(f.shape, w, t, run, t.networks.by_turns, t.outputs);
       for (int s = 0; s < run; s++)
         for (int c = 0; c < C; c++) radiance[(first + at + s) * C + c] = t.outputs.row(c)[s];
     }
@@ -149,19 +149,18 @@ static inline void query_tile_backward(const FieldShape& f, const FieldWeights& 
   std::vector<float> d_radiance((size_t)C * BACKWARD_RUN);
   for (int at = 0; at < n; at += BACKWARD_RUN) {
     const int run = std::min(BACKWARD_RUN, n - at);
-    for (int half = 0; half < run; half += FORWARD_RUN) {
-      int count = std::min(FORWARD_RUN, run - half);
-      query_inputs(f, in, first, at + half, count, t);
-      color_run(f, w, t, pad_block(count), t.outputs.row(0) + half, t.outputs.stride(), count);
-    }
     query_inputs(f, in, first, at, run, t);
+    color_run(f, w, t, run, t.color_hidden, t.outputs);
     for (int s = 0; s < run; s++)
       for (int c = 0; c < C; c++)
         d_radiance[(size_t)c * BACKWARD_RUN + s] = g.radiance[(first + at + s) * C + c];
-    RunInputs inputs{t.features.row(0) + at, t.outputs.row(0),           t.sigma + at,
-                     (size_t)STRIDE,         (size_t)t.outputs.stride(), d_radiance.data(),
-                     g.density + first + at, (size_t)BACKWARD_RUN,       run};
-    field_backward_run(f, w, inputs, true, sums, sums + f.density.num_sums(), t);
+    RunInputs inputs{Lanes(t.features).from(at),
+                     t.outputs,
+                     {d_radiance.data(), BACKWARD_RUN},
+                     t.sigma + at,
+                     g.density + first + at,
+                     run};
+    field_backward_run(f, w, inputs, t.color_hidden, true, sums, t);
     factored.take(f, t, first, at, run);
     directions_backward(f, in, first + at, run, out.directions, to_condition, t);
     points_backward(f, w, first, at, run, out.points, t);
@@ -206,8 +205,9 @@ static inline void density_tile_backward(const FieldShape& f, const FieldWeights
     for (int s = 0; s < run; s++)
       t.d_latent.row(0)[s] =
           lane_of(g[first + at + s] * std::min(t.sigma[at + s], GRADIENT_LIMIT), 0);
-    network_backward(w.density, t.features.row(0) + at, STRIDE, padded, t.networks, t.d_latent,
-                     f.grid.num_outputs(), sums,
+    network_hidden(w.density, Lanes(t.features).from(at), padded, t.networks.all);
+    network_backward(w.density, Lanes(t.features).from(at), padded, t.networks.all, t.networks,
+                     t.d_latent, f.grid.num_outputs(), sums,
                      [&](int j, int s, vf(*acc)[2]) { store_floats(t.d_features, j, s, acc); });
     factored.take(f, t, first, at, run);
     points_backward(f, w, first, at, run, to_points, t);

@@ -41,6 +41,8 @@ struct Workspace {
   Plane features, latent;             // of a tile, lanes
   Plane inputs, d_outputs, d_latent;  // of a run, lanes
   Plane outputs, d_rays, d_features;  // of a run, floats
+  std::vector<Plane> color_planes;    // of a run, lanes: the colour network's hidden layers
+  Hidden color_hidden;
   float *x, *y, *z, *footprint, *length, *middle, *sigma, *passed;
   const float* p[3];
 
@@ -59,6 +61,10 @@ struct Workspace {
     outputs.reserve(f.num_channels + 8, run);
     d_rays.reserve(f.latent + f.ray_inputs() + 2 * PER + 8, run);
     d_features.reserve(f.grid.num_outputs() + 8, run);
+    for (int l = 0; l < f.color.hidden_layers; l++) {
+      color_planes.emplace_back(rows_of(f.color.width) + 8, run);
+      color_hidden[l] = color_planes[l];
+    }
     float** rows[8] = {&x, &y, &z, &footprint, &length, &middle, &sigma, &passed};
     for (int r = 0; r < 8; r++) *rows[r] = tile.row(r);
     p[0] = x, p[1] = y, p[2] = z;
@@ -84,8 +90,8 @@ static inline void density_tile(const FieldShape& f, const FieldWeights& w, Work
   encode_tile(f.grid, w.table, t.p, footprint, padded, LaneRows{t.features.row(0), STRIDE});
   t.watch.lap(ENCODE);
   for (int first = 0; first < padded; first += FORWARD_RUN)
-    network_forward(w.density, t.features.row(0) + first, STRIDE,
-                    std::min(FORWARD_RUN, padded - first), t.networks, Latents ? f.latent : 1,
+    network_forward(w.density, Lanes(t.features).from(first), std::min(FORWARD_RUN, padded - first),
+                    t.networks.by_turns, Latents ? f.latent : 1,
                     [&](int j, int s, vf(*acc)[2]) {
                       s += first;
                       if (j == 0)
@@ -96,11 +102,10 @@ static inline void density_tile(const FieldShape& f, const FieldWeights& w, Work
   t.watch.lap(DENSITY);
 }
 
-// Radiance of a run of n samples (a multiple of BLOCK) from t.inputs: channel c of sample s goes to
-// `to[c * stride + s]`, for the first `count` samples.
-static inline void color_run(const FieldShape& f, const FieldWeights& w, Workspace& t, int n,
-                             float* to, size_t stride, int count) {
-  network_forward(w.color, t.inputs.row(0), t.inputs.stride(), n, t.networks, f.num_channels,
+// Radiance of a run of `count` samples from t.inputs, a channel a row.
+static inline void color_run(const FieldShape& f, const FieldWeights& w, Workspace& t, int count,
+                             const Hidden& hidden, Lanes to) {
+  network_forward(w.color, t.inputs, pad_block(count), hidden, f.num_channels,
                   [&](int j, int s, vf(*acc)[2]) {
                     for (int c = j; c < std::min(j + JB, f.num_channels); c++)
                       for (int h = 0; h < 2; h++) {
@@ -108,7 +113,7 @@ static inline void color_run(const FieldShape& f, const FieldWeights& w, Workspa
                         if (at >= count) break;
                         vf x = acc[c - j][h];
                         vf y = f.exp_radiance ? vexp(x) : 1 / (1 + vexp(-x));
-                        store_some(to + c * stride + at, y, count - at);
+                        store_some(to.row(c) + at, y, count - at);
                       }
                   });
 }
@@ -128,10 +133,8 @@ static inline void ray_lanes(const FieldShape& f, const float* direction, const 
 // What a backward run of n samples reads. Features are readable, and finite, up to a multiple of
 // BLOCK.
 struct RunInputs {
-  const float *features, *radiance, *sigma;
-  size_t stride, radiance_stride;  // of the rows of features, and of radiance
-  const float *d_radiance, *d_sigma;
-  size_t d_stride;
+  Lanes features, radiance, d_radiance;
+  const float *sigma, *d_sigma;
   int n;
 };
 
@@ -150,25 +153,26 @@ static inline void activation_backward(const FieldShape& f, const RunInputs& in,
         int c = r * PER + i;
         d[i] = 0;
         if (c >= f.num_channels || s >= in.n) continue;
-        float y = in.radiance[c * in.radiance_stride + s];
-        d[i] = in.d_radiance[c * in.d_stride + s] *
+        float y = in.radiance.row(c)[s];
+        d[i] = in.d_radiance.row(c)[s] *
                (f.exp_radiance ? std::min(y, GRADIENT_LIMIT) : y * (1 - y));
       }
       t.d_outputs.row(r)[s] = lane_of(d[0], d[PER - 1]);
     }
 }
 
-// Backward over a run of at most BACKWARD_RUN samples, from `in` and t.inputs (latents and ray
-// rows). Weight gradients are added; the gradient to the features goes as floats to t.d_features,
+// Backward over a run of at most BACKWARD_RUN samples, from `in`, t.inputs (latents and ray rows)
+// and the colour network's hidden layers; the density network's, of which there are fewer, are
+// computed anew, for more samples than survive have gone through it. Weight gradients are added; the gradient to the features goes as floats to t.d_features,
 // that to the ray inputs, if wanted, to t.d_rays.
 static inline void field_backward_run(const FieldShape& f, const FieldWeights& w,
-                                      const RunInputs& in, bool rays_too, float* to_density,
-                                      float* to_color, Workspace& t) {
+                                      const RunInputs& in, const Hidden& color_hidden,
+                                      bool rays_too, float* sums, Workspace& t) {
   const int padded = pad_block(in.n), latent = rows_of(f.latent) * PER;
   activation_backward(f, in, t);
   network_backward(
-      w.color, t.inputs.row(0), t.inputs.stride(), padded, t.networks, t.d_outputs,
-      rays_too ? latent + f.ray_inputs() : latent, to_color, [&](int j, int s, vf(*acc)[2]) {
+      w.color, t.inputs, padded, color_hidden, t.networks, t.d_outputs,
+      rays_too ? latent + f.ray_inputs() : latent, sums + f.density.num_sums(), [&](int j, int s, vf(*acc)[2]) {
         if (rays_too) store_floats(t.d_rays, j, s, acc);
         if (j >= latent) return;
         if (j == 0)
@@ -183,7 +187,8 @@ static inline void field_backward_run(const FieldShape& f, const FieldWeights& w
           }
         store_block(t.d_latent.row(j / PER) + s, t.d_latent.stride(), acc);
       });
-  network_backward(w.density, in.features, (int)in.stride, padded, t.networks, t.d_latent,
-                   f.grid.num_outputs(), to_density,
+  network_hidden(w.density, in.features, padded, t.networks.all);
+  network_backward(w.density, in.features, padded, t.networks.all, t.networks, t.d_latent,
+                   f.grid.num_outputs(), sums,
                    [&](int j, int s, vf(*acc)[2]) { store_floats(t.d_features, j, s, acc); });
 }

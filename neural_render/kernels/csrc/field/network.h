@@ -1,6 +1,6 @@
-// Small fully connected networks on planes of lanes (numbers.h): forward, and back with the hidden
-// layers computed anew, which is cheaper than keeping them.
+// Small fully connected networks on planes of lanes (numbers.h): forward and back.
 #pragma once
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -175,81 +175,94 @@ class Plane {
   int stride_ = 0;
 };
 
-// One thread's buffers for networks of up to this many layers and neurons. Strides are not
-// multiples of 4096 bytes, so that the rows of a plane do not fall into one set of the cache.
+// Rows of a plane from some sample on.
+struct Lanes {
+  float* rows = nullptr;
+  int stride = 0;
+  Lanes() = default;
+  Lanes(float* rows, size_t stride) : rows(rows), stride((int)stride) {}
+  Lanes(const Plane& plane) : Lanes(plane.row(0), plane.stride()) {}
+  float* row(int r) const { return rows + (size_t)r * stride; }
+  Lanes from(int sample) const { return {rows + sample, (size_t)stride}; }
+};
+constexpr int MOST_LAYERS = 8;
+// Where the activations of each hidden layer are.
+using Hidden = std::array<Lanes, MOST_LAYERS>;
+
+// One thread's buffers for runs through networks of up to this many layers and neurons. Strides are
+// not multiples of 4096 bytes, so that the rows of a plane do not fall into one set of the cache.
 struct NetworkBuffers {
   static constexpr int STRIDE = BACKWARD_RUN + 16;
-  std::vector<Plane> hidden;     // of each hidden layer
+  std::vector<Plane> planes;
   Plane d[2], d_samples, samples;  // gradients by turns; both by sample
+  Hidden by_turns, all;            // hidden layers that are forgotten at once, or kept for the run
   void reserve(int width, int layers, int inputs) {
     int rows = std::max(width, inputs) + 2 * PER + JB;
-    while ((int)hidden.size() < std::max(2, layers)) hidden.emplace_back(rows, STRIDE);
+    while ((int)planes.size() < std::max(2, layers)) planes.emplace_back(rows, STRIDE);
+    for (int l = 0; l < std::max(2, layers); l++) by_turns[l] = planes[l & 1], all[l] = planes[l];
     for (Plane* plane : {&d[0], &d[1], &d_samples, &samples}) plane->reserve(rows, STRIDE);
   }
 };
 
-// Hidden layer l of one run from the layer before it.
-static inline void hidden_layer(const PackedLayer& layer, const float* in, int in_stride, int n,
-                                const Plane& to) {
+// Hidden layer by hidden layer, n samples (a multiple of BLOCK) through all of them.
+static inline void network_hidden(const Network& net, Lanes in, int n, const Hidden& hidden) {
   const vf zero = vf{};
-  product(layer.forward.data(), layer.outs, layer.rows, in, in_stride, n,
-          [&](int j, int s, vf(*acc)[2]) {
-#pragma GCC unroll 8
-            for (int i = 0; i < JB; i++) {
-              acc[i][0] = vmax(acc[i][0], zero);
-              acc[i][1] = vmax(acc[i][1], zero);
-            }
-            store_block(to.row(j / PER) + s, to.stride(), acc);
-          });
-}
-
-// Runs the network on n samples (padded to BLOCK by the caller, at most FORWARD_RUN); `finish` as
-// in `product`, for the first `outs` outputs.
-template <class Finish>
-static inline void network_forward(const Network& net, const float* in, int stride, int n,
-                                   const NetworkBuffers& buffers, int outs, Finish finish) {
   for (int l = 0; l < net.shape.hidden_layers; l++) {
-    const Plane& to = buffers.hidden[l & 1];
-    hidden_layer(net.layers[l], in, stride, n, to);
-    in = to.row(0), stride = to.stride();
+    const PackedLayer& layer = net.layers[l];
+    const Lanes to = hidden[l];
+    product(layer.forward.data(), layer.outs, layer.rows, in.rows, in.stride, n,
+            [&](int j, int s, vf(*acc)[2]) {
+#pragma GCC unroll 8
+              for (int i = 0; i < JB; i++) {
+                acc[i][0] = vmax(acc[i][0], zero);
+                acc[i][1] = vmax(acc[i][1], zero);
+              }
+              store_block(to.row(j / PER) + s, to.stride, acc);
+            });
+    in = to;
   }
-  const PackedLayer& last = net.layers.back();
-  product(last.forward.data(), outs, last.rows, in, stride, n, finish);
 }
 
-// Gradients of one run of n samples (a multiple of BLOCK, at most BACKWARD_RUN). `d` holds the
-// gradient to the outputs as lanes (whole blocks of rows; zero beyond the outputs and beyond the
-// real samples). Weight gradients are added to `sums`; the gradient to the first `d_inputs` inputs
-// goes to `finish`, as in `product`.
+// Runs the network on n samples (padded to BLOCK by the caller, FORWARD_RUN at most where `hidden`
+// is a run's); `finish` as in `product`, for the first `outs` outputs.
 template <class Finish>
-static inline void network_backward(const Network& net, const float* in, int in_stride, int n,
+static inline void network_forward(const Network& net, Lanes in, int n, const Hidden& hidden,
+                                   int outs, Finish finish) {
+  network_hidden(net, in, n, hidden);
+  const PackedLayer& last = net.layers.back();
+  if (net.shape.hidden_layers) in = hidden[net.shape.hidden_layers - 1];
+  product(last.forward.data(), outs, last.rows, in.rows, in.stride, n, finish);
+}
+
+// Gradients of one run of n samples (a multiple of BLOCK, at most BACKWARD_RUN) whose hidden layers
+// are known. `d_out` holds the gradient to the outputs as lanes (whole blocks of rows; zero beyond
+// the outputs and beyond the real samples). Weight gradients are added to `sums`; the gradient to
+// the first `d_inputs` inputs goes to `finish`, as in `product`.
+template <class Finish>
+static inline void network_backward(const Network& net, Lanes in, int n, const Hidden& hidden,
                                     NetworkBuffers& buffers, const Plane& d_out, int d_inputs,
                                     float* sums, Finish finish) {
   const NetworkShape& shape = net.shape;
-  for (int l = 0; l < shape.hidden_layers; l++)
-    hidden_layer(net.layers[l], l == 0 ? in : buffers.hidden[l - 1].row(0),
-                 l == 0 ? in_stride : NetworkBuffers::STRIDE, n, buffers.hidden[l]);
   sums += shape.num_sums();
-  const Plane* d = &d_out;
+  Lanes d = d_out;
   for (int l = shape.hidden_layers; l >= 0; l--) {
     const PackedLayer& layer = net.layers[l];
-    const float* from = l == 0 ? in : buffers.hidden[l - 1].row(0);
-    const int stride = l == 0 ? in_stride : NetworkBuffers::STRIDE;
+    const Lanes from = l == 0 ? in : hidden[l - 1];
     sums -= shape.num_sums(l);
-    BySample x = by_sample(d->row(0), d->stride(), layer.back_rows, n, buffers.d_samples.row(0),
+    BySample x = by_sample(d.rows, d.stride, layer.back_rows, n, buffers.d_samples.row(0),
                            NetworkBuffers::STRIDE);
-    BySample y = by_sample(from, stride, layer.rows, n, buffers.samples.row(0),
+    BySample y = by_sample(from.rows, from.stride, layer.rows, n, buffers.samples.row(0),
                            NetworkBuffers::STRIDE);
     weight_gradient(x, layer.outs, y, layer.back_outs, n, sums);
     if (l == 0)
-      return product(layer.backward.data(), d_inputs, layer.back_rows, d->row(0), d->stride(), n,
+      return product(layer.backward.data(), d_inputs, layer.back_rows, d.rows, d.stride, n,
                      finish);
-    const Plane& to = buffers.d[l & 1];
-    product(layer.backward.data(), layer.back_outs, layer.back_rows, d->row(0), d->stride(), n,
+    const Lanes to = buffers.d[l & 1];
+    product(layer.backward.data(), layer.back_outs, layer.back_rows, d.rows, d.stride, n,
             [&](int j, int s, vf(*acc)[2]) {
-              mask_block(from + (size_t)(j / PER) * stride + s, stride, acc);
-              store_block(to.row(j / PER) + s, to.stride(), acc);
+              mask_block(from.row(j / PER) + s, from.stride, acc);
+              store_block(to.row(j / PER) + s, to.stride, acc);
             });
-    d = &to;
+    d = to;
   }
 }

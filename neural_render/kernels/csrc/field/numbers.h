@@ -17,6 +17,8 @@ typedef float Entry;
 #endif
 
 static constexpr int rows_of(int neurons) { return (neurons + PER - 1) / PER; }
+// Rows that whole blocks of outputs are stored to.
+static constexpr int pad_rows(int neurons) { return (neurons + JB - 1) / JB * JB / PER; }
 
 static inline vf splat_lane(const float* lane) {
   uint32_t bits;

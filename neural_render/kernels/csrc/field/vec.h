@@ -118,7 +118,7 @@ static inline vf vsqrt(vf x) {
 // Lanes in groups of four ("quads"), as SSE, AVX and AVX-512 shuffle them. Indices must be
 // constants for the compiler's builtin, hence the sequences.
 typedef float v8 __attribute__((vector_size(32)));
-using Lanes = std::make_index_sequence<W>;
+using LaneNumbers = std::make_index_sequence<W>;
 
 template <int G, size_t... I>
 static inline vf quad_splat(vf v, std::index_sequence<I...>) {
@@ -127,7 +127,7 @@ static inline vf quad_splat(vf v, std::index_sequence<I...>) {
 // Element G of each quad in all four places.
 template <int G>
 static inline vf quad_splat(vf v) {
-  return quad_splat<G>(v, Lanes());
+  return quad_splat<G>(v, LaneNumbers());
 }
 
 template <int Q, size_t... I>
@@ -151,7 +151,7 @@ static inline void quad_transpose(vf& a, vf& b, vf& c, vf& d, std::index_sequenc
   c = __builtin_shufflevector(t1, t3, (int)((I & ~3) + (I & 1) + (I & 2) / 2 * W)...);
   d = __builtin_shufflevector(t1, t3, (int)((I & ~3) + 2 + (I & 1) + (I & 2) / 2 * W)...);
 }
-static inline void quad_transpose(vf (&z)[4]) { quad_transpose(z[0], z[1], z[2], z[3], Lanes()); }
+static inline void quad_transpose(vf (&z)[4]) { quad_transpose(z[0], z[1], z[2], z[3], LaneNumbers()); }
 
 // Four floats from each of W / 4 places: at[0], at[4], at[8], ...
 static inline vf load_quads(const float* base, const uint32_t* at) {
@@ -206,5 +206,5 @@ static inline vi swap_lanes(vi v, std::index_sequence<I...>) {
 // Lanes i and i ^ BIT exchanged.
 template <int BIT>
 static inline vi swap_lanes(vi v) {
-  return swap_lanes<BIT>(v, Lanes());
+  return swap_lanes<BIT>(v, LaneNumbers());
 }

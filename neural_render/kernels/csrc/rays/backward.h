@@ -74,8 +74,8 @@ static inline void store_factored(const Renderer& r, const RenderProblem& in,
 static inline void render_chunk_backward(const Renderer& r, const FieldWeights& weights,
                                          const RenderProblem& in, const RenderGradientsIn& g,
                                          const ChunkState& chunk, int64_t place,
-                                         const RenderGradientsOut& out, float* to_density,
-                                         float* to_color, Workspace& t) {
+                                         const RenderGradientsOut& out, float* sums,
+                                         Workspace& t) {
   t.watch.start();
   CompositeGradients composite;
   composite_backward_chunk(in, g, nullptr, chunk, out.background, composite);
@@ -90,16 +90,13 @@ static inline void render_chunk_backward(const Renderer& r, const FieldWeights& 
     int n = std::min(BACKWARD_RUN, chunk.count - first);
     RaysInOrder here = rays;
     color_inputs(r.field, chunk, lanes, rays, first, n, t);
-    RunInputs run{chunk.features(0) + first,
-                  chunk.radiance(0) + first,
+    RunInputs run{{chunk.features(0) + first, chunk.columns.stride()},
+                  {chunk.radiance(0) + first, chunk.columns.stride()},
+                  {composite.radiance.data() + first, composite.stride},
                   chunk.row(SIGMA) + first,
-                  chunk.columns.stride(),
-                  chunk.columns.stride(),
-                  composite.radiance.data() + first,
                   composite.sigma.data() + first,
-                  composite.stride,
                   n};
-    field_backward_run(r.field, weights, run, rays_too, to_density, to_color, t);
+    field_backward_run(r.field, weights, run, chunk.hidden(first), rays_too, sums, t);
     t.watch.lap(NETWORKS_BACKWARD);
     store_factored(r, in, chunk, here, footprints, first, n, place + first, t, out);
     if (rays_too) rays_backward(r, weights, in, chunk, here, first, n, out, t);

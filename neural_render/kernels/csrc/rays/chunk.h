@@ -34,24 +34,33 @@ enum SampleRow { X, Y, Z, MIDDLE, LENGTH, SIGMA, TRANSMITTANCE, WEIGHT, NUM_SAMP
 // Kept from the forward to the backward pass.
 struct ChunkState {
   std::vector<Segment> segments;
-  Columns columns;  // SampleRow, radiance, latents, then features if they are kept
+  Columns columns;  // SampleRow, radiance, latents; if kept, features and hidden layers of colour
   int first_ray = 0, num_rays = 0, count = 0;
   int channels = 0, latent_rows = 0, feature_rows = 0;
+  int hidden_layers = 0, hidden_rows = 0;  // kept of the colour network: layers of rows
   int64_t marched = 0;
 
-  void clear(int first, int rays, int num_channels, int num_latent_rows, int num_feature_rows) {
+  void clear(int first, int rays, int num_channels) {
     segments.clear();
-    first_ray = first, num_rays = rays, count = 0, marched = 0;
-    channels = num_channels, latent_rows = num_latent_rows, feature_rows = num_feature_rows;
+    first_ray = first, num_rays = rays, count = 0, marched = 0, channels = num_channels;
+    latent_rows = feature_rows = hidden_layers = hidden_rows = 0;
   }
   void make_room(int samples) {
-    columns.make_room(NUM_SAMPLE_ROWS + channels + latent_rows + feature_rows, samples, count);
+    columns.make_room(NUM_SAMPLE_ROWS + channels + latent_rows + feature_rows +
+                          hidden_layers * hidden_rows,
+                      samples, count);
   }
   float* row(int r) const { return columns.row(r); }
   float* radiance(int channel) const { return columns.row(NUM_SAMPLE_ROWS + channel); }
   float* latent(int r) const { return columns.row(NUM_SAMPLE_ROWS + channels + r); }
   float* features(int r) const {
     return columns.row(NUM_SAMPLE_ROWS + channels + latent_rows + r);
+  }
+  Hidden hidden(int first) const {
+    Hidden found;
+    for (int l = 0; l < hidden_layers; l++)
+      found[l] = {features(feature_rows + l * hidden_rows) + first, columns.stride()};
+    return found;
   }
 };
 

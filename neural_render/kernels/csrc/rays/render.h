@@ -140,8 +140,8 @@ static inline void color_chunk(const Renderer& r, const FieldWeights& weights,
   for (int first = 0; first < chunk.count; first += FORWARD_RUN) {
     int n = std::min(FORWARD_RUN, chunk.count - first);
     color_inputs(r.field, chunk, lanes, rays, first, n, t);
-    color_run(r.field, weights, t, pad_block(n), chunk.radiance(0) + first, chunk.columns.stride(),
-              n);
+    color_run(r.field, weights, t, n, chunk.hidden_layers ? chunk.hidden(first) : t.networks.by_turns,
+              {chunk.radiance(0) + first, chunk.columns.stride()});
   }
 }
 
