@@ -262,3 +262,46 @@ class ColorLoss(torch.autograd.Function):
         """Gradient to the values."""
         (gradient,) = ctx.saved_tensors
         return gradient * gradients[0], None, None
+
+
+class RenderLossFunction(torch.autograd.Function):
+    """``ops.render_loss``."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Any:
+        """Loss, squared errors and counts; the gradients are found along with them."""
+        inputs, targets, specs, sink = arguments[6]
+        table, density_weights, color_weights = arguments[3:6]
+        parameters = FieldParameters(
+            table=table, density_weights=density_weights, color_weights=color_weights
+        )
+        backend = dispatch.active()
+        seen, gradients = backend.render_loss(
+            inputs, targets, parameters, specs, any(ctx.needs_input_grad[:2])
+        )
+        ctx.backend, ctx.gradients, ctx.sink = backend, gradients, sink
+        ctx.grid, ctx.table = specs[0].field.grid, table.detach()
+        ctx.mark_non_differentiable(seen.squared, seen.num_marched, seen.num_survived)
+        return seen.loss, seen.squared, seen.num_marched, seen.num_survived
+
+    @staticmethod
+    @_first_derivative_only
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """Gradients to rays, conditions and parameters; the table's to the sink."""
+        scale, found = gradients[0], ctx.gradients
+        if float(scale) != 1:
+            found = found.scaled(scale)
+        to_table = None
+        if ctx.sink is not None:
+            ctx.sink.gradient = found.table
+        elif ctx.needs_input_grad[3]:
+            to_table = ctx.backend.scatter_table_gradient(found.table, ctx.table, ctx.grid)
+        return (
+            found.origins,
+            found.directions,
+            found.conditions,
+            to_table,
+            found.density_weights,
+            found.color_weights,
+            None,
+        )

@@ -4,7 +4,8 @@ Each op is a forward and a backward function of the active backend (see ``dispat
 here joins them to autograd. A backend has, under the same names: ``hash_encode``,
 ``hash_encode_backward``, ``mlp``, ``mlp_backward``, ``query_field``, ``query_field_backward``,
 ``query_density``, ``query_density_backward``, ``march_rays``, ``composite``,
-``composite_backward``, ``render_rays``, ``render_rays_backward``, ``color_loss``,
+``composite_backward``, ``render_rays``, ``render_rays_backward``, ``render_loss``,
+``color_loss``,
 ``table_adam_step``, ``adam_step``, ``occupancy_cells``, ``occupancy_points``, ``occupancy_update``,
 ``shoot_rays``, ``pick_pixels``, ``scatter_table_gradient``, ``set_threads``, ``set_precision`` and
 ``unavailable_reason``.
@@ -30,12 +31,14 @@ from neural_render.kernels.records import (
     PixelRays,
     PixelViews,
     RenderInputs,
+    RenderLoss,
     RenderOutput,
 )
 from neural_render.kernels.specs import (
     AdamSpec,
     FieldSpec,
     HashGridSpec,
+    LossSpec,
     MarchSpec,
     MlpSpec,
     OccupancySpec,
@@ -165,6 +168,37 @@ def render_rays(
         num_marched=num_marched,
         num_survived=num_survived,
     )
+
+
+def render_loss(
+    inputs: RenderInputs,
+    targets: ColorTargets,
+    parameters: FieldParameters,
+    specs: tuple[RenderSpec, LossSpec],
+    sink: TableGradientSink | None = None,
+) -> RenderLoss:
+    """``color_loss`` of what ``render_rays`` gives and the weighted mean distortion, in one pass.
+
+    Differentiable as ``render_rays`` is, but not in the background; the gradient is found along
+    with the loss, so it costs the same whether or not it is asked for. Without grad mode, or where
+    nothing needs a gradient, none is found.
+    """
+    if not torch.is_grad_enabled():
+        seen = render_rays(inputs, parameters, specs[0])
+        loss, squared = color_loss(seen.values, targets, specs[1].delta)
+        loss = loss + specs[1].distortion_weight * seen.distortion.mean()
+        counts = seen.num_marched, seen.num_survived
+    else:
+        loss, squared, *counts = autograd.RenderLossFunction.apply(
+            inputs.rays.origins,
+            inputs.rays.directions,
+            inputs.conditions,
+            parameters.table,
+            parameters.density_weights,
+            parameters.color_weights,
+            (inputs, targets, specs, sink),
+        )
+    return RenderLoss(loss=loss, squared=squared, num_marched=counts[0], num_survived=counts[1])
 
 
 def color_loss(

@@ -124,6 +124,16 @@ class ColorTargets:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RenderLoss:
+    """The loss of a batch of rays, each ray's squared error, and the counts of `RenderOutput`."""
+
+    loss: Float[Tensor, ""]
+    squared: Float[Tensor, " rays"]
+    num_marched: Int[Tensor, ""]
+    num_survived: Int[Tensor, ""]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RenderGradients:
     """The gradient of a loss to everything that ``render_rays`` takes; the table's is factored."""
 
@@ -134,6 +144,18 @@ class RenderGradients:
     table: FactoredGradient
     density_weights: Float[Tensor, " density_weights"]
     color_weights: Float[Tensor, " color_weights"]
+
+    def scaled(self, scale: Tensor) -> "RenderGradients":
+        """The gradient of the loss times ``scale``."""
+        return RenderGradients(
+            origins=self.origins * scale,
+            directions=self.directions * scale,
+            background=self.background * scale,
+            conditions=self.conditions * scale,
+            table=FactoredGradient(points=self.table.points, features=self.table.features * scale),
+            density_weights=self.density_weights * scale,
+            color_weights=self.color_weights * scale,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -223,6 +223,14 @@ class OccupancySpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LossSpec:
+    """What ``render_loss`` sums: see ``color_loss``, and the distortion's mean over rays."""
+
+    delta: float
+    distortion_weight: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class AdamSpec:
     """One step of Adam (Kingma and Ba 2015): L2 ``weight_decay`` is added to the gradient.
 

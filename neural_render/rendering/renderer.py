@@ -9,8 +9,14 @@ from torch import Tensor
 from neural_render.core.protocols import Field, SceneFrame
 from neural_render.core.rays import Rays
 from neural_render.kernels import ops
-from neural_render.kernels.records import FieldParameters, RenderInputs, RenderOutput
-from neural_render.kernels.specs import FieldSpec, MarchSpec, RenderSpec
+from neural_render.kernels.records import (
+    ColorTargets,
+    FieldParameters,
+    RenderInputs,
+    RenderLoss,
+    RenderOutput,
+)
+from neural_render.kernels.specs import FieldSpec, LossSpec, MarchSpec, RenderSpec
 from neural_render.rendering.composed import render_composed
 from neural_render.rendering.occupancy import OccupancyGrid
 from neural_render.rendering.settings import RenderingSettings, march_spec
@@ -45,6 +51,51 @@ class Renderer:
         ``step_scale`` multiplies the march step. ``sink`` receives the table's factored gradient
         where the field has a fused view; other fields leave it empty and get dense gradients.
         """
+        inputs, march = self._problem(rays, jitter, background, conditions, step_scale)
+        view = field.fused_view()
+        if view is None:
+            return render_composed(field, inputs, march)
+        spec, parameters = view
+        assert isinstance(spec, FieldSpec) and isinstance(parameters, FieldParameters)
+        return ops.render_rays(inputs, parameters, RenderSpec(field=spec, march=march), sink)
+
+    def render_loss(
+        self,
+        field: Field,
+        rays: Rays,
+        *,
+        targets: ColorTargets,
+        loss: LossSpec,
+        jitter: Float[Tensor, " rays"],
+        sink: ops.TableGradientSink | None = None,
+        step_scale: float = 1.0,
+    ) -> RenderLoss:
+        """``ops.render_loss`` of what ``render`` gives in front of the targets' background."""
+        inputs, march = self._problem(rays, jitter, targets.background, None, step_scale)
+        view = field.fused_view()
+        if view is not None:
+            spec, parameters = view
+            assert isinstance(spec, FieldSpec) and isinstance(parameters, FieldParameters)
+            specs = RenderSpec(field=spec, march=march), loss
+            return ops.render_loss(inputs, targets, parameters, specs, sink)
+        seen = render_composed(field, inputs, march)
+        value, squared = ops.color_loss(seen.values, targets, loss.delta)
+        return RenderLoss(
+            loss=value + loss.distortion_weight * seen.distortion.mean(),
+            squared=squared,
+            num_marched=seen.num_marched,
+            num_survived=seen.num_survived,
+        )
+
+    def _problem(
+        self,
+        rays: Rays,
+        jitter: Float[Tensor, " rays"],
+        background: Float[Tensor, "rays channels"],
+        conditions: Float[Tensor, "rays conditions"] | None,
+        step_scale: float,
+    ) -> tuple[RenderInputs, MarchSpec]:
+        """What the kernels take: footprints only if they count, and steps of the scale."""
         if not self.antialias:
             rays = replace(rays, footprint=torch.zeros_like(rays.footprint))
         inputs = RenderInputs(
@@ -58,12 +109,7 @@ class Renderer:
         if step_scale != 1.0:
             step = march.step * step_scale
             march = replace(march, step=step, max_step=max(step, march.max_step))
-        view = field.fused_view()
-        if view is None:
-            return render_composed(field, inputs, march)
-        spec, parameters = view
-        assert isinstance(spec, FieldSpec) and isinstance(parameters, FieldParameters)
-        return ops.render_rays(inputs, parameters, RenderSpec(field=spec, march=march), sink)
+        return inputs, march
 
     def update_occupancy(self, field: Field, *, generator: torch.Generator, full: bool) -> None:
         """Refreshes the grid with this renderer's steps (see ``OccupancyGrid.update``)."""

@@ -10,7 +10,7 @@ from neural_render.core.protocols import RaySource
 from neural_render.fields import RadianceField
 from neural_render.kernels import ops
 from neural_render.kernels.records import ColorTargets
-from neural_render.kernels.specs import AdamSpec
+from neural_render.kernels.specs import AdamSpec, LossSpec
 from neural_render.rendering import Renderer
 from neural_render.training.optimizer import optimizer_step
 from neural_render.training.randomness import generator_for
@@ -84,21 +84,21 @@ def training_step(problem: Problem, state: TrainingState, step: int, plan: StepP
     shape = (num_rays, problem.field.num_channels)
     background = training_background(settings.background, shape, generator, device)
     sink = ops.TableGradientSink()
-    output = problem.renderer.render(
+    seen = problem.renderer.render_loss(
         problem.field,
         batch.rays,
-        background=background,
+        targets=ColorTargets(
+            colors=batch.targets,
+            opacity=batch.opacity,
+            background=background,
+            weights=batch.weights,
+        ),
+        loss=LossSpec(delta=settings.huber_delta, distortion_weight=settings.distortion_weight),
         jitter=torch.rand(num_rays, generator=generator, device=device),
         sink=sink,
         step_scale=plan.step_scale,
     )
-    targets = ColorTargets(
-        colors=batch.targets, opacity=batch.opacity, background=background, weights=batch.weights
-    )
-    loss, squared = ops.color_loss(output.values, targets, settings.huber_delta)
-    if settings.distortion_weight > 0:
-        loss = loss + settings.distortion_weight * output.distortion.mean()
-    loss.backward()
+    seen.loss.backward()
     adam = AdamSpec(
         learning_rate=plan.learning_rate,
         step=step,
@@ -107,13 +107,13 @@ def training_step(problem: Problem, state: TrainingState, step: int, plan: StepP
         epsilon=settings.epsilon,
     )
     optimizer_step(problem.field, state.moments, sink, adam, settings.weight_decay)
-    state.errors.observe(regions, squared)
+    state.errors.observe(regions, seen.squared)
     # Of the uniform rays alone: those drawn by the error map say nothing of the whole.
-    squared_error = squared[state.errors.num_chosen(num_rays) :].mean()
+    squared_error = seen.squared[state.errors.num_chosen(num_rays) :].mean()
     # One read for all of it: on a GPU each read waits for the device.
-    seen = torch.stack([loss.detach().double(), squared_error.double()])
-    counts = torch.stack([output.num_survived, output.num_marched])
-    return _outcome(seen.tolist(), counts.tolist(), num_rays)
+    figures = torch.stack([seen.loss.detach().double(), squared_error.double()])
+    counts = torch.stack([seen.num_survived, seen.num_marched])
+    return _outcome(figures.tolist(), counts.tolist(), num_rays)
 
 
 def _outcome(seen: list[float], counts: list[int], num_rays: int) -> StepOutcome:

@@ -3,6 +3,7 @@
 ``modules`` chooses, ``native`` and ``tables`` say how tensors get there; the C++ lies in ``csrc``.
 """
 
+from neural_render.kernels.cpu.losses import color_loss, render_loss
 from neural_render.kernels.cpu.modules import set_precision, set_threads, unavailable_reason
 from neural_render.kernels.cpu.occupancy import (
     occupancy_cells,
@@ -22,7 +23,6 @@ from neural_render.kernels.cpu.queries import (
     query_field_backward,
 )
 from neural_render.kernels.cpu.rendering import (
-    color_loss,
     composite,
     composite_backward,
     march_rays,
@@ -48,6 +48,7 @@ __all__ = [
     "query_density_backward",
     "query_field",
     "query_field_backward",
+    "render_loss",
     "render_rays",
     "render_rays_backward",
     "scatter_table_gradient",

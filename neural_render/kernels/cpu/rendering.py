@@ -20,7 +20,6 @@ from neural_render.kernels.cpu.native import (
     render_tensors,
 )
 from neural_render.kernels.records import (
-    ColorTargets,
     Composited,
     FactoredGradient,
     FieldParameters,
@@ -199,27 +198,3 @@ def render_rays_backward(
         density_weights=to_density,
         color_weights=to_color,
     )
-
-
-def color_loss(
-    values: Tensor, targets: ColorTargets, delta: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """See ``ops.color_loss``; also the loss's gradient to ``values``."""
-    rays, channels = values.shape
-    values = ready(values, "values", rays, channels)
-    given = (
-        ready(targets.colors, "colors", rays, channels),
-        ready(targets.opacity, "opacity", rays),
-        ready(targets.background, "background", rays, channels),
-        ready(targets.weights, "weights", rays),
-    )
-    squared, gradient = values.new_empty(rays), torch.empty_like(values)
-    loss = native().color_loss(
-        values.data_ptr(),
-        addresses(*given),
-        channels,
-        rays,
-        delta,
-        addresses(squared, gradient),
-    )
-    return values.new_tensor(loss), squared, gradient

@@ -5,13 +5,21 @@
 
 #include "pool.h"
 #include "rays/backward.h"
+#include "rays/loss.h"
 #include "table.h"
+
+// What a chunk adds to the table's gradient, until it is known where its place is.
+struct ChunkFactors {
+  std::vector<float> points, features;
+};
 
 // A field with its threads' buffers. One op at a time.
 struct NativeField {
   FieldShape shape;
   std::vector<std::unique_ptr<Workspace>> workspaces;
-  std::vector<std::unique_ptr<ChunkState>> spare;  // chunk buffers, reused between calls
+  // Buffers that are reused between calls.
+  std::vector<std::unique_ptr<ChunkState>> spare;
+  std::vector<ChunkFactors> spare_factors;
   std::mutex mutex;
 
   explicit NativeField(const FieldShape& f) : shape(f) {}
@@ -84,6 +92,12 @@ static inline std::unique_ptr<ChunkState> take_chunk(NativeField& f) {
   return chunk;
 }
 
+static inline void keep_for_backward(const FieldShape& f, ChunkState& chunk) {
+  chunk.feature_rows = f.feature_rows();
+  chunk.hidden_layers = f.color.hidden_layers;
+  chunk.hidden_rows = pad_rows(f.color.width);
+}
+
 // Without a backward pass to come, a chunk's survivors are forgotten with the chunk: each thread
 // has one buffer, so a picture of fog needs no more memory than one of glass.
 static inline void render_forward(NativeField& f, const March& march,
@@ -103,11 +117,7 @@ static inline void render_forward(NativeField& f, const March& march,
     chunk.clear(c * per_chunk, std::min(per_chunk, num_rays - c * per_chunk),
                 f.shape.num_channels);
     chunk.latent_rows = f.shape.latent_rows();
-    if (keep) {
-      chunk.feature_rows = f.shape.feature_rows();
-      chunk.hidden_layers = f.shape.color.hidden_layers;
-      chunk.hidden_rows = pad_rows(f.shape.color.width);
-    }
+    if (keep) keep_for_backward(f.shape, chunk);
     render_chunk(renderer, *weights, occupancy, in, chunk, f.workspace(worker));
     marched[c] = chunk.marched;
     survived[c] = chunk.count;
@@ -144,4 +154,93 @@ static inline void render_backward(NativeField& f, const March& march, const Ren
   const float* total = sums.reduce();
   unpack_sums(f.shape.density, total, to_density);
   unpack_sums(f.shape.color, total + nd, to_color);
+}
+
+// A loss on what rays see, and everything that follows from it, chunk by chunk: what the forward
+// pass of a chunk leaves behind is still in the caches on the way back.
+struct FitProblem {
+  RenderProblem render;
+  ColorTargets targets;
+  float delta, distortion_weight;
+  RenderGradientsIn gradients;  // room for the gradients to the outputs; opacity, distance: zeros
+  LossOut loss;
+};
+
+struct FitState {
+  double loss = 0;
+  int64_t marched = 0, survived = 0;
+  std::vector<ChunkFactors> factors;
+  std::vector<int64_t> counts;
+};
+
+static inline void fit_chunk(const Renderer& r, const FieldWeights& weights,
+                             const Occupancy& occupancy, const FitProblem& in, int64_t num_rays,
+                             const RenderGradientsOut& out, ChunkState& chunk,
+                             ChunkFactors& factors, float* sums, double& loss, Workspace& t) {
+  const int C = r.field.num_channels, E = r.field.grid.num_outputs();
+  render_chunk(r, weights, occupancy, in.render, chunk, t);
+  const int64_t first = chunk.first_ray, end = first + chunk.num_rays;
+  loss = loss_of_rays(in.render.values, in.targets, C, first, end, num_rays, in.delta, in.loss);
+  for (int64_t ray = first; ray < end; ray++)
+    loss += in.distortion_weight / (double)num_rays * in.render.distortion[ray];
+  factors.points.resize((size_t)3 * chunk.count);
+  factors.features.resize((size_t)E * chunk.count);
+  RenderGradientsOut here = out;
+  here.points = factors.points.data(), here.features = factors.features.data();
+  here.num_samples = chunk.count;
+  render_chunk_backward(r, weights, in.render, in.gradients, chunk, 0, here, sums, t);
+}
+
+static inline void render_fit(NativeField& f, const March& march, const FieldWeights& weights,
+                              const uint8_t* bits, const FitProblem& in, int num_rays,
+                              const RenderGradientsOut& out, float* to_density, float* to_color,
+                              FitState& state) {
+  std::lock_guard<std::mutex> lock(f.mutex);
+  f.prepare();
+  Renderer renderer(f.shape, march);
+  Occupancy occupancy(bits, march.cascades);
+  const int per_chunk = chunk_rays(num_rays), chunks = (num_rays + per_chunk - 1) / per_chunk;
+  while ((int)f.spare.size() < pool_threads()) f.spare.push_back(std::make_unique<ChunkState>());
+  state.factors.swap(f.spare_factors);
+  state.factors.resize(chunks);
+  state.counts.assign(chunks, 0);
+  std::vector<int64_t> marched(chunks);
+  std::vector<double> losses(chunks);
+  GroupSums sums(chunks, f.shape.density.num_sums() + f.shape.color.num_sums());
+  parallel_for(sums.groups(), [&](int group, int worker) {
+    ChunkState& chunk = *f.spare[worker];
+    for (int c = sums.begin(group); c < sums.end(group, chunks); c++) {
+      chunk.clear(c * per_chunk, std::min(per_chunk, num_rays - c * per_chunk),
+                  f.shape.num_channels);
+      chunk.latent_rows = f.shape.latent_rows();
+      keep_for_backward(f.shape, chunk);
+      fit_chunk(renderer, weights, occupancy, in, num_rays, out, chunk, state.factors[c],
+                sums.of(group), losses[c], f.workspace(worker));
+      state.counts[c] = chunk.count;
+      marched[c] = chunk.marched;
+    }
+  });
+  for (int c = 0; c < chunks; c++)
+    state.marched += marched[c], state.survived += state.counts[c];
+  state.loss = in_order(losses);
+  const float* total = sums.reduce();
+  unpack_sums(f.shape.density, total, to_density);
+  unpack_sums(f.shape.color, total + f.shape.density.num_sums(), to_color);
+}
+
+// The chunks' parts of the table's gradient, one after another; their memory goes back to the field.
+static inline void take_factors(NativeField& f, FitState& state, float* points, float* features) {
+  const int rows[2] = {3, f.shape.grid.num_outputs()};
+  std::vector<int64_t> place(state.counts.size() + 1);
+  for (size_t c = 0; c < state.counts.size(); c++) place[c + 1] = place[c] + state.counts[c];
+  parallel_for((int)state.counts.size(), [&](int c, int) {
+    const int64_t n = state.counts[c];
+    const float* from[2] = {state.factors[c].points.data(), state.factors[c].features.data()};
+    float* to[2] = {points + place[c], features + place[c]};
+    for (int part = 0; part < 2; part++)
+      for (int r = 0; r < rows[part]; r++)
+        std::memcpy(to[part] + r * state.survived, from[part] + r * n, n * sizeof(float));
+  });
+  std::lock_guard<std::mutex> lock(f.mutex);
+  f.spare_factors.swap(state.factors);
 }

@@ -8,7 +8,6 @@
 #include <tuple>
 
 #include "arrays.h"
-#include "rays/loss.h"
 
 namespace nb = nanobind;
 using Address = uintptr_t;
@@ -145,13 +144,45 @@ void bind_render(nb::module_& m) {
       Release());
 }
 
+ColorTargets make_targets(const Addresses& a) {
+  return {f32(a[0]), f32(a[1]), f32(a[2]), f32(a[3])};
+}
+
 void bind_loss(nb::module_& m) {
+  nb::class_<FitState>(m, "FitState")
+      .def(nb::init<>())
+      .def_ro("loss", &FitState::loss)
+      .def_ro("marched", &FitState::marched)
+      .def_ro("survived", &FitState::survived);
+  m.def(
+      "render_loss",
+      [](NativeField& f, std::vector<double> march, Addresses weights, Address bits,
+         Addresses problem, Addresses targets, std::vector<double> loss, int num_rays,
+         Addresses gradients, Addresses out, bool rays_too, FitState& state) {
+        Addresses& g = gradients;
+        FitProblem in{make_problem(problem),
+                      make_targets(targets),
+                      (float)loss[0],
+                      (float)loss[1],
+                      {f32(g[0]), f32(g[1]), f32(g[1]), f32(g[2])},
+                      {f32(g[3]), f32(g[0])}};
+        RenderGradientsOut to{nullptr,     nullptr,     0,           f32(out[0]),
+                              f32(out[1]), f32(out[2]), f32(out[3]), rays_too};
+        render_fit(f, make_march(march), make_weights(f, weights), u8(bits), in, num_rays, to,
+                   f32(out[4]), f32(out[5]), state);
+      },
+      nb::call_guard<nb::gil_scoped_release>());
+  m.def(
+      "take_factors",
+      [](NativeField& f, FitState& state, Address points, Address features) {
+        take_factors(f, state, f32(points), f32(features));
+      },
+      nb::call_guard<nb::gil_scoped_release>());
   m.def(
       "color_loss",
       [](Address values, Addresses targets, int channels, int64_t rays, float delta,
          Addresses out) {
-        ColorTargets t{f32(targets[0]), f32(targets[1]), f32(targets[2]), f32(targets[3])};
-        return color_loss(f32(values), t, channels, rays, delta, {f32(out[0]), f32(out[1])});
+        return color_loss(f32(values), make_targets(targets), channels, rays, delta, {f32(out[0]), f32(out[1])});
       },
       nb::call_guard<nb::gil_scoped_release>());
 }

@@ -28,7 +28,11 @@ from neural_render.kernels.reference.occupancy import (
 )
 from neural_render.kernels.reference.optimizer import adam_step, table_adam_step
 from neural_render.kernels.reference.pixels import pick_pixels, shoot_rays
-from neural_render.kernels.reference.rendering import render_rays, render_rays_backward
+from neural_render.kernels.reference.rendering import (
+    render_loss,
+    render_rays,
+    render_rays_backward,
+)
 
 __all__ = [
     "adam_step",
@@ -48,6 +52,7 @@ __all__ = [
     "query_density_backward",
     "query_field",
     "query_field_backward",
+    "render_loss",
     "render_rays",
     "render_rays_backward",
     "scatter_table_gradient",

@@ -5,16 +5,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neural_render.kernels.records import (
+    ColorTargets,
     Composited,
     FactoredGradient,
     FieldParameters,
     PackedSamples,
     RenderGradients,
     RenderInputs,
+    RenderLoss,
     RenderOutput,
 )
 from neural_render.kernels.reference.compositing import (
     as_tuple,
+    color_loss,
     composite,
     transmittance_before,
 )
@@ -22,7 +25,7 @@ from neural_render.kernels.reference.encoding import footprint_weights, hash_enc
 from neural_render.kernels.reference.field import conditions_of, query_density, query_features
 from neural_render.kernels.reference.gradients import pullback
 from neural_render.kernels.reference.marching import occupied_intervals, pack
-from neural_render.kernels.specs import RenderSpec
+from neural_render.kernels.specs import LossSpec, RenderSpec
 
 # Samples asked for their density together: bounds the memory, changes nothing else.
 CHUNK = 1 << 16
@@ -111,6 +114,37 @@ def render_rays_backward(
 
 
 @torch.no_grad()
+def render_loss(
+    inputs: RenderInputs,
+    targets: ColorTargets,
+    parameters: FieldParameters,
+    specs: tuple[RenderSpec, LossSpec],
+    rays_too: bool,
+) -> tuple[RenderLoss, RenderGradients]:
+    """See ``ops.render_loss``; also all gradients, to rays only if ``rays_too``."""
+    spec, loss = specs
+    seen, saved = render_rays(inputs, parameters, spec, keep=True)
+    value, squared, to_values = color_loss(seen.values, targets, loss.delta)
+    zeros = torch.zeros_like(seen.opacity)
+    to_output = RenderOutput(
+        values=to_values,
+        opacity=zeros,
+        distance=zeros,
+        distortion=zeros + loss.distortion_weight / max(1, len(zeros)),
+        num_marched=seen.num_marched,
+        num_survived=seen.num_survived,
+    )
+    gradients = render_rays_backward(to_output, inputs, parameters, spec, saved, rays_too)
+    distortion = loss.distortion_weight * seen.distortion.sum() / max(1, len(zeros))
+    found = RenderLoss(
+        loss=value + distortion,
+        squared=squared,
+        num_marched=seen.num_marched,
+        num_survived=seen.num_survived,
+    )
+    return found, gradients
+
+
 def surviving_samples(
     inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec
 ) -> tuple[PackedSamples, int]:

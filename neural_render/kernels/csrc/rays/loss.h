@@ -14,33 +14,44 @@ struct LossOut {
   float *squared, *gradient;  // [rays], [rays channels]
 };
 
+// The loss of rays [first, end) out of `rays`; `out` gets their squared errors and gradients.
+static inline double loss_of_rays(const float* values, const ColorTargets& t, int channels,
+                                  int64_t first, int64_t end, int64_t rays, float delta,
+                                  const LossOut& out) {
+  double sum = 0;
+  for (int64_t r = first; r < end; r++) {
+    const float share = t.weights[r] / (float)rays;
+    float loss = 0, squared = 0;
+    for (int64_t i = r * channels; i < (r + 1) * channels; i++) {
+      float behind = t.background[i];
+      float error = values[i] - (behind + t.opacity[r] * (t.colors[i] - behind));
+      float size = std::fabs(error);
+      loss += size <= delta ? error * error : 2 * delta * size - delta * delta;
+      squared += error * error;
+      out.gradient[i] = 2 * std::min(std::max(error, -delta), delta) * share;
+      // Written so that NaN stays NaN.
+      if (error != error) out.gradient[i] = error;
+    }
+    out.squared[r] = squared / (float)channels;
+    sum += (double)loss * share;
+  }
+  return sum;
+}
+
+static inline double in_order(const std::vector<double>& parts) {
+  double total = 0;
+  for (double part : parts) total += part;
+  return total;
+}
+
 // The loss is summed in blocks of a fixed size, so that threads change nothing.
 static inline double color_loss(const float* values, const ColorTargets& t, int channels,
                                 int64_t rays, float delta, const LossOut& out) {
   constexpr int64_t BLOCK_RAYS = 1024;
-  const int blocks = (int)((rays + BLOCK_RAYS - 1) / BLOCK_RAYS);
-  std::vector<double> sums(blocks);
-  parallel_for(blocks, [&](int block, int) {
-    double sum = 0;
-    for (int64_t r = block * BLOCK_RAYS; r < std::min(rays, (block + 1) * BLOCK_RAYS); r++) {
-      const float share = t.weights[r] / (float)rays;
-      float loss = 0, squared = 0;
-      for (int64_t i = r * channels; i < (r + 1) * channels; i++) {
-        float behind = t.background[i];
-        float error = values[i] - (behind + t.opacity[r] * (t.colors[i] - behind));
-        float size = std::fabs(error);
-        loss += size <= delta ? error * error : 2 * delta * size - delta * delta;
-        squared += error * error;
-        out.gradient[i] = 2 * std::min(std::max(error, -delta), delta) * share;
-        // Written so that NaN stays NaN.
-        if (error != error) out.gradient[i] = error;
-      }
-      out.squared[r] = squared / (float)channels;
-      sum += (double)loss * share;
-    }
-    sums[block] = sum;
+  std::vector<double> sums((rays + BLOCK_RAYS - 1) / BLOCK_RAYS);
+  parallel_for((int)sums.size(), [&](int block, int) {
+    int64_t first = block * BLOCK_RAYS, end = std::min(rays, first + BLOCK_RAYS);
+    sums[block] = loss_of_rays(values, t, channels, first, end, rays, delta, out);
   });
-  double total = 0;
-  for (double sum : sums) total += sum;
-  return total;
+  return in_order(sums);
 }

@@ -2,13 +2,25 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import Tensor
 
 from neural_render.kernels import dispatch, ops
 from neural_render.kernels.records import ColorTargets
+from neural_render.kernels.specs import LossSpec, RenderSpec
 from tests.kernels.comparison import Outputs, assert_parity, strided
-from tests.kernels.problems import generator
+from tests.kernels.problems import (
+    ball,
+    full_occupancy,
+    generator,
+    march,
+    occupancy_of,
+    parameters_of,
+    rays_through_cube,
+    render_inputs,
+    small_field,
+)
 
 
 def targets_of(num_rays: int, channels: int = 3) -> ColorTargets:
@@ -80,3 +92,59 @@ def test_every_backend_agrees(backend: str) -> None:
     with dispatch.using(backend):
         seen = loss_of(values, targets_of(2), 0.1)
     assert all(bool(value.isnan().any()) for value in seen.values())
+
+
+def fitted(fused: bool, num_rays: int) -> Outputs:
+    """Loss, errors and all gradients of ``render_loss``, or of the ops that it stands for."""
+    field = small_field(num_conditions=2)
+    inputs = render_inputs(rays_through_cube(num_rays), occupancy_of(ball(0.4)), 3, 2)
+    parameters = parameters_of(field)
+    leaves = {
+        "origins": inputs.rays.origins,
+        "directions": inputs.rays.directions,
+        "conditions": inputs.conditions,
+        "table": parameters.table,
+        "density_weights": parameters.density_weights,
+        "color_weights": parameters.color_weights,
+    }
+    for leaf in leaves.values():
+        leaf.requires_grad_()
+    targets = replace(targets_of(num_rays), background=inputs.background)
+    spec, loss = RenderSpec(field=field, march=march()), LossSpec(delta=0.1, distortion_weight=0.3)
+    if fused:
+        seen = ops.render_loss(inputs, targets, parameters, (spec, loss))
+        value, squared, counts = seen.loss, seen.squared, (seen.num_survived, seen.num_marched)
+    else:
+        output = ops.render_rays(inputs, parameters, spec)
+        value, squared = ops.color_loss(output.values, targets, loss.delta)
+        value = value + loss.distortion_weight * output.distortion.mean()
+        counts = (output.num_survived, output.num_marched)
+    gradients = torch.autograd.grad(2 * value, list(leaves.values()))
+    found = {f"to_{name}": value for name, value in zip(leaves, gradients, strict=True)}
+    return {"loss": value.detach(), "squared": squared, "counts": torch.stack(counts), **found}
+
+
+@pytest.mark.parametrize("num_rays", [1, 700])
+def test_render_loss_is_what_its_parts_give(backend: str, num_rays: int) -> None:
+    for name in (backend, "reference"):
+        with dispatch.using(name):
+            one, other = fitted(True, num_rays), fitted(False, num_rays)
+        assert one["counts"].tolist() == other["counts"].tolist()
+        for what in one.keys() - {"counts"}:
+            scale = other[what].abs().max()
+            assert torch.allclose(one[what], other[what], rtol=1e-3, atol=1e-4 * float(scale)), what
+
+
+def test_render_loss_without_gradients_is_the_same_loss(backend: str) -> None:
+    field, inputs = small_field(), render_inputs(rays_through_cube(50), full_occupancy())
+    parameters = parameters_of(field)
+    parameters.table.requires_grad_()
+    specs = RenderSpec(field=field, march=march()), LossSpec(delta=0.1)
+    with dispatch.using(backend):
+        with torch.no_grad():
+            free = ops.render_loss(inputs, targets_of(50), parameters, specs)
+        sink = ops.TableGradientSink()
+        kept = ops.render_loss(inputs, targets_of(50), parameters, specs, sink)
+        kept.loss.backward()
+    assert torch.allclose(free.loss, kept.loss.detach(), rtol=1e-4)
+    assert parameters.table.grad is None and sink.gradient is not None
