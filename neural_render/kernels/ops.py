@@ -6,8 +6,8 @@ here joins them to autograd. A backend has, under the same names: ``hash_encode`
 ``query_density``, ``query_density_backward``, ``march_rays``, ``composite``,
 ``composite_backward``, ``render_rays``, ``render_rays_backward``, ``table_adam_step``,
 ``adam_step``, ``occupancy_cells``, ``occupancy_points``, ``occupancy_update``,
-``shoot_rays``, ``pick_pixels``, ``scatter_table_gradient``, ``set_threads``, ``set_precision`` and
-``unavailable_reason``.
+``shoot_rays``, ``pick_pixels``, ``scatter_table_gradient``, ``set_threads``, ``set_precision``,
+``precision`` and ``unavailable_reason``.
 """
 
 from dataclasses import dataclass

@@ -191,10 +191,12 @@ def test_a_field_without_a_fused_view_learns_the_same(tmp_path):
     assert torch.equal(fused.table, composed.table)
     for field in (fused, composed):
         train_ball(new_run(tmp_path), settings_for(4, coarse_start=False), field=field)
+    before, after = dict(tiny_field().named_parameters()), dict(composed.named_parameters())
     for name, parameter in fused.named_parameters():
-        other = dict(composed.named_parameters())[name]
-        assert torch.allclose(parameter, other, rtol=0.05, atol=1e-3), name
-        assert not torch.equal(parameter, dict(tiny_field().named_parameters())[name])
+        learnt, other = parameter - before[name], after[name] - before[name]
+        assert learnt.norm() > 0
+        # Adam makes a whole step of what cancels to nothing in one way and nearly in the other.
+        assert (learnt - other).norm() < 0.03 * learnt.norm(), name
 
 
 def test_divergence_is_told_with_the_last_good_checkpoint(tmp_path):

@@ -3,7 +3,12 @@
 ``modules`` chooses, ``native`` and ``tables`` say how tensors get there; the C++ lies in ``csrc``.
 """
 
-from neural_render.kernels.cpu.modules import set_precision, set_threads, unavailable_reason
+from neural_render.kernels.cpu.modules import (
+    precision,
+    set_precision,
+    set_threads,
+    unavailable_reason,
+)
 from neural_render.kernels.cpu.occupancy import (
     occupancy_cells,
     occupancy_points,
@@ -42,6 +47,7 @@ __all__ = [
     "occupancy_points",
     "occupancy_update",
     "pick_pixels",
+    "precision",
     "query_density",
     "query_density_backward",
     "query_field",
