@@ -21,8 +21,8 @@ from tests.rendering.analytic import (
 
 # Float32 sums over some hundred samples, taken in different orders.
 TOLERANCE = 2e-5
-# The same for gradients, relative to the greatest. In bfloat16 one path keeps what the networks hand
-# on in its 8 bits, the other in 24.
+# The same for gradients, relative to the greatest. In bfloat16 one path hands on 8 bits of what the
+# networks say, the other 24.
 GRADIENT_TOLERANCE = {"float32": 2e-4, "bfloat16": 5e-4}
 
 

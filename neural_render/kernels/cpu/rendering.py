@@ -14,6 +14,7 @@ from neural_render.kernels.cpu.native import (
     native_field,
     occupancy_bits,
     packed_tensors,
+    parameter_sizes,
     parameter_tensors,
     ray_tensors,
     ready,
@@ -181,10 +182,7 @@ def render_rays_backward(
     points = given[0].new_empty(3, survived)
     features = given[0].new_empty(spec.field.grid.num_outputs, survived)
     out = [torch.zeros_like(tensor) for tensor in (given[0], given[1], given[4], given[5])]
-    to_density, to_color = (
-        torch.empty_like(weights)
-        for weights in (parameters.density_weights, parameters.color_weights)
-    )
+    to_density, to_color = (given[0].new_empty(size) for size in parameter_sizes(spec.field)[1:])
     native().render_rays_backward(
         native_field(spec.field),
         march_numbers(spec.march),
