@@ -11,7 +11,12 @@ from neural_render.kernels.cpu.native import (
     ready,
     ready_in_place,
 )
-from neural_render.kernels.cpu.tables import followed_entries, native_grid, table_changed
+from neural_render.kernels.cpu.tables import (
+    followed_entries,
+    native_grid,
+    table_changed,
+    tensor_changed,
+)
 from neural_render.kernels.records import (
     FactoredGradient,
 )
@@ -66,4 +71,4 @@ def adam_step(
     gradient = ready(gradient, "gradient", *shape)
     row = shape[-1] if skip_zeros and shape else int(skip_zeros)
     native().adam(adam_numbers(adam), *addresses(*changed, gradient), parameter.numel(), row)
-    torch.autograd.graph.increment_version(parameter)
+    tensor_changed(parameter)
