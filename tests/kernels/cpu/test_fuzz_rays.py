@@ -212,7 +212,7 @@ def test_composite(
 
 
 SEEN = ("values", "opacity", "distance", "distortion")
-GRADIENTS = "render gradients of narrow networks"
+VALUES, GRADIENTS = "render of narrow networks", "render gradients of narrow networks"
 
 
 def rendered(inputs: RenderInputs, field: FieldSpec, spec: MarchSpec, layout: Layout) -> Outputs:
@@ -235,13 +235,13 @@ def rendered(inputs: RenderInputs, field: FieldSpec, spec: MarchSpec, layout: La
     return {**outputs, **differentiate(outputs, leaves)}
 
 
-@settings(max_examples=30)
+@pytest.mark.parametrize("occupied", ["ball", "full"])
+@settings(max_examples=12)
 @given(
-    fields(),
-    marches(),
-    st.one_of(nasty_rays(), st.sampled_from([1, 30, 129]).map(rays_through_cube)),
-    st.sampled_from(sorted(OCCUPANCIES)),
-    st.sampled_from([Tensor.clone, transposed, misaligned]),
+    field=fields(),
+    spec=marches(),
+    rays=st.one_of(st.sampled_from([30, 129, 1]).map(rays_through_cube), nasty_rays()),
+    layout=st.sampled_from([Tensor.clone, transposed, misaligned]),
 )
 def test_render_rays(
     field: FieldSpec, spec: MarchSpec, rays: Rays, occupied: str, layout: Layout
@@ -255,10 +255,11 @@ def test_render_rays(
     everything, expected = on_all(lambda: rendered(inputs, field, spec, layout))
     for name, actual in everything.items():
         for what, value in expected.items():
-            tolerance = allowed(name, "render" if what in SEEN else GRADIENTS)
+            tolerance = allowed(name, VALUES if what in SEEN else GRADIENTS).of_whole()
             # A table of one row has no slope, but for the roundings of terms that cancel.
-            floor = 1e-5 if what in ("to_origins", "to_directions") else 0.0
-            assert_close(actual[what], value, tolerance.of_whole(), f"{name}, {what}", floor)
+            floor = 1e-4 if what in ("to_origins", "to_directions") else 0.0
+            parts = max(1, len(inputs.rays))
+            assert_close(actual[what], value, tolerance, f"{name}, {what}", floor, parts)
 
 
 def test_render_rays_of_expanded_tensors() -> None:
