@@ -14,6 +14,7 @@ from neural_render import config
 from neural_render.captures.opening import open_capture
 from neural_render.captures.photos import PhotoSource
 from neural_render.fields import RadianceField, field_spec
+from neural_render.kernels import dispatch
 from neural_render.kernels.settings import start_kernels
 from neural_render.rendering import build_renderer
 from neural_render.training.loop import RunContext, train
@@ -69,6 +70,7 @@ def main(settings: config.Settings) -> None:
     context = RunContext(
         seed=settings.seed,
         backend=backend,
+        precision=dispatch.precision(),
         threads=threads,
         capture=str(capture.path),
         config=config.yaml_of(settings),

@@ -111,9 +111,21 @@ def problem_of(options: dict[str, Any], settings: TrainingSettings) -> Problem:
     )
 
 
+def context_of(backend: str, threads: int) -> RunContext:
+    """What training is told of a run that nobody keeps."""
+    return RunContext(
+        seed=0,
+        backend=backend,
+        precision=dispatch.precision(),
+        threads=threads,
+        capture="",
+        config="",
+    )
+
+
 def rate(problem: Problem, backend: str, threads: int) -> dict[str, Any]:
     """One training run's figures; million surviving samples per CPU second per thread."""
-    context = RunContext(seed=0, backend=backend, threads=threads, capture="", config="")
+    context = context_of(backend, threads)
     parts = (problem.source, problem.field, problem.renderer, problem.settings)
     with tempfile.TemporaryDirectory() as folder, seconds_of_ops(dispatch.active()) as spent:
         done = train(*parts, RunFolder.create(Path(folder), "benchmark"), context)
@@ -136,7 +148,7 @@ def scaling(
     """Wall seconds of the same steps from one checkpoint on 1 and on all threads, in turn."""
     parts = (problem.source, problem.field, problem.renderer)
     warm, more = options["warm_steps"], options["fixed_steps"]
-    context = RunContext(seed=0, backend=backend, threads=threads, capture="", config="")
+    context = context_of(backend, threads)
     walls: dict[int, list[float]] = {1: [], threads: []}
     samples: dict[int, int] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -3,7 +3,7 @@
 #   scripts/sanitize.sh [address|thread|all]
 # `address` is AddressSanitizer and UndefinedBehaviorSanitizer together: the parity and fuzz tests.
 # `thread` is ThreadSanitizer: the parity tests of what is computed in parallel.
-# Both end with a small training. Without arguments: both, some six minutes on two idle cores.
+# Both end with a small training. Without arguments: both, some twelve minutes on two idle cores.
 # It works in a copy of the checkout, in the active Python environment; it needs g++, CMake and Ninja.
 set -euo pipefail
 

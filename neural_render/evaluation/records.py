@@ -24,6 +24,7 @@ class TrainingFigures:
     num_samples_marched: int
     num_rays: int
     backend: str
+    precision: str  # of the backend's numbers
 
 
 @dataclass(frozen=True, kw_only=True)

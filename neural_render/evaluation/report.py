@@ -182,7 +182,7 @@ def _costs(record: Mapping[str, Any]) -> dict[str, str]:
         "rays": counts["num_rays"],
         "samples that survived": counts["num_samples"],
         "samples marched": f"{record['num_samples_marched']:,}",
-        "backend": record["backend"],
+        "backend": f"{record['backend']}, {record['precision']}",
     }
 
 

@@ -11,7 +11,6 @@ from neural_render.core.errors import KernelError
 # A backend is a module with the functions that `ops` documents; fastest first.
 BACKENDS = {"cpu": "neural_render.kernels.cpu", "reference": "neural_render.kernels.reference"}
 _active: list[ModuleType] = []
-_precision: dict[str, str] = {}  # what each backend that was selected computes with
 
 
 def available() -> dict[str, str]:
@@ -53,7 +52,7 @@ def select(name: str, threads: int = 0, precision: str = "auto") -> str:
     """
     resolved = resolve(name)
     module = load(resolved)
-    _precision[resolved] = module.set_precision(precision)
+    module.set_precision(precision)
     module.set_threads(threads or usable_cores())
     _active[:] = [module]
     return resolved
@@ -61,8 +60,7 @@ def select(name: str, threads: int = 0, precision: str = "auto") -> str:
 
 def precision() -> str:
     """The numbers that the active backend holds table entries and network weights in."""
-    name = active().__name__.rpartition(".")[2]
-    return _precision.get(name, "float32")
+    return active().precision()
 
 
 def active() -> ModuleType:

@@ -52,6 +52,7 @@ class RunContext:
 
     seed: int
     backend: str  # the kernels' resolved backend
+    precision: str  # what it computes with
     threads: int  # of the kernels: what the cpu clock divides by
     capture: str  # where the rays came from, to be stored
     config: str  # the resolved settings, to be stored as config.yaml
@@ -240,6 +241,7 @@ def run_record(problem: Problem, context: RunContext) -> RunRecord:
         background=background,
         color_space=context.color_space,
         backend=context.backend,
+        precision=context.precision,
         capture=context.capture,
         seed=context.seed,
     )

@@ -18,7 +18,7 @@ CANONICAL = {
     "capture": ["path", "max_side", "test_every"],
     "field.grid": ["levels", "features", "log2_rows", "coarsest", "finest", "hash"],
     "training": ["num_steps", "max_seconds", "clock", "samples_per_step", "checkpoint_every"],
-    "kernels": ["backend", "threads"],
+    "kernels": ["backend", "precision", "threads"],
     "render": ["path", "output", "size"],
 }
 PRESETS = sorted(path.stem for path in (REPOSITORY / "configs/preset").glob("*.yaml"))

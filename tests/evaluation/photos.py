@@ -17,6 +17,7 @@ FIGURES = TrainingFigures(
     num_samples_marched=9_000_000,
     num_rays=500_000,
     backend="cpu",
+    precision="float32",
 )
 
 

@@ -97,7 +97,7 @@ def test_without_a_view_there_is_still_a_report(tmp_path: Path) -> None:
     record = {
         "psnr": None, "ssim": None, "flip": None, "render_seconds": None, "num_views": 0,
         "train_seconds": 1.0, "train_cpu_seconds": 1.0, "num_steps": 1, "num_samples": 1,
-        "num_samples_marched": 1, "num_rays": 1, "backend": "cpu",
+        "num_samples_marched": 1, "num_rays": 1, "backend": "cpu", "precision": "float32",
         "protocol": {"resolution": "none"}, "views": [],
     }  # fmt: skip
     path = tmp_path / "report.html"

@@ -35,6 +35,7 @@ METRICS = {
     "num_samples_marched",
     "num_rays",
     "backend",
+    "precision",
     "protocol",
 }
 
@@ -64,7 +65,7 @@ def test_the_numbers_are_measured_and_said(trained: Finished, trained_run: Path)
     assert found["num_steps"] == STEPS
     assert found["psnr"] > PSNR_FLOOR
     assert re.search(rf"^PSNR +{found['psnr']:.2f} dB$", trained.output, re.MULTILINE)
-    assert re.search(r"^kernels: \w+, \d+ thread", trained.output, re.MULTILINE)
+    assert re.search(r"^kernels: \w+, \w+, \d+ thread", trained.output, re.MULTILINE)
 
 
 def test_a_spent_run_continues_with_a_larger_budget(

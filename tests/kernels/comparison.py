@@ -9,7 +9,7 @@ from torch import Tensor
 from neural_render.kernels import dispatch
 from neural_render.kernels.cpu import modules
 from tests.kernels.problems import generator
-from tests.kernels.tolerances import PARITY, assert_close
+from tests.kernels.tolerances import assert_close, parity
 
 Outputs = dict[str, Tensor]
 
@@ -52,9 +52,16 @@ def on_both(backend: str, compute: Callable[[], Outputs]) -> tuple[Outputs, Outp
     return actual, expected
 
 
-def assert_parity(backend: str, compute: Callable[[], Outputs]) -> None:
-    """Values and gradients of a backend are the reference's, within the table's tolerances."""
+def assert_parity(
+    backend: str,
+    compute: Callable[[], Outputs],
+    *,
+    kinds: tuple[str, str] = ("values", "gradients"),
+    precision: str = "",
+    parts: int = 0,
+) -> None:
+    """Values and gradients of a backend are the reference's, within their tolerances."""
     actual, expected = on_both(backend, compute)
     for name, value in expected.items():
-        kind = "gradients" if name.startswith("to_") else "values"
-        assert_close(actual[name], value, PARITY[backend, value.dtype][kind], name)
+        tolerance = parity(backend, kinds[name.startswith("to_")], precision)
+        assert_close(actual[name], value, tolerance, name, parts=parts)

@@ -27,11 +27,11 @@ from tests.kernels.problems import (
     small_grid,
 )
 from tests.kernels.tolerances import (
-    PARITY,
+    FLOAT32,
     SAME_SAMPLES,
-    Tolerance,
     assert_close,
     assert_close_for_most,
+    parity,
 )
 
 UNBOUNDED = {"cascades": 3, "cone_angle": 1 / 256, "max_step": 0.02, "step": STEP / 4, "near": 0.02}
@@ -129,13 +129,13 @@ def test_march_rays(backend: str, occupied: str, spec: MarchSpec) -> None:
     numbers = [samples.offsets.long().diff() for samples in (actual, expected)]
     same = numbers[0] == numbers[1]
     assert same[-16:].all() or occupied == "specks", numbers
-    tolerance = PARITY[backend, torch.float32]["distances"]
+    relative = FLOAT32["distances"].relative
     for ray in same.nonzero()[:, 0].tolist():
         parts = [
             samples.t_near[samples.offsets[ray] : samples.offsets[ray + 1]]
             for samples in (actual, expected)
         ]
-        same[ray] = bool(((parts[0] - parts[1]).abs() <= tolerance.relative * parts[1].abs()).all())
+        same[ray] = bool(((parts[0] - parts[1]).abs() <= relative * parts[1].abs()).all())
     assert same.double().mean() >= SAME_SAMPLES
     assert (numbers[0] - numbers[1]).abs().max() <= 2
 
@@ -218,12 +218,11 @@ def assert_render_parity(
     render = RenderSpec(field=field, march=spec)
     parameters = parameters_of(field)
     actual, expected = on_both(backend, lambda: rendered(inputs, parameters, render, layout))
-    tolerances = PARITY[backend, torch.float32]
     of_rays = {*SEEN, "to_origins", "to_directions", "to_background", "to_conditions"}
     survived = float(expected.pop("survived"))
     assert abs(float(actual.pop("survived")) - survived) <= 0.002 * survived
     for name, value in expected.items():
-        tolerance: Tolerance = tolerances["render" if name in SEEN else "render gradients"]
+        tolerance = parity(backend, "render" if name in SEEN else "render gradients")
         check = assert_close_for_most if name in of_rays else assert_close
         check(actual[name], value, tolerance, name)
 
@@ -283,7 +282,7 @@ def test_render_without_gradients_is_the_same_image(backend: str) -> None:
         parameters.table.requires_grad_()
         kept = ops.render_rays(inputs, parameters, spec)
     for name in SEEN:
-        tolerance = PARITY[backend, torch.float32]["render"]
+        tolerance = parity(backend, "render")
         assert_close(getattr(free, name), getattr(kept, name).detach(), tolerance, name)
 
 
@@ -303,7 +302,7 @@ def test_factored_gradients_are_understood_by_all(backend: str) -> None:
     assert sink.gradient is not None and parameters.table.grad is not None
     scatter = dispatch.load("reference").scatter_table_gradient
     dense = scatter(sink.gradient, parameters.table.detach(), field.grid)
-    assert_close(dense, parameters.table.grad, PARITY[backend, torch.float32]["gradients"])
+    assert_close(dense, parameters.table.grad, parity(backend, "gradients", "float32"))
 
 
 def test_results_do_not_depend_on_the_number_of_threads(backend: str) -> None:

@@ -22,7 +22,7 @@ def test_the_backend_and_its_threads_are_said(caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.INFO, "neural_render"):
         started = start_kernels(KernelSettings(backend="reference", threads=1, device="cpu"))
     assert started == ("reference", 1, torch.device("cpu"))
-    assert caplog.messages == ["kernels: reference, 1 thread"]
+    assert caplog.messages == ["kernels: reference, float32, 1 thread"]
 
 
 def test_falling_back_to_the_reference_is_warned_of(

@@ -121,7 +121,14 @@ def train_ball(
     """Trains or resumes a run on the ball with a backend, the fastest if none is named."""
     name = dispatch.resolve(backend)
     field = field or tiny_field()
-    context = RunContext(seed=5, backend=name, threads=threads, capture="ball", config="seed: 5\n")
+    context = RunContext(
+        seed=5,
+        backend=name,
+        precision=dispatch.load(name).precision(),
+        threads=threads,
+        capture="ball",
+        config="seed: 5\n",
+    )
     source = source or StripedBall()
     with dispatch.using(name) as kernels:
         kernels.set_threads(threads)

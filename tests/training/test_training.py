@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from neural_render.core.errors import DivergenceError, OutputError, SettingError
 from neural_render.fields import RadianceField
+from neural_render.kernels import dispatch
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.reporter import psnr_of
 from neural_render.training.runs.restore import load_for_rendering
@@ -82,17 +83,30 @@ def test_the_number_of_rays_follows_the_surviving_samples(tmp_path):
     assert sum(rays[-10:]) > 1.5 * sum(rays[10:20])
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
+@pytest.fixture(params=["auto", "float32"])
+def precision(request):
+    """What the fastest backend here computes with, each choice in turn."""
+    kernels = dispatch.load(dispatch.resolve("auto"))
+    kernels.set_precision(request.param)
+    yield kernels.precision()
+    kernels.set_precision("auto")
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, precision):
+    """On one, two or three threads; what is derived from the weights is derived again."""
     settings = settings_for(40)
     whole, stopped = new_run(tmp_path), new_run(tmp_path)
     train_ball(whole, settings)
-    for stop_after, number, code in ((18, signal.SIGINT, 130), (9, signal.SIGTERM, 143)):
+    stops = ((18, signal.SIGINT, 130, 2), (9, signal.SIGTERM, 143, 3))
+    for stop_after, number, code, threads in stops:
+        source = StripedBall(stop_after, number)
         with pytest.raises(TrainingInterrupted, match=r"Stopped by .* at step \d+") as stop:
-            train_ball(stopped, settings, source=StripedBall(stop_after, number))
+            train_ball(stopped, settings, source=source, threads=threads)
         assert stop.value.exit_code == code
     assert [path.name for path in stopped.checkpoints()] == ["18", "27"]
     train_ball(stopped, settings, threads=1)
     assert_same_weights(whole, stopped)
+    assert load_for_rendering(stopped, CPU).record.precision == precision
 
 
 @pytest.mark.parametrize("unbiased", [False, True])
@@ -191,10 +205,12 @@ def test_a_field_without_a_fused_view_learns_the_same(tmp_path):
     assert torch.equal(fused.table, composed.table)
     for field in (fused, composed):
         train_ball(new_run(tmp_path), settings_for(4, coarse_start=False), field=field)
+    before, after = dict(tiny_field().named_parameters()), dict(composed.named_parameters())
     for name, parameter in fused.named_parameters():
-        other = dict(composed.named_parameters())[name]
-        assert torch.allclose(parameter, other, rtol=0.05, atol=1e-3), name
-        assert not torch.equal(parameter, dict(tiny_field().named_parameters())[name])
+        learnt, other = parameter - before[name], after[name] - before[name]
+        assert learnt.norm() > 0
+        # Adam makes a whole step of what cancels to nothing in one way and nearly in the other.
+        assert (learnt - other).norm() < 0.03 * learnt.norm(), name
 
 
 def test_divergence_is_told_with_the_last_good_checkpoint(tmp_path):

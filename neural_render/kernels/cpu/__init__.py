@@ -4,7 +4,12 @@
 """
 
 from neural_render.kernels.cpu.losses import color_loss, render_loss
-from neural_render.kernels.cpu.modules import set_precision, set_threads, unavailable_reason
+from neural_render.kernels.cpu.modules import (
+    precision,
+    set_precision,
+    set_threads,
+    unavailable_reason,
+)
 from neural_render.kernels.cpu.occupancy import (
     occupancy_cells,
     occupancy_points,
@@ -50,6 +55,7 @@ __all__ = [
     "occupancy_points",
     "occupancy_update",
     "pick_pixels",
+    "precision",
     "query_density",
     "query_density_backward",
     "query_field",

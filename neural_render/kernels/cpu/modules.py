@@ -65,16 +65,19 @@ def set_threads(threads: int) -> None:
     native().set_threads(threads)
 
 
-def set_precision(precision: str) -> str:
-    """Makes every later op compute with these numbers (see ``kernels.precision``); gives which."""
-    chosen = choose(precision)
-    use(chosen)
-    return PRECISIONS[chosen]
+def set_precision(precision: str) -> None:
+    """Makes every later op compute with these numbers (see ``kernels.precision``)."""
+    use(choose(precision))
 
 
 def instruction_set() -> str:
     """The instruction set of the module in use."""
     return native().__name__.rpartition("_native_")[2]
+
+
+def precision() -> str:
+    """The numbers that the module in use computes with."""
+    return PRECISIONS[instruction_set()]
 
 
 def unavailable_reason() -> str:

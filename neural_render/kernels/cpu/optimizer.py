@@ -17,6 +17,7 @@ from neural_render.kernels.cpu.tables import (
     native_grid,
     prepare_in_place,
     table_changed,
+    tensor_changed,
 )
 from neural_render.kernels.records import (
     FactoredGradient,
@@ -93,4 +94,4 @@ def adam_step(
     gradient = ready(gradient, "gradient", *shape)
     row = shape[-1] if skip_zeros and shape else int(skip_zeros)
     native().adam(adam_numbers(adam), *addresses(*changed, gradient), parameter.numel(), row)
-    torch.autograd.graph.increment_version(parameter)
+    tensor_changed(parameter)

@@ -14,6 +14,7 @@ from neural_render.kernels.cpu.native import (
     native_field,
     occupancy_bits,
     packed_tensors,
+    parameter_sizes,
     parameter_tensors,
     ray_tensors,
     ready,
@@ -156,7 +157,8 @@ def render_rays(
         num_marched=torch.tensor(state.marched),
         num_survived=torch.tensor(state.survived),
     )
-    return output, state if keep else None
+    # What the state reads again: an address keeps nothing alive.
+    return output, (state, weights[0]) if keep else None
 
 
 def render_rays_backward(
@@ -168,8 +170,9 @@ def render_rays_backward(
     rays_too: bool,
 ) -> RenderGradients:
     """Gradients to everything that ``render_rays`` takes; rays' are zero unless ``rays_too``."""
-    given, weights = render_tensors(inputs, spec), parameter_tensors(parameters, spec.field)
-    num_rays, survived = len(inputs.rays), saved.survived
+    state, _ = saved
+    given = render_tensors(inputs, spec)
+    num_rays, survived = len(inputs.rays), state.survived
     gradients = [
         ready(to_output.values, "gradient to values", num_rays, spec.field.num_channels),
         ready(to_output.opacity, "gradient to opacity", num_rays),
@@ -179,13 +182,13 @@ def render_rays_backward(
     points = given[0].new_empty(3, survived)
     features = given[0].new_empty(spec.field.grid.num_outputs, survived)
     out = [torch.zeros_like(tensor) for tensor in (given[0], given[1], given[4], given[5])]
-    to_density, to_color = torch.empty_like(weights[1]), torch.empty_like(weights[2])
+    to_density, to_color = (given[0].new_empty(size) for size in parameter_sizes(spec.field)[1:])
     native().render_rays_backward(
         native_field(spec.field),
         march_numbers(spec.march),
         addresses(*given) + [0] * 4,
         addresses(*gradients),
-        saved,
+        state,
         addresses(points, features, *out, to_density, to_color),
         rays_too,
     )

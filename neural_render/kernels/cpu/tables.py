@@ -49,7 +49,7 @@ class RoundedTable:
 
     owner: StorageWeakRef
     key: tuple[Any, ...]
-    version: int
+    version: object
     entries: Tensor
 
 
@@ -69,29 +69,35 @@ def table_entries(table: Tensor, spec: HashGridSpec) -> Tensor:
         found = RoundedTable(
             owner=StorageWeakRef(table.untyped_storage()),
             key=_key(table, spec),
-            version=-1,
+            version=None,
             entries=entries,
         )
         _copies.insert(0, found)
         del _copies[MAX_COPIES:]
-    if found.version != table._version:
+    if found.version != _version(table):
         native().round_table(native_grid(spec), checked.data_ptr(), found.entries.data_ptr())
-        found.version = table._version
+        found.version = _version(table)
     return found.entries
 
 
 def followed_entries(table: Tensor, spec: HashGridSpec) -> int:
     """The address of an up-to-date copy, for an op that changes both; 0 if there is none."""
     found = None if native().ENTRY_BYTES == 4 else _find(table, spec)
-    return found.entries.data_ptr() if found and found.version == table._version else 0
+    return found.entries.data_ptr() if found and found.version == _version(table) else 0
 
 
 def table_changed(table: Tensor, spec: HashGridSpec, *, followed: int) -> None:
     """To be called after a native op wrote to ``table`` and, unless 0, to the copy ``followed``."""
-    torch.autograd.graph.increment_version(table)
+    tensor_changed(table)
     found = _find(table, spec) if followed else None
     if found is not None:
-        found.version = table._version
+        found.version = _version(table)
+
+
+def tensor_changed(tensor: Tensor) -> None:
+    """To be called after a native op wrote to a tensor, so that autograd sees it."""
+    if not tensor.is_inference():
+        torch.autograd.graph.increment_version(tensor)
 
 
 def float_table(table: Tensor, spec: HashGridSpec) -> Tensor:
@@ -105,6 +111,11 @@ def float_table(table: Tensor, spec: HashGridSpec) -> Tensor:
     if tuple(table.shape) != wanted:
         raise KernelError(f"table has shape {tuple(table.shape)}, but {wanted} was wanted.")
     return table.detach().contiguous()
+
+
+def _version(table: Tensor) -> object:
+    """What tells one state of the tensor from another; in inference mode none is like another."""
+    return object() if table.is_inference() else table._version
 
 
 def _key(table: Tensor, spec: HashGridSpec) -> tuple[Any, ...]:

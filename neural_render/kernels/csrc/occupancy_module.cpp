@@ -2,7 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/vector.h>
 
-#include "occupancy.h"
+#include "rays/occupancy.h"
 
 namespace nb = nanobind;
 using Address = uintptr_t;

@@ -49,6 +49,7 @@ __all__ = [
     "occupancy_points",
     "occupancy_update",
     "pick_pixels",
+    "precision",
     "query_density",
     "query_density_backward",
     "query_field",
@@ -70,14 +71,18 @@ def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def set_precision(precision: str) -> str:
-    """Always float32 where a run asks; tensors of float64 are computed with as they are."""
+def precision() -> str:
+    """What runs compute with; tensors of float64 are computed with as they are."""
+    return "float32"
+
+
+def set_precision(precision: str) -> None:
+    """Nothing to choose: KernelError for bfloat16."""
     if precision == "bfloat16":
         raise KernelError(
             "kernels.precision=bfloat16 does not go with kernels.backend=reference, which computes"
             " in float32; use kernels.precision=auto."
         )
-    return "float32"
 
 
 def unavailable_reason() -> str:

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from neural_render.kernels.gradients import pullback
 from neural_render.kernels.records import ColorTargets, Composited, PackedSamples
-from neural_render.kernels.reference.gradients import pullback
 
 
 def composite(

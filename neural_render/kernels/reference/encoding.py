@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from neural_render.kernels.gradients import pullback
 from neural_render.kernels.records import FactoredGradient
-from neural_render.kernels.reference.gradients import pullback
 from neural_render.kernels.specs import XOR_PRIMES, GridLevel, HashGridSpec
 
 

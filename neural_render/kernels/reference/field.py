@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from neural_render.kernels.gradients import pullback
 from neural_render.kernels.records import FieldGradients, FieldInputs, FieldParameters
 from neural_render.kernels.reference.encoding import hash_encode
-from neural_render.kernels.reference.gradients import pullback
 from neural_render.kernels.reference.networks import ClampedExp, mlp, spherical_harmonics
 from neural_render.kernels.specs import FieldSpec
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neural_render.kernels.reference.gradients import pullback
+from neural_render.kernels.gradients import pullback
 from neural_render.kernels.specs import MlpSpec
 
 # exp(15) is the steepest slope of the exponential that the backward pass will admit.

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neural_render.kernels.gradients import pullback
 from neural_render.kernels.records import (
     ColorTargets,
     Composited,
@@ -23,7 +24,6 @@ from neural_render.kernels.reference.compositing import (
 )
 from neural_render.kernels.reference.encoding import footprint_weights, hash_encode
 from neural_render.kernels.reference.field import conditions_of, query_density, query_features
-from neural_render.kernels.reference.gradients import pullback
 from neural_render.kernels.reference.marching import occupied_intervals, pack
 from neural_render.kernels.specs import LossSpec, RenderSpec
 

@@ -19,7 +19,7 @@ from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.state import Progress, RunRecord, TrainingState
 
 FORMAT = "neural_render checkpoint"
-VERSION = 1
+VERSION = 2
 LARGEST_WEIGHT = 1e6  # sound weights stay below 100
 # Beyond these a state.json is broken or hostile: nothing is computed from its numbers.
 LIMITS = {"levels": 64, "features": 16, "log2_rows": 28, "coarsest": 1 << 20, "finest": 1 << 24}
@@ -188,6 +188,8 @@ def _document(path: Path) -> dict[str, Any]:
         )
     if missing := {"run", "progress"} - set(document):
         raise ValueError(f"state.json lacks {', '.join(sorted(missing))}")
+    if version == 1 and isinstance(document["run"], dict):
+        document["run"].setdefault("precision", "float32")  # all that there was
     return document
 
 

@@ -51,6 +51,7 @@ class Results:
                 num_samples_marched=done.num_samples_marched,
                 num_rays=done.num_rays,
                 backend=record.backend,
+                precision=record.precision,
             ),
             settings=settings,
             folder=self.run.evaluation_path,

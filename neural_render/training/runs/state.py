@@ -25,6 +25,7 @@ class RunRecord:
     background: str  # behind everything in evaluation: white or black
     color_space: str  # of the radiance: srgb (display-referred) or linear
     backend: str
+    precision: str  # of the kernels in the last sitting: float32 or bfloat16
     capture: str  # where the training views came from, as the user gave it
     seed: int
 

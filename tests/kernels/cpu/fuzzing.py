@@ -14,7 +14,7 @@ from neural_render.kernels.cpu import modules
 from neural_render.kernels.specs import FieldSpec, HashGridSpec, MarchSpec, MlpSpec
 from tests.kernels.comparison import Outputs, instruction_set, strided
 from tests.kernels.problems import STEP
-from tests.kernels.tolerances import PARITY, Tolerance, assert_close
+from tests.kernels.tolerances import Tolerance, WholeTolerance, assert_close, parity
 
 # None, one, one less and one more than vectors of 4, 8, 16 and tiles of 1024, 2048, 4096.
 COUNTS = st.sampled_from([0, 1, 3, 5, 7, 9, 15, 16, 17, 31, 33, 1023, 1025, 2049, 4095, 4097])
@@ -109,28 +109,27 @@ def on_all(compute: Callable[[], Outputs]) -> tuple[dict[str, Outputs], Outputs]
         return actual, compute()
 
 
-def allowed(kind: str) -> Tolerance:
-    """How far the cpu backend may be from the reference, in the precision that it computes in."""
-    return PARITY["cpu", torch.float32][kind]
+def allowed(name: str, kind: str, precision: str = "") -> Tolerance | WholeTolerance:
+    """How far the module for an instruction set may be from the reference.
+
+    ``precision``: what this is computed with, if not with what the module has.
+    """
+    return parity("cpu", kind, precision or modules.PRECISIONS[name])
 
 
-def assert_all_close(compute: Callable[[], Outputs]) -> None:
-    """Values and gradients of every module are the reference's."""
+def assert_all_close(
+    compute: Callable[[], Outputs],
+    *,
+    kinds: tuple[str, str] = ("values", "gradients"),
+    precision: str = "",
+    floor: float = 0.0,
+    parts: int = 0,
+) -> None:
+    """Values and gradients of every module are the reference's (see ``assert_close``)."""
     everything, expected = on_all(compute)
     for name, actual in everything.items():
         for what, value in expected.items():
-            kind = "gradients" if what.startswith("to_") else "values"
+            tolerance = allowed(name, kinds[what.startswith("to_")], precision)
             # A table of one row has no slope, but for the roundings of terms that cancel.
-            floor = 0.3 if what.startswith("to_points") else 0.0
-            assert_close(actual[what], value, allowed(kind), f"{name}, {what}", floor)
-
-
-def assert_alike(actual: Tensor, expected: Tensor, tolerance: Tolerance, name: str) -> None:
-    """As a whole: the length of the difference, so that one flip at a border may be.
-
-    Numbers whose squares float32 cannot hold count as zero.
-    """
-    assert actual.shape == expected.shape, f"{name}: {actual.shape}, not {expected.shape}"
-    difference, length = (actual - expected).double().norm(), expected.double().norm()
-    limit = 2 * (tolerance.relative + tolerance.of_largest) * length + 1e-12
-    assert difference <= limit, f"{name}: {difference} apart, of {length}"
+            least = 0.3 if what.startswith("to_points") else floor
+            assert_close(actual[what], value, tolerance, f"{name}, {what}", least, parts)

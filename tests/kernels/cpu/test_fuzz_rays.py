@@ -19,7 +19,6 @@ from tests.kernels.comparison import Outputs, differentiate, instruction_set
 from tests.kernels.cpu.fuzzing import (
     LAYOUTS,
     allowed,
-    assert_alike,
     assert_all_close,
     expanded,
     fields,
@@ -39,6 +38,7 @@ from tests.kernels.problems import (
     render_inputs,
     small_field,
 )
+from tests.kernels.tolerances import FLOAT32, assert_close
 
 pytestmark = pytest.mark.skipif(
     bool(dispatch.unavailable_reason("cpu")), reason="the native kernels are not installed here"
@@ -97,7 +97,7 @@ def of_ray(samples: Outputs, ray: int) -> Tensor:
 
 def same_samples(actual: Outputs, expected: Outputs) -> Tensor:
     """Of which rays two marches found the same samples."""
-    relative = allowed("distances").relative
+    relative = FLOAT32["distances"].relative
     same = []
     for ray in range(len(expected["offsets"]) - 1):
         a, b = of_ray(actual, ray), of_ray(expected, ray)
@@ -207,10 +207,12 @@ def test_composite(
         outputs = dict(vars(ops.composite(samples=samples, **leaves)))
         return {**outputs, **differentiate(outputs, leaves)}
 
-    assert_all_close(compute)
+    # Behind stone there is no light, but for the roundings of terms that cancel.
+    assert_all_close(compute, precision="float32", floor=1e-9)
 
 
 SEEN = ("values", "opacity", "distance", "distortion")
+VALUES, GRADIENTS = "render of narrow networks", "render gradients of narrow networks"
 
 
 def rendered(inputs: RenderInputs, field: FieldSpec, spec: MarchSpec, layout: Layout) -> Outputs:
@@ -233,13 +235,13 @@ def rendered(inputs: RenderInputs, field: FieldSpec, spec: MarchSpec, layout: La
     return {**outputs, **differentiate(outputs, leaves)}
 
 
-@settings(max_examples=30)
+@pytest.mark.parametrize("occupied", ["ball", "full"])
+@settings(max_examples=12)
 @given(
-    fields(),
-    marches(),
-    st.one_of(nasty_rays(), st.sampled_from([1, 30, 129]).map(rays_through_cube)),
-    st.sampled_from(sorted(OCCUPANCIES)),
-    st.sampled_from([Tensor.clone, transposed, misaligned]),
+    field=fields(),
+    spec=marches(),
+    rays=st.one_of(st.sampled_from([30, 129, 1]).map(rays_through_cube), nasty_rays()),
+    layout=st.sampled_from([Tensor.clone, transposed, misaligned]),
 )
 def test_render_rays(
     field: FieldSpec, spec: MarchSpec, rays: Rays, occupied: str, layout: Layout
@@ -253,8 +255,11 @@ def test_render_rays(
     everything, expected = on_all(lambda: rendered(inputs, field, spec, layout))
     for name, actual in everything.items():
         for what, value in expected.items():
-            tolerance = allowed("render" if what in SEEN else "render gradients")
-            assert_alike(actual[what], value, tolerance, f"{name}, {what}")
+            tolerance = allowed(name, VALUES if what in SEEN else GRADIENTS).of_whole()
+            # A table of one row has no slope, but for the roundings of terms that cancel.
+            floor = 1e-4 if what in ("to_origins", "to_directions") else 0.0
+            parts = max(1, len(inputs.rays))
+            assert_close(actual[what], value, tolerance, f"{name}, {what}", floor, parts)
 
 
 def test_render_rays_of_expanded_tensors() -> None:
@@ -267,5 +272,5 @@ def test_render_rays_of_expanded_tensors() -> None:
     everything, expected = on_all(lambda: rendered(inputs, field, march(), Tensor.detach))
     for name, actual in everything.items():
         for what, value in expected.items():
-            tolerance = allowed("render" if what in SEEN else "render gradients")
-            assert_alike(actual[what], value, tolerance, f"{name}, {what}")
+            tolerance = allowed(name, "render" if what in SEEN else GRADIENTS)
+            assert_close(actual[what], value, tolerance.of_whole(), f"{name}, {what}")

@@ -17,7 +17,7 @@ from tests.kernels.problems import (
     generator,
     rays_through_cube,
 )
-from tests.kernels.tolerances import PARITY, SAME_SAMPLES, Tolerance
+from tests.kernels.tolerances import FLOAT32, SAME_SAMPLES
 
 CAPACITY = 1 << 20
 INTERVALS_OF_FLOAT32 = 1 << 24  # beyond, neighbours have the same distance
@@ -46,7 +46,7 @@ def assert_same_samples(actual: PackedSamples, expected: PackedSamples, let_off:
     kept = (difference == 0).repeat_interleave(counts)
     ours = (difference == 0).repeat_interleave(counts_of(actual))
     found, wanted = (samples.t_near[: int(samples.count)] for samples in (actual, expected))
-    tolerance: Tolerance = PARITY["cpu", torch.float32]["distances"]
+    tolerance = FLOAT32["distances"]
     far = (found[ours] - wanted[kept]).abs() > tolerance.relative * wanted[kept].abs()
     assert actual.ray_index[: int(actual.count)][ours][far].unique().numel() <= let_off
 

@@ -9,7 +9,7 @@ import torch
 from neural_render.core.errors import KernelError
 from neural_render.kernels import dispatch, ops
 from neural_render.kernels.records import PixelLayout, PixelViews
-from tests.kernels.tolerances import PARITY, assert_close
+from tests.kernels.tolerances import assert_close, parity
 
 NO_MASKS = torch.empty(0, dtype=torch.uint8)
 SIZES = {"alike": [(13, 9)] * 4, "mixed": [(13, 9), (40, 33), (1, 1), (8, 8)]}
@@ -103,7 +103,7 @@ def test_backends_shoot_the_same_rays(
             assert torch.equal(getattr(found, entry), getattr(expected, entry)), entry
         for entry in ("origins", "directions", "footprint"):
             pair = getattr(found.rays, entry), getattr(expected.rays, entry)
-            assert_close(*pair, PARITY[backend, torch.float32]["values"], entry)
+            assert_close(*pair, parity(backend, "values", "float32"), entry)
 
 
 @pytest.mark.parametrize("name", dispatch.BACKENDS)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from neural_render.core.errors import CheckpointError
 from neural_render.fields import GridSettings
+from neural_render.kernels import dispatch
 from neural_render.training.runs.checkpoint import open_checkpoint
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
@@ -29,6 +30,25 @@ def finished(tmp_path_factory):
     run = new_run(tmp_path_factory.mktemp("finished"))
     train_ball(run, settings_for(3))
     return run
+
+
+def test_the_kernels_precision_is_stored_and_before_that_all_was_float32(run):
+    path = run.last_checkpoint()
+    assert (
+        open_checkpoint(path).record.precision
+        == dispatch.load(dispatch.resolve("auto")).precision()
+    )
+    document = json.loads((path / "state.json").read_text())
+    assert document["version"] == 2
+    del document["run"]["precision"]
+    (path / "state.json").write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match="run lacks precision"):
+        open_checkpoint(path)
+    edit_state(path, "version", value=1)
+    assert open_checkpoint(path).record.precision == "float32"
+    edit_state(path, "run", value=[])
+    with pytest.raises(CheckpointError, match="run must be an object"):
+        open_checkpoint(path)
 
 
 @pytest.fixture

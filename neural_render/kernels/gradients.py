@@ -1,4 +1,4 @@
-"""Gradients of the reference ops, by autograd on their forward functions."""
+"""Gradients by autograd, for ops that are written forwards only: the reference's."""
 
 from collections.abc import Callable, Sequence
 
