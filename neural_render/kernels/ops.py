@@ -5,7 +5,7 @@ here joins them to autograd. A backend has, under the same names: ``hash_encode`
 ``hash_encode_backward``, ``mlp``, ``mlp_backward``, ``query_field``, ``query_field_backward``,
 ``query_density``, ``query_density_backward``, ``march_rays``, ``composite``,
 ``composite_backward``, ``render_rays``, ``render_rays_backward``, ``render_loss``,
-``color_loss``, ``table_adam_step``, ``moment_dtype``, ``adam_step``, ``occupancy_cells``,
+``color_loss``, ``table_adam_step``, ``adam_step``, ``occupancy_cells``,
 ``occupancy_points``, ``occupancy_update``,
 ``shoot_rays``, ``pick_pixels``, ``scatter_table_gradient``, ``set_threads``, ``set_precision``,
 ``precision`` and ``unavailable_reason``.
@@ -223,16 +223,9 @@ def table_adam_step(
 ) -> None:
     """Scatters a factored gradient and applies Adam, level by level, in place.
 
-    The moments are float32, or of ``moment_dtype``, which rounds them after each step.
-
     Rows whose gradient is exactly zero are not touched, moments included (Instant-NGP).
     """
     dispatch.active().table_adam_step(table, moments, gradient, grid, adam)
-
-
-def moment_dtype() -> torch.dtype:
-    """What the active backend keeps the table's moments in: the fewer bytes, the faster."""
-    return dispatch.active().moment_dtype()
 
 
 @torch.no_grad()

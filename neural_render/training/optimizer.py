@@ -14,12 +14,10 @@ Moments = dict[str, tuple[Tensor, Tensor]]
 
 def new_moments(field: RadianceField) -> Moments:
     """Adam's first and second moments of each parameter by name, all zero."""
-    moments: Moments = {}
-    for name, parameter in field.named_parameters():
-        dtype = ops.moment_dtype() if name == "table" else parameter.dtype
-        first, second = (torch.zeros_like(parameter.detach(), dtype=dtype) for _ in range(2))
-        moments[name] = first, second
-    return moments
+    return {
+        name: (torch.zeros_like(parameter.detach()), torch.zeros_like(parameter.detach()))
+        for name, parameter in field.named_parameters()
+    }
 
 
 def optimizer_step(

@@ -15,12 +15,7 @@ from neural_render.kernels.cpu.occupancy import (
     occupancy_points,
     occupancy_update,
 )
-from neural_render.kernels.cpu.optimizer import (
-    adam_step,
-    moment_dtype,
-    scatter_table_gradient,
-    table_adam_step,
-)
+from neural_render.kernels.cpu.optimizer import adam_step, scatter_table_gradient, table_adam_step
 from neural_render.kernels.cpu.pixels import pick_pixels, shoot_rays
 from neural_render.kernels.cpu.queries import (
     hash_encode,
@@ -50,7 +45,6 @@ __all__ = [
     "march_rays",
     "mlp",
     "mlp_backward",
-    "moment_dtype",
     "occupancy_cells",
     "occupancy_points",
     "occupancy_update",

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from neural_render.core.errors import KernelError
 from neural_render.kernels.cpu.modules import native
 from neural_render.kernels.cpu.native import (
     adam_numbers,
@@ -47,9 +46,7 @@ def table_adam_step(
 ) -> None:
     """See ``ops.table_adam_step``."""
     points, features = factored_tensors(gradient, grid)
-    size = grid.num_rows, grid.features
-    changed = [ready_in_place(table, "table", *size)]
-    changed += [moment_in_place(moment, *size) for moment in moments]
+    changed = [ready_in_place(x, "table", grid.num_rows, grid.features) for x in (table, *moments)]
     prepare_in_place((table, *moments))
     followed = followed_entries(table, grid)
     native().table_adam(
@@ -59,26 +56,8 @@ def table_adam_step(
         features.data_ptr(),
         points.shape[1],
         [*addresses(*changed), followed],
-        moments[0].dtype == torch.bfloat16,
     )
     table_changed(table, grid, followed=followed)
-
-
-def moment_dtype() -> torch.dtype:
-    """What the table's moments are best kept in."""
-    return torch.float32 if native().ENTRY_BYTES == 4 else torch.bfloat16
-
-
-def moment_in_place(moment: Tensor, *shape: int) -> Tensor:
-    """A moment of the table, in a type that the module in use knows."""
-    if moment.dtype != torch.bfloat16:
-        return ready_in_place(moment, "moment", *shape)
-    if moment_dtype() != torch.bfloat16 or moment.shape != shape or not moment.is_contiguous():
-        raise KernelError(
-            f"a moment of the table is {moment.dtype} of shape {tuple(moment.shape)}, but"
-            f" contiguous {moment_dtype()} of shape {shape} was wanted."
-        )
-    return moment
 
 
 def adam_step(

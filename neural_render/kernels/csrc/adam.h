@@ -26,52 +26,17 @@ static inline vi touched_rows(vf g, int features) {
   return mask;
 }
 
-// Moments are floats, or entries: half the memory traffic, which is what bounds the table's Adam.
-// (Where entries are bfloat16 a second moment moves only by 0.4 % or more at a time: squared
-// gradients differ by far more than that.)
-template <class M>
-static inline M moment_of(float x) {
-  if constexpr (sizeof(M) == sizeof(float))
-    return x;
-  else
-    return entry_of(x);
-}
-template <class M>
-static inline float value_of(M moment) {
-  if constexpr (sizeof(M) == sizeof(float))
-    return moment;
-  else
-    return float_of(moment);
-}
-template <class M>
-static inline vf load_moments(const M* p) {
-  if constexpr (sizeof(M) == sizeof(float))
-    return load(p);
-  else
-    return load_entries(p);
-}
-template <class M>
-static inline void store_moments(M* p, vf v) {
-  if constexpr (sizeof(M) == sizeof(float))
-    store(p, v);
-  else
-    store_entries(p, v);
-}
-
-template <class M>
-static inline void adam_scalar(const Adam& a, float rate, float epsilon, float* w, M* m, M* v,
-                               float g) {
+static inline void adam_scalar(const Adam& a, float rate, float epsilon, float* w, float* m,
+                               float* v, float g) {
   g += a.weight_decay * *w;
-  float m1 = a.beta1 * value_of(*m) + (1 - a.beta1) * g;
-  float v1 = a.beta2 * value_of(*v) + (1 - a.beta2) * g * g;
-  *w -= rate * m1 / (std::sqrt(v1) + epsilon);
-  *m = moment_of<M>(m1), *v = moment_of<M>(v1);
+  *m = a.beta1 * *m + (1 - a.beta1) * g;
+  *v = a.beta2 * *v + (1 - a.beta2) * g * g;
+  *w -= rate * *m / (std::sqrt(*v) + epsilon);
 }
 
 // n values (n a multiple of `features`); features == 0: nothing is skipped. Clears g if `clear`.
 // `entries` (may be null) are kept as the rounded copy of w.
-template <class M>
-static inline void adam_range(const Adam& a, float* w, M* m, M* v, float* g, int64_t n,
+static inline void adam_range(const Adam& a, float* w, float* m, float* v, float* g, int64_t n,
                               int features, bool clear, Entry* entries) {
   const float rate = a.corrected_rate(), epsilon = a.corrected_epsilon();
   const bool vector = features == 0 || (features <= W && (features & (features - 1)) == 0);
@@ -80,14 +45,14 @@ static inline void adam_range(const Adam& a, float* w, M* m, M* v, float* g, int
     vf gradient = load(g + i);
     vi mask = features ? touched_rows(gradient, features) : vi{} - 1;
     if (features && !any_lane(mask)) continue;
-    vf w0 = load(w + i), m0 = load_moments(m + i), v0 = load_moments(v + i);
+    vf w0 = load(w + i), m0 = load(m + i), v0 = load(v + i);
     gradient += a.weight_decay * w0;
     vf m1 = a.beta1 * m0 + (1 - a.beta1) * gradient;
     vf v1 = a.beta2 * v0 + (1 - a.beta2) * gradient * gradient;
     vf w1 = w0 - rate * m1 / (vsqrt(v1) + epsilon);
     store(w + i, mask ? w1 : w0);
-    store_moments(m + i, mask ? m1 : m0);
-    store_moments(v + i, mask ? v1 : v0);
+    store(m + i, mask ? m1 : m0);
+    store(v + i, mask ? v1 : v0);
     if (clear) store(g + i, vf{});
 #if defined(NR_BFLOAT16)
     if (entries) store_entries(entries + i, mask ? w1 : w0);

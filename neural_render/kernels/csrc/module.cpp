@@ -267,16 +267,11 @@ void bind_arrays(nb::module_& m) {
   m.def(
       "table_adam",
       [](const Grid& g, std::vector<double> adam, Addresses points, Address features, int64_t n,
-         Addresses table, bool small_moments) {
+         Addresses table) {
         const float* p[4] = {};
         for (size_t d = 0; d < points.size(); d++) p[d] = f32(points[d]);
-        FactoredTable factored{p, f32(features), n};
-        if (small_moments)
-          table_adam(g, make_adam(adam), factored, f32(table[0]), entries(table[1]),
-                     entries(table[2]), entries(table[3]));
-        else
-          table_adam(g, make_adam(adam), factored, f32(table[0]), f32(table[1]), f32(table[2]),
-                     entries(table[3]));
+        table_adam(g, make_adam(adam), {p, f32(features), n}, f32(table[0]), f32(table[1]),
+                   f32(table[2]), entries(table[3]));
       },
       Release());
   m.def("use_large_pages",

@@ -116,9 +116,8 @@ static inline void round_table(const Grid& grid, const float* table, Entry* entr
 }
 
 // Scatter and Adam level by level; `entries` (may be null) stay the table's rounded copy.
-template <class M>
 static inline void table_adam(const Grid& grid, const Adam& adam, const FactoredTable& in,
-                              float* table, M* m, M* v, Entry* entries) {
+                              float* table, float* m, float* v, Entry* entries) {
   scatter_levels(grid, in, [&](int l, float* g) {
     const Level& level = grid.levels[l];
     size_t size = (size_t)level.rows * grid.features, at = (size_t)level.offset * grid.features;

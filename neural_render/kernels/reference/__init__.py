@@ -26,7 +26,7 @@ from neural_render.kernels.reference.occupancy import (
     occupancy_points,
     occupancy_update,
 )
-from neural_render.kernels.reference.optimizer import adam_step, moment_dtype, table_adam_step
+from neural_render.kernels.reference.optimizer import adam_step, table_adam_step
 from neural_render.kernels.reference.pixels import pick_pixels, shoot_rays
 from neural_render.kernels.reference.rendering import (
     render_loss,
@@ -44,7 +44,6 @@ __all__ = [
     "march_rays",
     "mlp",
     "mlp_backward",
-    "moment_dtype",
     "occupancy_cells",
     "occupancy_points",
     "occupancy_update",

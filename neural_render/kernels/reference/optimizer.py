@@ -44,8 +44,3 @@ def adam_step(
     parameter.copy_(torch.where(touched, parameter - change, parameter))
     first.copy_(torch.where(touched, new_first, first))
     second.copy_(torch.where(touched, new_second, second))
-
-
-def moment_dtype() -> torch.dtype:
-    """See ``ops.moment_dtype``."""
-    return torch.float32

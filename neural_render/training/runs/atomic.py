@@ -17,7 +17,6 @@ PARTIAL = ".partial"
 # The names of the safetensors format (https://github.com/huggingface/safetensors, "Format").
 DTYPES = {
     torch.float32: "F32",
-    torch.bfloat16: "BF16",
     torch.float64: "F64",
     torch.int64: "I64",
     torch.int32: "I32",

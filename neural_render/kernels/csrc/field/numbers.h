@@ -68,11 +68,6 @@ static inline vf dot(vf acc, vf a, vf b) {
   return (vf)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b);
 }
 
-static inline vf load_entries(const Entry* p) {
-  vh_half v;
-  std::memcpy(&v, p, sizeof v);
-  return (vf)(__builtin_convertvector(v, vu) << 16);
-}
 // Four entries from each of W / 4 places: at[0], at[4], at[8], at[12].
 static inline vf load_quads(const Entry* base, const uint32_t* at) {
   uint64_t words[4];
