@@ -43,10 +43,10 @@ class TrainingSettings:
     )
     learning_rate: float = field(default=1e-2, metadata={"help": "Adam's learning rate at first"})
     learning_rate_hold: float = field(
-        default=0.3, metadata={"help": "fraction of the budget before the learning rate decays"}
+        default=0.5, metadata={"help": "fraction of the budget before the learning rate decays"}
     )
     learning_rate_end: float = field(
-        default=0.02, metadata={"help": "the last learning rate as a fraction of the first"}
+        default=0.1, metadata={"help": "the last learning rate as a fraction of the first"}
     )
     beta1: float = field(default=0.9, metadata={"help": "Adam's decay of the first moment"})
     beta2: float = field(default=0.99, metadata={"help": "Adam's decay of the second moment"})
@@ -68,10 +68,10 @@ class TrainingSettings:
         },
     )
     error_sampling: float = field(
-        default=0.0,
+        default=-1.0,
         metadata={
             "help": "share of the rays that is drawn where the error is large, 0 to 0.95; the rest"
-            " is uniform"
+            " is uniform; -1: 0.5 for photos, 0 for sources that have no regions"
         },
     )
     error_sampling_unbiased: bool = field(
@@ -118,10 +118,11 @@ def check_settings(settings: TrainingSettings) -> None:
         value = getattr(settings, name)
         if not 0 <= value < 1:
             raise SettingError(f"training.{name}={value} must be at least 0 and below 1.")
-    if not 0 <= settings.error_sampling <= MAX_ERROR_SAMPLING:
+    share = settings.error_sampling
+    if share != -1 and not 0 <= share <= MAX_ERROR_SAMPLING:
         raise SettingError(
-            f"training.error_sampling={settings.error_sampling} must be at least 0 and at most"
-            f" {MAX_ERROR_SAMPLING}."
+            f"training.error_sampling={share} must be at least 0 and at most {MAX_ERROR_SAMPLING},"
+            " or -1 to have it chosen."
         )
 
 

@@ -122,7 +122,7 @@ def test_a_stopped_run_goes_on_with_its_error_map_bit_for_bit(tmp_path, unbiased
     train_ball(stopped, settings, source=DividedBall(), threads=1)
     assert_same_weights(whole, stopped)
     assert {"errors.squared", "errors.seen", "errors.deck"} <= set(weights_of(whole))
-    train_ball(uniform, settings_for(75), source=DividedBall())
+    train_ball(uniform, settings_for(75, error_sampling=0.0), source=DividedBall())
     assert not torch.equal(weights_of(uniform)["field.table"], weights_of(whole)["field.table"])
 
 
@@ -130,7 +130,8 @@ def test_without_error_sampling_nothing_is_different(tmp_path):
     """A source with regions is asked for the rays that one without would give."""
     plain, divided = new_run(tmp_path), new_run(tmp_path)
     train_ball(plain, settings_for(40))
-    train_ball(divided, settings_for(40, error_sampling_unbiased=True), source=DividedBall())
+    none = settings_for(40, error_sampling=0.0, error_sampling_unbiased=True)
+    train_ball(divided, none, source=DividedBall())
     assert_same_weights(plain, divided)
     assert not any(name.startswith("errors.") for name in weights_of(divided))
 
@@ -142,6 +143,13 @@ def test_error_sampling_begins_and_ends_with_its_setting(tmp_path):
         progress, _ = train_ball(run, settings, source=DividedBall())
         assert progress.step == steps
         assert ("errors.deck" in weights_of(run)) == stored
+
+
+def test_sources_with_regions_are_sampled_by_error_unless_told_otherwise(tmp_path):
+    by_default, by_setting = new_run(tmp_path), new_run(tmp_path)
+    train_ball(by_default, settings_for(5), source=DividedBall())
+    train_ball(by_setting, settings_for(5, error_sampling=0.5), source=DividedBall())
+    assert_same_weights(by_default, by_setting)
 
 
 def test_error_sampling_needs_regions(tmp_path):

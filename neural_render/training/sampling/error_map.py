@@ -22,6 +22,7 @@ from neural_render.training.settings import TrainingSettings
 
 REFRESH_EVERY = 32  # steps between two shuffles of the deck
 MEMORY = 0.95  # of what was seen before, at each shuffle: half is forgotten in 430 steps
+CHOSEN_SHARE = 0.5  # of the rays, where the settings leave it open
 PRIOR_RAYS = 1.0  # of average error in every region, so that what was never seen is looked at
 MIN_CARDS = 1 << 14
 SMALLEST_ERROR = 1e-12  # keeps the proportions of a perfect field defined
@@ -152,6 +153,8 @@ class ErrorMap:
 def new_error_map(source: RaySource, settings: TrainingSettings) -> ErrorMap:
     """The map of a run that begins; SettingError if its source has no regions to tell apart."""
     share = settings.error_sampling
+    if share < 0:
+        share = CHOSEN_SHARE if isinstance(source, RegionSource) else 0.0
     if share == 0:
         return ErrorMap(torch.zeros(0, dtype=torch.long), 0.0)
     if not isinstance(source, RegionSource):

@@ -55,8 +55,7 @@ def show(errors: ErrorMap, of_region: list[float], rays: int = 1000) -> None:
     """Every region with rays is seen so often, its rays wrong by this much in each channel."""
     regions = torch.arange(5).repeat(rays)
     regions = regions[SIZES[regions] > 0]
-    values = torch.tensor(of_region).sqrt()[regions, None].expand(-1, 3)
-    errors.observe(regions, values, torch.zeros_like(values))
+    errors.observe(regions, torch.tensor(of_region)[regions])
 
 
 def shares(errors: ErrorMap, num_rays: int = 200_000) -> torch.Tensor:
@@ -166,12 +165,12 @@ def test_a_map_goes_on_from_its_state_exactly() -> None:
 def test_the_number_of_threads_changes_nothing() -> None:
     sizes = torch.randint(0, 300, (90_000,), generator=seeded())
     regions = torch.randint(90_000, (20_000,), generator=seeded(1))
-    values = torch.rand(20_000, 3, generator=seeded(2))
+    squared = torch.rand(20_000, generator=seeded(2))
     before, decks = torch.get_num_threads(), []
     for threads in (1, 2):
         torch.set_num_threads(threads)
         errors = ErrorMap(sizes, 0.5)
-        errors.observe(regions, values, 1 - values)
+        errors.observe(regions, squared)
         errors.refresh(seeded(3))
         decks.append(errors._deck)
     torch.set_num_threads(before)
@@ -190,7 +189,7 @@ def test_photos_are_looked_at_where_they_are_wrong(tmp_path: Path) -> None:
     for step in range(1, REFRESH_EVERY + 1):
         batch, regions = errors.draw(source, 2000, seeded(step))
         targets = batch.targets * batch.opacity[:, None]
-        errors.observe(regions, torch.zeros_like(targets), targets)
+        errors.observe(regions, targets.square().mean(1))
     errors.refresh(seeded())
     after, regions = errors.draw(source, 20_000, seeded())
     share_before = float((before.opacity > 0).double().mean())
