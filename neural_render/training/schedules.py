@@ -117,7 +117,7 @@ def num_samples(settings: TrainingSettings, fraction: float, device: torch.devic
     if device.type != "cpu":
         return GPU_SAMPLES
     seconds = nominal_seconds(settings)
-    last = (1, 2, 4)[(seconds > SHORT_SECONDS) + (seconds > MEDIUM_SECONDS)]
+    last = (2, 4, 8)[(seconds > SHORT_SECONDS) + (seconds > MEDIUM_SECONDS)]
     return round(FIRST_SAMPLES * last ** min(1.0, fraction / GROWTH_FRACTION))
 
 

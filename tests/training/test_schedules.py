@@ -40,8 +40,9 @@ def test_batch_grows_only_where_the_budget_is_long():
     def sizes(settings):
         return [schedules.num_samples(settings, f, CPU) for f in (0.0, 0.3, 0.6, 1.0)]
 
-    assert sizes(TrainingSettings(max_seconds=60.0)) == [1 << 14] * 4
-    assert sizes(TrainingSettings(max_seconds=1200.0)) == [1 << 14, 1 << 15, 1 << 16, 1 << 16]
+    assert sizes(TrainingSettings(max_seconds=60.0)) == [1 << 14, 23170, 1 << 15, 1 << 15]
+    assert sizes(TrainingSettings(max_seconds=300.0)) == [1 << 14, 1 << 15, 1 << 16, 1 << 16]
+    assert sizes(TrainingSettings(max_seconds=1200.0))[-1] == 1 << 17
     assert sizes(TrainingSettings(max_seconds=1200.0, samples_per_step=1000)) == [1000] * 4
     assert schedules.num_samples(TrainingSettings(), 0.0, GPU) == 1 << 18
 

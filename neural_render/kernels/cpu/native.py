@@ -34,6 +34,15 @@ from neural_render.kernels.specs import (
 
 def ready(tensor: Tensor, name: str, *shape: int) -> Tensor:
     """The tensor as C++ wants it: float32 on the CPU, contiguous, of this shape (-1: any)."""
+    # What fits already is by far the most: many tensors are looked at in every step.
+    if (
+        tensor.shape == shape
+        and tensor.dtype is torch.float32
+        and tensor.is_cpu
+        and not tensor.requires_grad
+        and tensor.is_contiguous()
+    ):
+        return tensor
     if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
         raise KernelError(
             f"the cpu backend takes float32 tensors on the CPU, but {name} is {tensor.dtype} on "
