@@ -31,6 +31,8 @@ from neural_render.kernels.specs import (
     RenderSpec,
 )
 
+MOST_LAYERS = 8
+
 
 def ready(tensor: Tensor, name: str, *shape: int) -> Tensor:
     """The tensor as C++ wants it: float32 on the CPU, contiguous, of this shape (-1: any)."""
@@ -81,6 +83,9 @@ def adam_numbers(spec: AdamSpec) -> list[float | int]:
 
 
 def network_shape(spec: MlpSpec) -> tuple[int, int, int, int]:
+    """The shape as C++ takes it, whose buffers have room for so many layers."""
+    if spec.hidden_layers > MOST_LAYERS:
+        raise KernelError(f"the cpu backend takes networks of at most {MOST_LAYERS} hidden layers.")
     return spec.inputs, spec.width, spec.hidden_layers, spec.outputs
 
 
@@ -91,8 +96,6 @@ def native_field(spec: FieldSpec) -> Any:
 
 @cache
 def _native_field(module: ModuleType, spec: FieldSpec) -> Any:
-    if max(spec.density_layers, spec.color_layers) > 8:
-        raise KernelError("the cpu backend takes networks of at most 8 hidden layers.")
     if not 1 <= spec.sh_degree <= 4:
         raise KernelError(f"field.sh_degree={spec.sh_degree} is not one of 1, 2, 3, 4.")
     sizes = [spec.latent, spec.sh_degree, spec.num_conditions, spec.num_channels]

@@ -101,8 +101,9 @@ static inline void keep_for_backward(const FieldShape& f, ChunkState& chunk) {
 // Without a backward pass to come, a chunk's survivors are forgotten with the chunk: each thread
 // has one buffer, so a picture of fog needs no more memory than one of glass.
 static inline void render_forward(NativeField& f, const March& march,
-                                  std::unique_ptr<FieldWeights> weights, const uint8_t* bits, const RenderProblem& in, int num_rays,
-                                  bool keep, RenderState& state) {
+                                  std::unique_ptr<FieldWeights> weights, const uint8_t* bits,
+                                  const RenderProblem& in, int num_rays, bool keep,
+                                  RenderState& state) {
   std::lock_guard<std::mutex> lock(f.mutex);
   f.prepare();
   Renderer renderer(f.shape, march);

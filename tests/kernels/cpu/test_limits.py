@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from neural_render.core.errors import KernelError
 from neural_render.core.rays import Rays
 from neural_render.kernels import dispatch, ops
 from neural_render.kernels.cpu import modules
@@ -225,3 +226,9 @@ def test_tables_at_their_limits(spec: HashGridSpec) -> None:
     tolerance = parity("cpu", kind, "float32")
     assert_close(actual["to_table"], expected["to_table"], tolerance, "to_table")
     assert expected["to_table"].any(dim=1).sum() > min(spec.num_rows, 3000) / 2
+
+
+def test_networks_deeper_than_the_buffers_are_refused() -> None:
+    spec = MlpSpec(inputs=3, width=8, hidden_layers=9, outputs=2)
+    with pytest.raises(KernelError, match="networks of at most 8 hidden layers"):
+        ops.mlp(torch.zeros(5, 3), torch.zeros(spec.num_weights), spec)

@@ -162,8 +162,9 @@ static inline void activation_backward(const FieldShape& f, const RunInputs& in,
 }
 
 // Backward over a run of at most BACKWARD_RUN samples, from `in`, t.inputs (latents and ray rows)
-// and the colour network's hidden layers; the density network's, of which there are fewer, are
-// computed anew, for more samples than survive have gone through it. Weight gradients are added; the gradient to the features goes as floats to t.d_features,
+// and the colour network's hidden layers. The density network's are computed anew: that is cheaper
+// than to keep them of all samples that are marched. Weight gradients are added; the gradient to the
+// features goes as floats to t.d_features,
 // that to the ray inputs, if wanted, to t.d_rays.
 static inline void field_backward_run(const FieldShape& f, const FieldWeights& w,
                                       const RunInputs& in, const Hidden& color_hidden,
@@ -172,7 +173,8 @@ static inline void field_backward_run(const FieldShape& f, const FieldWeights& w
   activation_backward(f, in, t);
   network_backward(
       w.color, t.inputs, padded, color_hidden, t.networks, t.d_outputs,
-      rays_too ? latent + f.ray_inputs() : latent, sums + f.density.num_sums(), [&](int j, int s, vf(*acc)[2]) {
+      rays_too ? latent + f.ray_inputs() : latent, sums + f.density.num_sums(),
+      [&](int j, int s, vf(*acc)[2]) {
         if (rays_too) store_floats(t.d_rays, j, s, acc);
         if (j >= latent) return;
         if (j == 0)
