@@ -27,9 +27,7 @@ class TrainingSettings:
     )
     samples_per_step: int = field(
         default=0,
-        metadata={
-            "help": "surviving samples per step; 0: from 2^14 on, rising with the budget; GPU 2^18"
-        },
+        metadata={"help": "surviving samples per step; 0: 2^14, rising with the budget; GPU 2^18"},
     )
     checkpoint_every: float = field(
         default=60.0, metadata={"help": "wall seconds between checkpoints"}

@@ -74,7 +74,7 @@ def test_a_rate_counts_all_samples_and_says_where_the_time_went(tiny):
     figures = steps.main({**steps.OPTIONS, **options})
     assert figures["steps"] == 4
     assert figures["samples"] > 0
-    assert {"render_rays", "render_rays_backward", "table_adam_step"} <= figures["shares"].keys()
+    assert {"render_loss", "table_adam_step"} <= figures["shares"].keys()
     assert sum(figures["shares"].values()) > 0
     # Occupancy is not due within 4 steps, and settling it, once a run, does not count as a step.
     assert "query_density" not in figures["shares"]

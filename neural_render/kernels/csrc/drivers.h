@@ -6,7 +6,7 @@
 #include "pool.h"
 #include "rays/backward.h"
 #include "rays/loss.h"
-#include "table.h"
+#include "field/table.h"
 
 // What a chunk adds to the table's gradient, until it is known where its place is.
 struct ChunkFactors {

@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #endif
 
-#include "adam.h"
+#include "field/adam.h"
 #include "field/scatter.h"
 #include "phases.h"
 #include "pool.h"
