@@ -28,6 +28,7 @@ from neural_render.core.errors import UserError
 from neural_render.core.protocols import Field
 from neural_render.fields import FieldSettings, GridSettings, RadianceField, field_spec
 from neural_render.kernels import dispatch
+from neural_render.kernels.cpu.modules import native
 from neural_render.rendering import Renderer, RenderingSettings, build_renderer
 from neural_render.training.loop import RunContext, train
 from neural_render.training.randomness import generator_for
@@ -128,7 +129,13 @@ def rate(problem: Problem, backend: str, threads: int) -> dict[str, Any]:
     context = context_of(backend, threads)
     parts = (problem.source, problem.field, problem.renderer, problem.settings)
     with tempfile.TemporaryDirectory() as folder, seconds_of_ops(dispatch.active()) as spent:
+        if backend == "cpu":
+            native().count_phases(True)
+            native().take_phases()
         done = train(*parts, RunFolder.create(Path(folder), "benchmark"), context)
+        phases = native().take_phases() if backend == "cpu" else []
+        if backend == "cpu":
+            native().count_phases(False)
     shares = {name: seconds / threads / done.train_cpu_seconds for name, seconds in spent.items()}
     return {
         "million_samples_per_second": done.num_samples / done.train_cpu_seconds / 1e6,
@@ -139,6 +146,7 @@ def rate(problem: Problem, backend: str, threads: int) -> dict[str, Any]:
         "samples_marched": done.num_samples_marched,
         "rays": done.num_rays,
         "shares": shares,
+        "phases": {name: seconds / threads / done.train_seconds for name, seconds in phases},
     }
 
 

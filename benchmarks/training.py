@@ -95,6 +95,9 @@ def show(results: dict[str, dict[str, Any]]) -> None:
             shares = sorted(figures["shares"].items(), key=lambda pair: -pair[1])
             text = ", ".join(f"{op} {100 * share:.1f} %" for op, share in shares)
             print(f"{name}, share of CPU time: {text}")
+        if figures.get("phases"):
+            text = ", ".join(f"{phase} {100 * x:.1f} %" for phase, x in figures["phases"].items())
+            print(f"{name}, share of wall time within the fused ops: {text}")
 
 
 def run(options: BenchmarkOptions) -> None:

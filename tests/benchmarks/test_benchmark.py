@@ -76,6 +76,9 @@ def test_a_rate_counts_all_samples_and_says_where_the_time_went(tiny):
     assert figures["samples"] > 0
     assert {"render_loss", "table_adam_step"} <= figures["shares"].keys()
     assert sum(figures["shares"].values()) > 0
+    native = dispatch.active().__name__.endswith("cpu")
+    assert all(figures["phases"][name] > 0 for name in ("march", "encode", "adam") if native)
+    assert bool(figures["phases"]) == native
     # Occupancy is not due within 4 steps, and settling it, once a run, does not count as a step.
     assert "query_density" not in figures["shares"]
     # What was watched is put back.
