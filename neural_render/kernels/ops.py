@@ -5,7 +5,7 @@ here joins them to autograd. A backend has, under the same names: ``hash_encode`
 ``hash_encode_backward``, ``mlp``, ``mlp_backward``, ``query_field``, ``query_field_backward``,
 ``query_density``, ``query_density_backward``, ``march_rays``, ``composite``,
 ``composite_backward``, ``render_rays``, ``render_rays_backward``, ``render_loss``,
-``color_loss``, ``table_adam_step``, ``adam_step``, ``occupancy_cells``,
+``color_loss``, ``table_adam_step``, ``row_adam_step``, ``adam_step``, ``occupancy_cells``,
 ``occupancy_points``, ``occupancy_update``,
 ``shoot_rays``, ``pick_pixels``, ``scatter_table_gradient``, ``set_threads``, ``set_precision``,
 ``precision`` and ``unavailable_reason``.
@@ -30,6 +30,7 @@ from neural_render.kernels.records import (
     PixelLayout,
     PixelRays,
     PixelViews,
+    RenderGradients,
     RenderInputs,
     RenderLoss,
     RenderOutput,
@@ -201,6 +202,17 @@ def render_loss(
     return RenderLoss(loss=loss, squared=squared, num_marched=counts[0], num_survived=counts[1])
 
 
+@torch.no_grad()
+def render_loss_gradients(
+    inputs: RenderInputs,
+    targets: ColorTargets,
+    parameters: FieldParameters,
+    specs: tuple[RenderSpec, LossSpec],
+) -> tuple[RenderLoss, RenderGradients]:
+    """``render_loss`` with its gradient to all but the rays, and without autograd's overhead."""
+    return dispatch.active().render_loss(inputs, targets, parameters, specs, False)
+
+
 def color_loss(
     values: Float[Tensor, "rays channels"], targets: ColorTargets, delta: float
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " rays"]]:
@@ -216,16 +228,30 @@ def color_loss(
 @torch.no_grad()
 def table_adam_step(
     table: Float[Tensor, "rows features"],
-    moments: tuple[Float[Tensor, "rows features"], Float[Tensor, "rows features"]],
+    second: Float[Tensor, " rows"],
     gradient: FactoredGradient,
     grid: HashGridSpec,
     adam: AdamSpec,
 ) -> None:
-    """Scatters a factored gradient and applies Adam, level by level, in place.
+    """Scatters a factored gradient and takes the step of ``row_adam_step``, level by level."""
+    dispatch.active().table_adam_step(table, second, gradient, grid, adam)
 
-    Rows whose gradient is exactly zero are not touched, moments included (Instant-NGP).
+
+@torch.no_grad()
+def row_adam_step(
+    table: Float[Tensor, "rows features"],
+    second: Float[Tensor, " rows"],
+    gradient: Float[Tensor, "rows features"],
+    adam: AdamSpec,
+) -> None:
+    """Adam for rows of features, in place, without first and with one second moment for each row.
+
+    ``v = beta2 v + (1 - beta2) mean_j g_j^2``, then ``w -= rate g / (sqrt(v / (1 - beta2^t)) +
+    epsilon)``. What a first moment would smooth, an average of the weights does, without its memory
+    traffic. Rows whose gradient is exactly zero are not touched (Instant-NGP) and no row decays.
+    One second moment for several weights: Zhang et al. 2024, "Adam-mini".
     """
-    dispatch.active().table_adam_step(table, moments, gradient, grid, adam)
+    dispatch.active().row_adam_step(table, second, gradient, adam)
 
 
 @torch.no_grad()
@@ -234,10 +260,9 @@ def adam_step(
     moments: tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]],
     gradient: Float[Tensor, "*shape"],
     adam: AdamSpec,
-    skip_zeros: bool = False,
 ) -> None:
-    """Adam in place; ``skip_zeros`` leaves rows (of the last axis) of zero gradient untouched."""
-    dispatch.active().adam_step(parameter, moments, gradient, adam, skip_zeros)
+    """Adam (Kingma and Ba 2015), in place; ``moments`` are the first and the second ones."""
+    dispatch.active().adam_step(parameter, moments, gradient, adam)
 
 
 def occupancy_cells(

@@ -224,18 +224,25 @@ class OccupancySpec:
 
 @dataclass(frozen=True, kw_only=True)
 class LossSpec:
-    """What ``render_loss`` sums: see ``color_loss``, and the distortion's mean over rays."""
+    """What ``render_loss`` sums: see ``color_loss``, and the distortion's mean over rays.
+
+    ``roulette``: samples that count for less in the gradient than this share of a sample's mean may
+    be left out at random, the others counting for more, so that the expected gradient stays (Arvo
+    and Kirk 1990, "Particle transport and image synthesis"). 0: the gradient is exact. A backend
+    may always be exact.
+    """
 
     delta: float
     distortion_weight: float = 0.0
+    roulette: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdamSpec:
     """One step of Adam (Kingma and Ba 2015): L2 ``weight_decay`` is added to the gradient.
 
-    ``step`` counts from 1, for the whole parameter: it alone drives the bias correction. Rows whose
-    gradient is exactly zero are left untouched, moments included, where the op says so.
+    ``step`` counts from 1, for the whole parameter: it alone drives the bias correction. The steps
+    of rows know neither ``beta1`` nor ``weight_decay``.
     """
 
     learning_rate: float

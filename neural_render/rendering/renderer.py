@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from neural_render.core.protocols import Field, SceneFrame
 from neural_render.core.rays import Rays
 from neural_render.kernels import ops
 from neural_render.kernels.records import (
     ColorTargets,
+    FactoredGradient,
     FieldParameters,
     RenderInputs,
     RenderLoss,
@@ -59,7 +60,7 @@ class Renderer:
         assert isinstance(spec, FieldSpec) and isinstance(parameters, FieldParameters)
         return ops.render_rays(inputs, parameters, RenderSpec(field=spec, march=march), sink)
 
-    def render_loss(
+    def loss_gradients(
         self,
         field: Field,
         rays: Rays,
@@ -67,25 +68,39 @@ class Renderer:
         targets: ColorTargets,
         loss: LossSpec,
         jitter: Float[Tensor, " rays"],
-        sink: ops.TableGradientSink | None = None,
         step_scale: float = 1.0,
-    ) -> RenderLoss:
-        """``ops.render_loss`` of what ``render`` gives in front of the targets' background."""
+    ) -> tuple[RenderLoss, dict[str, Tensor | FactoredGradient]]:
+        """``ops.render_loss`` of what ``render`` gives in front of the targets' background, and
+        its gradient to the field's parameters by name.
+
+        Where the field has a fused view that of its table is factored and all of it is found
+        without autograd.
+        """
         inputs, march = self._problem(rays, jitter, targets.background, None, step_scale)
         view = field.fused_view()
         if view is not None:
             spec, parameters = view
             assert isinstance(spec, FieldSpec) and isinstance(parameters, FieldParameters)
             specs = RenderSpec(field=spec, march=march), loss
-            return ops.render_loss(inputs, targets, parameters, specs, sink)
-        seen = render_composed(field, inputs, march)
-        value, squared = ops.color_loss(seen.values, targets, loss.delta)
-        return RenderLoss(
-            loss=value + loss.distortion_weight * seen.distortion.mean(),
+            seen, found = ops.render_loss_gradients(inputs, targets, parameters, specs)
+            return seen, {
+                "table": found.table,
+                "density_weights": found.density_weights,
+                "color_weights": found.color_weights,
+            }
+        rendered = render_composed(field, inputs, march)
+        value, squared = ops.color_loss(rendered.values, targets, loss.delta)
+        value = value + loss.distortion_weight * rendered.distortion.mean()
+        assert isinstance(field, nn.Module), "a field without a fused view is a module"
+        named = dict(field.named_parameters())
+        found = torch.autograd.grad(value, list(named.values()), materialize_grads=True)
+        seen = RenderLoss(
+            loss=value.detach(),
             squared=squared,
-            num_marched=seen.num_marched,
-            num_survived=seen.num_survived,
+            num_marched=rendered.num_marched,
+            num_survived=rendered.num_survived,
         )
+        return seen, dict(zip(named, found, strict=True))
 
     def _problem(
         self,

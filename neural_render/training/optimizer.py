@@ -1,5 +1,6 @@
 """Adam for a field: the table through its factored gradient, everything else densely."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -7,38 +8,40 @@ from torch import Tensor
 
 from neural_render.fields import RadianceField
 from neural_render.kernels import ops
+from neural_render.kernels.records import FactoredGradient
 from neural_render.kernels.specs import AdamSpec
 
-Moments = dict[str, tuple[Tensor, Tensor]]
+# Adam's moments by the names that they have in a checkpoint: "moment1.color_weights".
+Moments = dict[str, Tensor]
 
 
 def new_moments(field: RadianceField) -> Moments:
-    """Adam's first and second moments of each parameter by name, all zero."""
-    return {
-        name: (torch.zeros_like(parameter.detach()), torch.zeros_like(parameter.detach()))
-        for name, parameter in field.named_parameters()
-    }
+    """The moments of each parameter, all zero; the table has second ones alone, one for each row."""
+    moments = {"moment2.table": torch.zeros_like(field.table.detach()[:, 0]).contiguous()}
+    for name, parameter in field.named_parameters():
+        for order in ("moment1", "moment2"):
+            if name != "table":
+                moments[f"{order}.{name}"] = torch.zeros_like(parameter.detach())
+    return moments
 
 
 def optimizer_step(
     field: RadianceField,
     moments: Moments,
-    sink: ops.TableGradientSink,
+    gradients: Mapping[str, Tensor | FactoredGradient],
     adam: AdamSpec,
     weight_decay: float,
 ) -> None:
-    """One step of Adam on all parameters, in place; their gradients are consumed.
+    """One step of Adam on all parameters, in place, with their gradients by name.
 
-    The table takes its gradient from ``sink``, or where that is empty (a field without a fused
-    view) from ``table.grad``; its rows without gradient are not touched and never decay. The
-    networks decay by ``weight_decay``.
+    The table takes the step of ``ops.row_adam_step``. The networks decay by ``weight_decay``.
     """
+    decaying = replace(adam, weight_decay=weight_decay)
     for name, parameter in field.named_parameters():
-        gradient, parameter.grad = parameter.grad, None
-        if name == "table" and sink.gradient is not None:
-            grid = field.spec.grid
-            ops.table_adam_step(parameter, moments[name], sink.gradient, grid, adam)
-        elif gradient is not None:
-            is_table = name == "table"
-            spec = adam if is_table else replace(adam, weight_decay=weight_decay)
-            ops.adam_step(parameter, moments[name], gradient, spec, skip_zeros=is_table)
+        gradient, second = gradients[name], moments[f"moment2.{name}"]
+        if isinstance(gradient, FactoredGradient):
+            ops.table_adam_step(parameter, second, gradient, field.spec.grid, adam)
+        elif name == "table":
+            ops.row_adam_step(parameter, second, gradient, adam)
+        else:
+            ops.adam_step(parameter, (moments[f"moment1.{name}"], second), gradient, decaying)

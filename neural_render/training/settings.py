@@ -60,6 +60,13 @@ class TrainingSettings:
     distortion_weight: float = field(
         default=0.0, metadata={"help": "weight of the distortion loss, which removes floaters"}
     )
+    roulette: float = field(
+        default=0.5,
+        metadata={
+            "help": "samples that count for less in the gradient than this share of the mean are"
+            " left out at random, its expectation unchanged; 0: none"
+        },
+    )
     background: str = field(
         default="random",
         metadata={
@@ -98,7 +105,7 @@ def check_settings(settings: TrainingSettings) -> None:
             "training.num_steps and training.max_seconds are both 0: give one as the budget."
         )
     at_least = {"checkpoint_steps": 0, "num_steps": 0, "max_seconds": 0, "report_every": 0}
-    at_least |= {"samples_per_step": 0, "weight_decay": 0, "distortion_weight": 0}
+    at_least |= {"samples_per_step": 0, "weight_decay": 0, "distortion_weight": 0, "roulette": 0}
     for name, low in at_least.items():
         value = getattr(settings, name)
         if not value >= low or math.isinf(value):

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from neural_render.core.protocols import RaySource
 from neural_render.fields import RadianceField
-from neural_render.kernels import ops
 from neural_render.kernels.records import ColorTargets
 from neural_render.kernels.specs import AdamSpec, LossSpec
 from neural_render.rendering import Renderer
@@ -83,8 +82,7 @@ def training_step(problem: Problem, state: TrainingState, step: int, plan: StepP
     generator = generator_for(problem.seed, step, "march", device)
     shape = (num_rays, problem.field.num_channels)
     background = training_background(settings.background, shape, generator, device)
-    sink = ops.TableGradientSink()
-    seen = problem.renderer.render_loss(
+    seen, gradients = problem.renderer.loss_gradients(
         problem.field,
         batch.rays,
         targets=ColorTargets(
@@ -93,12 +91,14 @@ def training_step(problem: Problem, state: TrainingState, step: int, plan: StepP
             background=background,
             weights=batch.weights,
         ),
-        loss=LossSpec(delta=settings.huber_delta, distortion_weight=settings.distortion_weight),
+        loss=LossSpec(
+            delta=settings.huber_delta,
+            distortion_weight=settings.distortion_weight,
+            roulette=settings.roulette,
+        ),
         jitter=torch.rand(num_rays, generator=generator, device=device),
-        sink=sink,
         step_scale=plan.step_scale,
     )
-    seen.loss.backward()
     adam = AdamSpec(
         learning_rate=plan.learning_rate,
         step=step,
@@ -106,21 +106,21 @@ def training_step(problem: Problem, state: TrainingState, step: int, plan: StepP
         beta2=settings.beta2,
         epsilon=settings.epsilon,
     )
-    optimizer_step(problem.field, state.moments, sink, adam, settings.weight_decay)
+    optimizer_step(problem.field, state.moments, gradients, adam, settings.weight_decay)
     state.errors.observe(regions, seen.squared)
     # Of the uniform rays alone: those drawn by the error map say nothing of the whole.
     squared_error = seen.squared[state.errors.num_chosen(num_rays) :].mean()
     # One read for all of it: on a GPU each read waits for the device.
-    figures = torch.stack([seen.loss.detach().double(), squared_error.double()])
-    counts = torch.stack([seen.num_survived, seen.num_marched])
-    return _outcome(figures.tolist(), counts.tolist(), num_rays)
+    loss, squared_error = seen.loss.double(), squared_error.double()
+    figures = torch.stack([loss, squared_error, seen.num_survived, seen.num_marched])
+    return _outcome(figures.tolist(), num_rays)
 
 
-def _outcome(seen: list[float], counts: list[int], num_rays: int) -> StepOutcome:
+def _outcome(seen: list[float], num_rays: int) -> StepOutcome:
     return StepOutcome(
         loss=seen[0],
         squared_error=seen[1],
         num_rays=num_rays,
-        num_samples=counts[0],
-        num_samples_marched=counts[1],
+        num_samples=int(seen[2]),
+        num_samples_marched=int(seen[3]),
     )

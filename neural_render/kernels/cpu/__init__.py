@@ -15,7 +15,12 @@ from neural_render.kernels.cpu.occupancy import (
     occupancy_points,
     occupancy_update,
 )
-from neural_render.kernels.cpu.optimizer import adam_step, scatter_table_gradient, table_adam_step
+from neural_render.kernels.cpu.optimizer import (
+    adam_step,
+    row_adam_step,
+    scatter_table_gradient,
+    table_adam_step,
+)
 from neural_render.kernels.cpu.pixels import pick_pixels, shoot_rays
 from neural_render.kernels.cpu.queries import (
     hash_encode,
@@ -57,6 +62,7 @@ __all__ = [
     "render_loss",
     "render_rays",
     "render_rays_backward",
+    "row_adam_step",
     "scatter_table_gradient",
     "set_precision",
     "set_threads",

@@ -1,5 +1,9 @@
 """The ops that know what rays should see."""
 
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -21,7 +25,37 @@ from neural_render.kernels.records import (
     RenderInputs,
     RenderLoss,
 )
-from neural_render.kernels.specs import LossSpec, RenderSpec
+from neural_render.kernels.specs import HashGridSpec, LossSpec, RenderSpec
+
+
+class ChunkedGradient(FactoredGradient):
+    """A factored gradient as the fused pass leaves it; put together only where that is asked for."""
+
+    def __init__(self, module: ModuleType, grid: HashGridSpec, state: Any) -> None:
+        """The gradient that ``module`` left in its ``state``."""
+        # As the base class is frozen.
+        self.__dict__.update(module=module, grid=grid, state=state)
+
+    module: ModuleType
+    grid: HashGridSpec
+    state: Any
+
+    @cached_property
+    def _tensors(self) -> tuple[Tensor, Tensor]:
+        points = torch.empty(3, self.state.kept)
+        features = torch.empty(self.grid.num_outputs, self.state.kept)
+        self.module.copy_factors(self.state, *addresses(points, features))
+        return points.T, features
+
+    @property
+    def points(self) -> Tensor:
+        """See ``FactoredGradient``."""
+        return self._tensors[0]
+
+    @property
+    def features(self) -> Tensor:
+        """See ``FactoredGradient``."""
+        return self._tensors[1]
 
 
 def target_tensors(targets: ColorTargets, rays: int, channels: int) -> tuple[Tensor, ...]:
@@ -80,16 +114,13 @@ def render_loss(
         bits.data_ptr(),
         addresses(*given, values, opacity, distance, distortion),
         addresses(*target_tensors(targets, num_rays, channels)),
-        [loss.delta, loss.distortion_weight],
+        [loss.delta, loss.distortion_weight, loss.roulette],
         num_rays,
         addresses(to_values, zeros, to_distortion, squared),
         addresses(*out),
         rays_too,
         state,
     )
-    points = values.new_empty(3, state.survived)
-    features = values.new_empty(spec.field.grid.num_outputs, state.survived)
-    native().take_factors(field, state, *addresses(points, features))
     seen = RenderLoss(
         loss=values.new_tensor(state.loss),
         squared=squared,
@@ -102,7 +133,7 @@ def render_loss(
         directions=out[1] if rays_too else nothing,
         background=out[2],
         conditions=out[3],
-        table=FactoredGradient(points=points.T, features=features),
+        table=ChunkedGradient(native(), spec.field.grid, state),
         density_weights=out[4],
         color_weights=out[5],
     )

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from neural_render.kernels.cpu.losses import ChunkedGradient
 from neural_render.kernels.cpu.modules import native
 from neural_render.kernels.cpu.native import (
     adam_numbers,
@@ -39,38 +40,49 @@ def scatter_table_gradient(gradient: FactoredGradient, table: Tensor, grid: Hash
 
 def table_adam_step(
     table: Tensor,
-    moments: tuple[Tensor, Tensor],
+    second: Tensor,
     gradient: FactoredGradient,
     grid: HashGridSpec,
     adam: AdamSpec,
 ) -> None:
     """See ``ops.table_adam_step``."""
-    points, features = factored_tensors(gradient, grid)
-    changed = [ready_in_place(x, "table", grid.num_rows, grid.features) for x in (table, *moments)]
-    prepare_in_place((table, *moments))
+    ready_in_place(table, "table", grid.num_rows, grid.features)
+    ready_in_place(second, "second moments", grid.num_rows)
+    prepare_in_place((table, second))
     followed = followed_entries(table, grid)
-    native().table_adam(
-        native_grid(grid),
-        adam_numbers(adam),
-        addresses(*points),
-        features.data_ptr(),
-        points.shape[1],
-        [*addresses(*changed), followed],
-    )
+    changed = [*addresses(table, second), followed]
+    chunked = isinstance(gradient, ChunkedGradient) and gradient.grid == grid
+    if chunked and gradient.module is native():
+        native().table_adam_of(native_grid(grid), adam_numbers(adam), gradient.state, changed)
+    else:
+        points, features = factored_tensors(gradient, grid)
+        native().table_adam(
+            native_grid(grid),
+            adam_numbers(adam),
+            addresses(*points),
+            features.data_ptr(),
+            points.shape[1],
+            changed,
+        )
     table_changed(table, grid, followed=followed)
 
 
+def row_adam_step(table: Tensor, second: Tensor, gradient: Tensor, adam: AdamSpec) -> None:
+    """See ``ops.row_adam_step``."""
+    rows, features = table.shape
+    ready_in_place(table, "table", rows, features)
+    ready_in_place(second, "second moments", rows)
+    consumed = ready(gradient, "gradient", rows, features).clone()
+    native().adam_rows(adam_numbers(adam), *addresses(table, second, consumed), rows, features)
+    tensor_changed(table)
+
+
 def adam_step(
-    parameter: Tensor,
-    moments: tuple[Tensor, Tensor],
-    gradient: Tensor,
-    adam: AdamSpec,
-    skip_zeros: bool,
+    parameter: Tensor, moments: tuple[Tensor, Tensor], gradient: Tensor, adam: AdamSpec
 ) -> None:
     """See ``ops.adam_step``."""
     shape = parameter.shape
     changed = [ready_in_place(x, "parameter", *shape) for x in (parameter, *moments)]
     gradient = ready(gradient, "gradient", *shape)
-    row = shape[-1] if skip_zeros and shape else int(skip_zeros)
-    native().adam(adam_numbers(adam), *addresses(*changed, gradient), parameter.numel(), row)
+    native().adam(adam_numbers(adam), *addresses(*changed, gradient), parameter.numel())
     tensor_changed(parameter)

@@ -64,9 +64,7 @@ static inline void encode_backward(const Grid& grid, const float* points, const 
       for (int64_t s = first; s < first + count; s++)
         features[j * n + s] *= footprint_weight(footprint[s], grid.levels[j / grid.features].scale);
   });
-  const float* p[4] = {};
-  for (int d = 0; d < D; d++) p[d] = planar.data() + d * n;
-  if (n) scatter_table(grid, {p, features.data(), n}, to_table);
+  if (n) scatter_table(grid, {factored_part(planar.data(), D, features.data(), n)}, to_table);
 }
 
 // One task's buffers for a plain network.
@@ -268,7 +266,7 @@ static inline void composite_backward(const CompositeOp& op, const RenderGradien
   for_packed_chunks(op, [&](const ChunkState& chunk, const std::vector<float>&, int64_t at) {
     CompositeGradients to;
     composite_backward_chunk(op.in, g, to_weights + at, chunk, out.background, to);
-    std::copy(to.sigma.begin(), to.sigma.end(), out.density + at);
+    std::copy_n(to.sigma.begin(), chunk.count, out.density + at);
     for (int s = 0; s < chunk.count; s++)
       for (int c = 0; c < C; c++) out.radiance[(at + s) * C + c] = to.radiance[c * to.stride + s];
   });

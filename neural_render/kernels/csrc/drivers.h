@@ -6,11 +6,24 @@
 #include "pool.h"
 #include "rays/backward.h"
 #include "rays/loss.h"
+#include "rays/roulette.h"
 #include "field/table.h"
 
-// What a chunk adds to the table's gradient, until it is known where its place is.
+// What a chunk adds to the table's gradient, planar. Samples fill whole vectors, those behind the
+// last one with a gradient of zero.
 struct ChunkFactors {
   std::vector<float> points, features;
+  int count = 0;
+  void resize(int samples, int outputs) {
+    count = (samples + W - 1) / W * W;
+    points.resize((size_t)3 * count);
+    features.resize((size_t)outputs * count);
+    for (int s = samples; s < count; s++) {
+      for (int k = 0; k < 3; k++) points[(size_t)k * count + s] = 0.5f;
+      for (int j = 0; j < outputs; j++) features[(size_t)j * count + s] = 0;
+    }
+  }
+  FactoredPart part() const { return factored_part(points.data(), 3, features.data(), count); }
 };
 
 // A field with its threads' buffers. One op at a time.
@@ -148,9 +161,16 @@ static inline void render_backward(NativeField& f, const March& march, const Ren
   const int nd = f.shape.density.num_sums();
   GroupSums sums(chunks, nd + f.shape.color.num_sums());
   parallel_for(sums.groups(), [&](int group, int worker) {
-    for (int c = sums.begin(group); c < sums.end(group, chunks); c++)
-      render_chunk_backward(renderer, *state.weights, in, g, *state.chunks[c], state.place[c], out,
-                            sums.of(group), f.workspace(worker));
+    CompositeGradients composite;
+    Workspace& t = f.workspace(worker);
+    for (int c = sums.begin(group); c < sums.end(group, chunks); c++) {
+      const ChunkState& chunk = *state.chunks[c];
+      t.watch.start();
+      composite_backward_chunk(in, g, nullptr, chunk, out.background, composite);
+      t.watch.lap(COMPOSITE_BACKWARD);
+      render_chunk_backward(renderer, *state.weights, in, composite, chunk, state.place[c], out,
+                            sums.of(group), t);
+    }
   });
   const float* total = sums.reduce();
   unpack_sums(f.shape.density, total, to_density);
@@ -162,34 +182,66 @@ static inline void render_backward(NativeField& f, const March& march, const Ren
 struct FitProblem {
   RenderProblem render;
   ColorTargets targets;
-  float delta, distortion_weight;
+  float delta, distortion_weight, roulette;
   RenderGradientsIn gradients;  // room for the gradients to the outputs; opacity, distance: zeros
   LossOut loss;
 };
 
 struct FitState {
+  NativeField* owner = nullptr;
+  double loss = 0;
+  int64_t marched = 0, survived = 0, kept = 0;
+  std::vector<ChunkFactors> factors;  // of each chunk
+  FitState() = default;
+  FitState(const FitState&) = delete;
+  // The factors' memory goes back to the field.
+  ~FitState() {
+    if (!owner) return;
+    std::lock_guard<std::mutex> lock(owner->mutex);
+    owner->spare_factors.swap(factors);
+  }
+  FactoredTable parts() const {
+    FactoredTable found;
+    for (const ChunkFactors& chunk : factors) found.push_back(chunk.part());
+    return found;
+  }
+};
+
+struct FitCounts {
   double loss = 0;
   int64_t marched = 0, survived = 0;
-  std::vector<ChunkFactors> factors;
-  std::vector<int64_t> counts;
+};
+
+// One thread's buffers of the way back.
+struct FitBuffers {
+  CompositeGradients composite;
+  Roulette roulette;
 };
 
 static inline void fit_chunk(const Renderer& r, const FieldWeights& weights,
                              const Occupancy& occupancy, const FitProblem& in, int64_t num_rays,
                              const RenderGradientsOut& out, ChunkState& chunk,
-                             ChunkFactors& factors, float* sums, double& loss, Workspace& t) {
-  const int C = r.field.num_channels, E = r.field.grid.num_outputs();
+                             ChunkFactors& factors, float* sums, FitCounts& seen, FitBuffers& buffers,
+                             Workspace& t) {
+  const int C = r.field.num_channels;
   render_chunk(r, weights, occupancy, in.render, chunk, t);
+  seen.marched = chunk.marched, seen.survived = chunk.count;
   const int64_t first = chunk.first_ray, end = first + chunk.num_rays;
-  loss = loss_of_rays(in.render.values, in.targets, C, first, end, num_rays, in.delta, in.loss);
+  seen.loss = loss_of_rays(in.render.values, in.targets, C, first, end, num_rays, in.delta, in.loss);
   for (int64_t ray = first; ray < end; ray++)
-    loss += in.distortion_weight / (double)num_rays * in.render.distortion[ray];
-  factors.points.resize((size_t)3 * chunk.count);
-  factors.features.resize((size_t)E * chunk.count);
+    seen.loss += in.distortion_weight / (double)num_rays * in.render.distortion[ray];
+  t.watch.start();
+  CompositeGradients& composite = buffers.composite;
+  composite_backward_chunk(in.render, in.gradients, nullptr, chunk, out.background, composite);
+  if (in.roulette > 0)
+    thin_chunk(chunk, composite, r.field.exp_radiance, in.roulette,
+               random_start(in.render.jitter[chunk.first_ray]), buffers.roulette);
+  t.watch.lap(COMPOSITE_BACKWARD);
+  factors.resize(chunk.count, r.field.grid.num_outputs());
   RenderGradientsOut here = out;
   here.points = factors.points.data(), here.features = factors.features.data();
-  here.num_samples = chunk.count;
-  render_chunk_backward(r, weights, in.render, in.gradients, chunk, 0, here, sums, t);
+  here.num_samples = factors.count;
+  render_chunk_backward(r, weights, in.render, composite, chunk, 0, here, sums, t);
 }
 
 static inline void render_fit(NativeField& f, const March& march, const FieldWeights& weights,
@@ -202,13 +254,13 @@ static inline void render_fit(NativeField& f, const March& march, const FieldWei
   Occupancy occupancy(bits, march.cascades);
   const int per_chunk = chunk_rays(num_rays), chunks = (num_rays + per_chunk - 1) / per_chunk;
   while ((int)f.spare.size() < pool_threads()) f.spare.push_back(std::make_unique<ChunkState>());
+  state.owner = &f;
   state.factors.swap(f.spare_factors);
   state.factors.resize(chunks);
-  state.counts.assign(chunks, 0);
-  std::vector<int64_t> marched(chunks);
-  std::vector<double> losses(chunks);
+  std::vector<FitCounts> seen(chunks);
   GroupSums sums(chunks, f.shape.density.num_sums() + f.shape.color.num_sums());
   parallel_for(sums.groups(), [&](int group, int worker) {
+    FitBuffers buffers;
     ChunkState& chunk = *f.spare[worker];
     for (int c = sums.begin(group); c < sums.end(group, chunks); c++) {
       chunk.clear(c * per_chunk, std::min(per_chunk, num_rays - c * per_chunk),
@@ -216,32 +268,32 @@ static inline void render_fit(NativeField& f, const March& march, const FieldWei
       chunk.latent_rows = f.shape.latent_rows();
       keep_for_backward(f.shape, chunk);
       fit_chunk(renderer, weights, occupancy, in, num_rays, out, chunk, state.factors[c],
-                sums.of(group), losses[c], f.workspace(worker));
-      state.counts[c] = chunk.count;
-      marched[c] = chunk.marched;
+                sums.of(group), seen[c], buffers, f.workspace(worker));
     }
   });
-  for (int c = 0; c < chunks; c++)
-    state.marched += marched[c], state.survived += state.counts[c];
-  state.loss = in_order(losses);
+  for (int c = 0; c < chunks; c++) {
+    state.marched += seen[c].marched, state.survived += seen[c].survived;
+    state.kept += state.factors[c].count;
+    state.loss += seen[c].loss;
+  }
   const float* total = sums.reduce();
   unpack_sums(f.shape.density, total, to_density);
   unpack_sums(f.shape.color, total + f.shape.density.num_sums(), to_color);
 }
 
-// The chunks' parts of the table's gradient, one after another; their memory goes back to the field.
-static inline void take_factors(NativeField& f, FitState& state, float* points, float* features) {
-  const int rows[2] = {3, f.shape.grid.num_outputs()};
-  std::vector<int64_t> place(state.counts.size() + 1);
-  for (size_t c = 0; c < state.counts.size(); c++) place[c + 1] = place[c] + state.counts[c];
-  parallel_for((int)state.counts.size(), [&](int c, int) {
-    const int64_t n = state.counts[c];
-    const float* from[2] = {state.factors[c].points.data(), state.factors[c].features.data()};
+// The table's gradient as one part.
+static inline void copy_factors(const FitState& state, float* points, float* features) {
+  if (!state.owner) return;
+  const int rows[2] = {3, state.owner->shape.grid.num_outputs()};
+  const FactoredTable parts = state.parts();
+  std::vector<int64_t> place(parts.size() + 1);
+  for (size_t c = 0; c < parts.size(); c++) place[c + 1] = place[c] + parts[c].n;
+  parallel_for((int)parts.size(), [&](int c, int) {
+    const int64_t n = parts[c].n;
+    const float* from[2] = {parts[c].points[0], parts[c].d};
     float* to[2] = {points + place[c], features + place[c]};
     for (int part = 0; part < 2; part++)
       for (int r = 0; r < rows[part]; r++)
-        std::memcpy(to[part] + r * state.survived, from[part] + r * n, n * sizeof(float));
+        std::memcpy(to[part] + r * state.kept, from[part] + r * n, n * sizeof(float));
   });
-  std::lock_guard<std::mutex> lock(f.mutex);
-  f.spare_factors.swap(state.factors);
 }

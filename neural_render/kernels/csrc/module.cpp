@@ -144,6 +144,12 @@ void bind_render(nb::module_& m) {
       Release());
 }
 
+FactoredTable make_factored(const Addresses& points, Address features, int64_t n) {
+  FactoredPart part{{}, f32(features), n};
+  for (size_t d = 0; d < points.size(); d++) part.points[d] = f32(points[d]);
+  return {part};
+}
+
 ColorTargets make_targets(const Addresses& a) {
   return {f32(a[0]), f32(a[1]), f32(a[2]), f32(a[3])};
 }
@@ -153,7 +159,8 @@ void bind_loss(nb::module_& m) {
       .def(nb::init<>())
       .def_ro("loss", &FitState::loss)
       .def_ro("marched", &FitState::marched)
-      .def_ro("survived", &FitState::survived);
+      .def_ro("survived", &FitState::survived)
+      .def_ro("kept", &FitState::kept);
   m.def(
       "render_loss",
       [](NativeField& f, std::vector<double> march, Addresses weights, Address bits,
@@ -164,6 +171,7 @@ void bind_loss(nb::module_& m) {
                       make_targets(targets),
                       (float)loss[0],
                       (float)loss[1],
+                      (float)loss[2],
                       {f32(g[0]), f32(g[1]), f32(g[1]), f32(g[2])},
                       {f32(g[3]), f32(g[0])}};
         RenderGradientsOut to{nullptr,     nullptr,     0,           f32(out[0]),
@@ -173,9 +181,9 @@ void bind_loss(nb::module_& m) {
       },
       nb::call_guard<nb::gil_scoped_release>());
   m.def(
-      "take_factors",
-      [](NativeField& f, FitState& state, Address points, Address features) {
-        take_factors(f, state, f32(points), f32(features));
+      "copy_factors",
+      [](const FitState& state, Address points, Address features) {
+        copy_factors(state, f32(points), f32(features));
       },
       nb::call_guard<nb::gil_scoped_release>());
   m.def(
@@ -259,19 +267,22 @@ void bind_arrays(nb::module_& m) {
   m.def(
       "scatter_table",
       [](const Grid& g, Addresses points, Address features, int64_t n, Address table) {
-        const float* p[4] = {};
-        for (size_t d = 0; d < points.size(); d++) p[d] = f32(points[d]);
-        scatter_table(g, {p, f32(features), n}, f32(table));
+        scatter_table(g, make_factored(points, features, n), f32(table));
       },
       Release());
   m.def(
       "table_adam",
       [](const Grid& g, std::vector<double> adam, Addresses points, Address features, int64_t n,
          Addresses table) {
-        const float* p[4] = {};
-        for (size_t d = 0; d < points.size(); d++) p[d] = f32(points[d]);
-        table_adam(g, make_adam(adam), {p, f32(features), n}, f32(table[0]), f32(table[1]),
-                   f32(table[2]), entries(table[3]));
+        table_adam(g, RowStep(make_adam(adam)), make_factored(points, features, n), f32(table[0]),
+                   f32(table[1]), entries(table[2]));
+      },
+      Release());
+  m.def(
+      "table_adam_of",
+      [](const Grid& g, std::vector<double> adam, const FitState& state, Addresses table) {
+        table_adam(g, RowStep(make_adam(adam)), state.parts(), f32(table[0]), f32(table[1]),
+                   entries(table[2]));
       },
       Release());
   m.def("use_large_pages",
@@ -287,9 +298,15 @@ void bind_arrays(nb::module_& m) {
       Release());
   m.def(
       "adam",
-      [](std::vector<double> adam, Address w, Address first, Address second, Address g, int64_t n,
+      [](std::vector<double> adam, Address w, Address first, Address second, Address g, int64_t n) {
+        adam_array(make_adam(adam), f32(w), f32(first), f32(second), f32(g), n);
+      },
+      Release());
+  m.def(
+      "adam_rows",
+      [](std::vector<double> adam, Address w, Address second, Address g, int64_t rows,
          int features) {
-        adam_array(make_adam(adam), f32(w), f32(first), f32(second), f32(g), n, features);
+        adam_rows(RowStep(make_adam(adam)), f32(w), f32(second), f32(g), rows, features);
       },
       Release());
 }

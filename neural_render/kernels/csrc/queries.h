@@ -102,8 +102,7 @@ struct Factored {
             footprint_weight(t.footprint[at + s], f.grid.levels[j / f.grid.features].scale);
   }
   void scatter(const FieldShape& f, float* table) const {
-    const float* p[3] = {points.data(), points.data() + n, points.data() + 2 * n};
-    if (n) scatter_table(f.grid, {p, features.data(), n}, table);
+    if (n) scatter_table(f.grid, {factored_part(points.data(), 3, features.data(), n)}, table);
   }
 };
 

@@ -26,7 +26,7 @@ from neural_render.kernels.reference.occupancy import (
     occupancy_points,
     occupancy_update,
 )
-from neural_render.kernels.reference.optimizer import adam_step, table_adam_step
+from neural_render.kernels.reference.optimizer import adam_step, row_adam_step, table_adam_step
 from neural_render.kernels.reference.pixels import pick_pixels, shoot_rays
 from neural_render.kernels.reference.rendering import (
     render_loss,
@@ -56,6 +56,7 @@ __all__ = [
     "render_loss",
     "render_rays",
     "render_rays_backward",
+    "row_adam_step",
     "scatter_table_gradient",
     "set_precision",
     "set_threads",

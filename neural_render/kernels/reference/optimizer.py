@@ -12,14 +12,30 @@ from neural_render.kernels.specs import AdamSpec, HashGridSpec
 @torch.no_grad()
 def table_adam_step(
     table: Float[Tensor, "rows features"],
-    moments: tuple[Float[Tensor, "rows features"], Float[Tensor, "rows features"]],
+    second: Float[Tensor, " rows"],
     gradient: FactoredGradient,
     grid: HashGridSpec,
     adam: AdamSpec,
 ) -> None:
     """See ``ops.table_adam_step``."""
-    dense = scatter_table_gradient(gradient, table, grid)
-    adam_step(table, moments, dense, adam, skip_zeros=True)
+    row_adam_step(table, second, scatter_table_gradient(gradient, table, grid), adam)
+
+
+@torch.no_grad()
+def row_adam_step(
+    table: Float[Tensor, "rows features"],
+    second: Float[Tensor, " rows"],
+    gradient: Float[Tensor, "rows features"],
+    adam: AdamSpec,
+) -> None:
+    """See ``ops.row_adam_step``."""
+    touched = (gradient != 0).any(-1)
+    square = (gradient * gradient).mean(-1)
+    new_second = adam.beta2 * second + (1.0 - adam.beta2) * square
+    variance = new_second / (1.0 - adam.beta2**adam.step)
+    change = adam.learning_rate * gradient / (variance.sqrt() + adam.epsilon)[:, None]
+    table.copy_(torch.where(touched[:, None], table - change, table))
+    second.copy_(torch.where(touched, new_second, second))
 
 
 @torch.no_grad()
@@ -28,19 +44,12 @@ def adam_step(
     moments: tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]],
     gradient: Float[Tensor, "*shape"],
     adam: AdamSpec,
-    skip_zeros: bool,
 ) -> None:
     """See ``ops.adam_step``."""
-    touched = torch.ones_like(gradient, dtype=torch.bool)
-    if skip_zeros:
-        touched = (gradient != 0).any(-1, keepdim=True).expand_as(gradient)
     first, second = moments
     slope = gradient + adam.weight_decay * parameter
-    new_first = adam.beta1 * first + (1.0 - adam.beta1) * slope
-    new_second = adam.beta2 * second + (1.0 - adam.beta2) * slope * slope
-    mean = new_first / (1.0 - adam.beta1**adam.step)
-    variance = new_second / (1.0 - adam.beta2**adam.step)
-    change = adam.learning_rate * mean / (variance.sqrt() + adam.epsilon)
-    parameter.copy_(torch.where(touched, parameter - change, parameter))
-    first.copy_(torch.where(touched, new_first, first))
-    second.copy_(torch.where(touched, new_second, second))
+    first.mul_(adam.beta1).add_((1.0 - adam.beta1) * slope)
+    second.mul_(adam.beta2).add_((1.0 - adam.beta2) * slope * slope)
+    mean = first / (1.0 - adam.beta1**adam.step)
+    variance = second / (1.0 - adam.beta2**adam.step)
+    parameter -= adam.learning_rate * mean / (variance.sqrt() + adam.epsilon)

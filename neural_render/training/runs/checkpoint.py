@@ -19,7 +19,7 @@ from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.state import Progress, RunRecord, TrainingState
 
 FORMAT = "neural_render checkpoint"
-VERSION = 2
+VERSION = 3
 LARGEST_WEIGHT = 1e6  # sound weights stay below 100
 # Beyond these a state.json is broken or hostile: nothing is computed from its numbers.
 LIMITS = {"levels": 64, "features": 16, "log2_rows": 28, "coarsest": 1 << 20, "finest": 1 << 24}
@@ -95,7 +95,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         _check_limits(record)
         shapes = _shapes(path)
         for group in ("field", "average", "moment1", "moment2"):
-            _check_shapes(group, record.field, shapes)
+            _check_shapes(group, record.field, shapes, document["version"])
     return Checkpoint(path=path, record=record, progress=progress)
 
 
@@ -112,12 +112,16 @@ def restore(checkpoint: Checkpoint, state: TrainingState) -> None:
             " drop those settings, or train anew without run=."
         )
     groups = {name: checkpoint.tensors(name) for name in ("field", "average", "moment1", "moment2")}
+    rows = groups["moment2"]["table"]
+    if rows.dim() > 1:  # one for each feature, as up to version 2
+        groups["moment2"]["table"] = rows.mean(1)
     with torch.no_grad():
         for name, parameter in state.field.named_parameters():
             parameter.copy_(groups["field"][name])
             state.average.average[name].copy_(groups["average"][name])
-            state.moments[name][0].copy_(groups["moment1"][name])
-            state.moments[name][1].copy_(groups["moment2"][name])
+        for name, moment in state.moments.items():
+            group, _, parameter_name = name.partition(".")
+            moment.copy_(groups[group][parameter_name])
     restore_occupancy(checkpoint, state.occupancy)
     with _reading(checkpoint.path):
         state.errors.load_state(checkpoint.tensors("errors"))
@@ -210,7 +214,9 @@ def _shapes(path: Path) -> dict[str, list[int]]:
         raise ValueError(f"weights.safetensors is truncated or broken ({error})") from error
 
 
-def _check_shapes(group: str, spec: FieldSpec, shapes: dict[str, list[int]]) -> None:
+def _check_shapes(
+    group: str, spec: FieldSpec, shapes: dict[str, list[int]], version: int
+) -> None:
     grid = spec.grid
     networks = "field.{grid.levels,grid.features,width,latent,density_layers,color_layers}"
     expected = {
@@ -218,6 +224,10 @@ def _check_shapes(group: str, spec: FieldSpec, shapes: dict[str, list[int]]) -> 
         "density_weights": ([spec.density_network.num_weights], networks),
         "color_weights": ([spec.color_network.num_weights], networks),
     }
+    if version > 2 and group == "moment1":
+        del expected["table"]
+    if version > 2 and group == "moment2":
+        expected["table"] = [grid.num_rows], "field.grid"
     for name, (shape, settings) in expected.items():
         found = shapes.get(f"{group}.{name}")
         if found != shape:

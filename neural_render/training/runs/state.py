@@ -59,7 +59,6 @@ class TrainingState:
         """Every tensor of the state under the name that it has in a checkpoint (no copies)."""
         found = {f"field.{name}": tensor.detach() for name, tensor in self.field.named_parameters()}
         found |= {f"average.{name}": tensor for name, tensor in self.average.average.items()}
-        for name, (first, second) in self.moments.items():
-            found |= {f"moment1.{name}": first, f"moment2.{name}": second}
+        found |= self.moments
         found |= {f"occupancy.{name}": t for name, t in self.occupancy.state().items()}
         return found | {f"errors.{name}": tensor for name, tensor in self.errors.state().items()}

@@ -1,4 +1,4 @@
-// Adam (Kingma and Ba 2015) on flat arrays; rows of zero gradient may be left untouched.
+// Adam (Kingma and Ba 2015) on flat arrays, and its lighter variant for the rows of a table.
 #pragma once
 #include "field/numbers.h"
 
@@ -15,17 +15,6 @@ struct Adam {
   }
 };
 
-// All bits set in the lanes of every row (`features` wide, a power of two up to W) that holds a
-// non-zero gradient.
-static inline vi touched_rows(vf g, int features) {
-  vi mask = g != 0;
-  if (features > 1) mask |= swap_lanes<1>(mask);
-  if (features > 2) mask |= swap_lanes<2>(mask);
-  if (features > 4) mask |= swap_lanes<4>(mask);
-  if (features > 8) mask |= swap_lanes<8>(mask);
-  return mask;
-}
-
 static inline void adam_scalar(const Adam& a, float rate, float epsilon, float* w, float* m,
                                float* v, float g) {
   g += a.weight_decay * *w;
@@ -34,38 +23,77 @@ static inline void adam_scalar(const Adam& a, float rate, float epsilon, float* 
   *w -= rate * *m / (std::sqrt(*v) + epsilon);
 }
 
-// n values (n a multiple of `features`); features == 0: nothing is skipped. Clears g if `clear`.
-// `entries` (may be null) are kept as the rounded copy of w.
-static inline void adam_range(const Adam& a, float* w, float* m, float* v, float* g, int64_t n,
-                              int features, bool clear, Entry* entries) {
+static inline void adam_range(const Adam& a, float* w, float* m, float* v, const float* g,
+                              int64_t n) {
   const float rate = a.corrected_rate(), epsilon = a.corrected_epsilon();
-  const bool vector = features == 0 || (features <= W && (features & (features - 1)) == 0);
   int64_t i = 0;
-  for (; vector && i + W <= n; i += W) {
-    vf gradient = load(g + i);
-    vi mask = features ? touched_rows(gradient, features) : vi{} - 1;
-    if (features && !any_lane(mask)) continue;
-    vf w0 = load(w + i), m0 = load(m + i), v0 = load(v + i);
-    gradient += a.weight_decay * w0;
-    vf m1 = a.beta1 * m0 + (1 - a.beta1) * gradient;
-    vf v1 = a.beta2 * v0 + (1 - a.beta2) * gradient * gradient;
-    vf w1 = w0 - rate * m1 / (vsqrt(v1) + epsilon);
-    store(w + i, mask ? w1 : w0);
-    store(m + i, mask ? m1 : m0);
-    store(v + i, mask ? v1 : v0);
-    if (clear) store(g + i, vf{});
+  for (; i + W <= n; i += W) {
+    vf w0 = load(w + i), gradient = load(g + i) + a.weight_decay * w0;
+    vf m1 = a.beta1 * load(m + i) + (1 - a.beta1) * gradient;
+    vf v1 = a.beta2 * load(v + i) + (1 - a.beta2) * gradient * gradient;
+    store(w + i, w0 - rate * m1 / (root(v1) + epsilon));
+    store(m + i, m1);
+    store(v + i, v1);
+  }
+  for (; i < n; i++) adam_scalar(a, rate, epsilon, w + i, m + i, v + i, g[i]);
+}
+
+// The step of a table's rows, see `ops.row_adam_step`. All is scaled by what corrects the bias of v.
+struct RowStep {
+  float rate, beta2, epsilon;
+  explicit RowStep(const Adam& a) {
+    const double correction = 1 - std::pow((double)a.beta2, (double)a.step);
+    rate = (float)(a.rate * std::sqrt(correction)), beta2 = a.beta2;
+    epsilon = (float)(a.epsilon * std::sqrt(correction));
+  }
+  // A row's learning rate over the root of its second moment, which takes in `square`, the mean of
+  // the row's squared gradients.
+  template <class T>
+  T scale(T square, T before, T& after) const {
+    after = beta2 * before + (1 - beta2) * square;
+    return rate / (root(after) + epsilon);
+  }
+};
+
+static inline void step_row(const RowStep& a, float* w, float* v, float* g, int features,
+                            Entry* entries) {
+  float square = 0;
+  bool touched = false;
+  for (int j = 0; j < features; j++) square += g[j] * g[j], touched |= g[j] != 0;
+  if (!touched) return;
+  const float scale = a.scale(square / features, *v, *v);
+  for (int j = 0; j < features; j++) {
+    w[j] -= scale * g[j];
+    g[j] = 0;
+    if (PER == 2 && entries) entries[j] = entry_of(w[j]);
+  }
+}
+
+// Rows of `features` values each: their weights, second moments and gradients, which are cleared.
+// `entries` (may be null) are kept as the rounded copy of w.
+static inline void step_rows(const RowStep& a, float* w, float* v, float* g, int64_t rows,
+                             int features, Entry* entries) {
+  int64_t i = 0;
+  for (; features == 2 && i + W <= rows; i += W) {
+    float *weights = w + 2 * i, *gradients = g + 2 * i;
+    vf first, second, after;
+    split_pairs(load(gradients), load(gradients + W), first, second);
+    vi touched = (first != 0) | (second != 0);
+    if (!any_lane(touched)) continue;
+    vf before = load(v + i);
+    vf scale = a.scale(0.5f * (first * first + second * second), before, after);
+    store(v + i, touched ? after : before);
+    scale = touched ? scale : vf{};
+    vf low, high;
+    join_pairs(scale * first, scale * second, low, high);
+    low = load(weights) - low, high = load(weights + W) - high;
+    store(weights, low), store(weights + W, high);
+    store(gradients, vf{}), store(gradients + W, vf{});
 #if defined(NR_BFLOAT16)
-    if (entries) store_entries(entries + i, mask ? w1 : w0);
+    if (entries) store_entries(entries + 2 * i, low), store_entries(entries + 2 * i + W, high);
 #endif
   }
-  int row = features ? features : 1;
-  for (; i < n; i += row) {
-    bool touched = features == 0;
-    for (int j = 0; j < row; j++) touched |= g[i + j] != 0;
-    for (int j = 0; touched && j < row; j++) {
-      adam_scalar(a, rate, epsilon, w + i + j, m + i + j, v + i + j, g[i + j]);
-      if (clear) g[i + j] = 0;
-      if (PER == 2 && entries) entries[i + j] = entry_of(w[i + j]);
-    }
-  }
+  for (; i < rows; i++)
+    step_row(a, w + i * features, v + i, g + i * features, features,
+             entries ? entries + i * features : nullptr);
 }

@@ -54,12 +54,20 @@ class LevelGradients {
   std::lock_guard<std::mutex> lock_;
 };
 
-// A factored gradient: points and feature gradients, planar.
-struct FactoredTable {
-  const float* const* points;
+// A part of a factored gradient: points and feature gradients of n samples, planar.
+struct FactoredPart {
+  const float* points[4];
   const float* d;
   int64_t n;
 };
+typedef std::vector<FactoredPart> FactoredTable;
+
+// The part whose `dims` rows of points follow one another.
+static inline FactoredPart factored_part(const float* points, int dims, const float* d, int64_t n) {
+  FactoredPart part{{}, d, n};
+  for (int k = 0; k < dims; k++) part.points[k] = points + k * n;
+  return part;
+}
 
 // Whether all points lie in [0, 1]: beside it a lookup would leave the table. False for NaN.
 static inline bool points_in_cube(const std::vector<const float*>& rows, int64_t n) {
@@ -79,8 +87,9 @@ static inline void scatter_levels(const Grid& grid, const FactoredTable& in, Use
     int l = grid.num_levels() - 1 - task;
     const Level& level = grid.levels[l];
     float* g = scratch.of(worker, gradient_size(level, grid.features));
-    scatter_level(grid, level, in.points, in.d + (size_t)l * grid.features * in.n, in.n, (int)in.n,
-                  g);
+    for (const FactoredPart& part : in)
+      scatter_level(grid, level, part.points, part.d + (size_t)l * grid.features * part.n, part.n,
+                    (int)part.n, g);
     watch.lap(SCATTER);
     use(l, g);
     watch.lap(ADAM);
@@ -116,23 +125,33 @@ static inline void round_table(const Grid& grid, const float* table, Entry* entr
 }
 
 // Scatter and Adam level by level; `entries` (may be null) stay the table's rounded copy.
-static inline void table_adam(const Grid& grid, const Adam& adam, const FactoredTable& in,
-                              float* table, float* m, float* v, Entry* entries) {
+static inline void table_adam(const Grid& grid, const RowStep& step, const FactoredTable& in,
+                              float* table, float* second, Entry* entries) {
   scatter_levels(grid, in, [&](int l, float* g) {
     const Level& level = grid.levels[l];
-    size_t size = (size_t)level.rows * grid.features, at = (size_t)level.offset * grid.features;
+    const size_t at = (size_t)level.offset * grid.features;
     Entry* to = entries ? entries + entry_offset(grid, l) : nullptr;
-    adam_range(adam, table + at, m + at, v + at, g, size, grid.features, true, to);
+    step_rows(step, table + at, second + level.offset, g, level.rows, grid.features, to);
     if (entries) mirror_first_row(grid, l, entries);
   });
 }
 
 static inline void adam_array(const Adam& adam, float* w, float* m, float* v, const float* g,
-                              int64_t n, int features) {
-  const int64_t block = (int64_t)(1 << 16) * std::max(1, features);
-  parallel_for((int)((n + block - 1) / block), [&](int task, int) {
-    int64_t at = task * block, count = std::min(block, n - at);
-    adam_range(adam, w + at, m + at, v + at, const_cast<float*>(g) + at, count, features, false,
-               nullptr);
+                              int64_t n) {
+  constexpr int64_t BLOCK_VALUES = 1 << 16;
+  parallel_for((int)((n + BLOCK_VALUES - 1) / BLOCK_VALUES), [&](int task, int) {
+    int64_t at = task * BLOCK_VALUES, count = std::min(BLOCK_VALUES, n - at);
+    adam_range(adam, w + at, m + at, v + at, g + at, count);
+  });
+}
+
+// The step of rows whose gradient is there already, and is cleared.
+static inline void adam_rows(const RowStep& step, float* w, float* second, float* g, int64_t rows,
+                             int features) {
+  constexpr int64_t BLOCK_ROWS = 1 << 15;
+  parallel_for((int)((rows + BLOCK_ROWS - 1) / BLOCK_ROWS), [&](int task, int) {
+    int64_t at = task * BLOCK_ROWS;
+    step_rows(step, w + at * features, second + at, g + at * features,
+              std::min(BLOCK_ROWS, rows - at), features, nullptr);
   });
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
 constexpr int W = 16;
 #elif defined(__AVX2__)
 constexpr int W = 8;
@@ -101,6 +102,21 @@ static inline bool any_lane(vi mask) {
   return any != 0;
 }
 
+// The lanes of v whose bits are set in `chosen`, side by side from `to` on; returns where they end.
+// What is behind them is overwritten up to `to + W`.
+static inline float* store_chosen(float* to, vf v, uint32_t chosen) {
+#if defined(__AVX512F__)
+  store(to, (vf)_mm512_maskz_compress_ps((__mmask16)chosen, (__m512)v));
+  return to + __builtin_popcount(chosen);
+#else
+  for (int i = 0; i < W; i++) {
+    *to = v[i];
+    to += chosen >> i & 1;
+  }
+  return to;
+#endif
+}
+
 // The first `count` lanes (at most W of them) to memory that may end behind them.
 static inline void store_some(float* p, vf v, int count) {
   if (count >= W)
@@ -109,11 +125,13 @@ static inline void store_some(float* p, vf v, int count) {
     std::memcpy(p, &v, count * sizeof(float));
 }
 
-static inline vf vsqrt(vf x) {
+static inline vf root(vf x) {
   vf r;
   for (int i = 0; i < W; i++) r[i] = std::sqrt(x[i]);
   return r;
 }
+
+static inline float root(float x) { return std::sqrt(x); }
 
 // Lanes in groups of four ("quads"), as SSE, AVX and AVX-512 shuffle them. Indices must be
 // constants for the compiler's builtin, hence the sequences.
@@ -199,12 +217,20 @@ static inline void add_quad_sums(float* p, vf a, vf b, vf c, vf d) {
 #endif
 }
 
-template <int BIT, size_t... I>
-static inline vi swap_lanes(vi v, std::index_sequence<I...>) {
-  return __builtin_shufflevector(v, v, (int)((I ^ BIT) % W)...);
+template <size_t... I>
+static inline void split_pairs(vf a, vf b, vf& first, vf& second, std::index_sequence<I...>) {
+  first = __builtin_shufflevector(a, b, (int)(2 * I)...);
+  second = __builtin_shufflevector(a, b, (int)(2 * I + 1)...);
 }
-// Lanes i and i ^ BIT exchanged.
-template <int BIT>
-static inline vi swap_lanes(vi v) {
-  return swap_lanes<BIT>(v, LaneNumbers());
+// Pairs of neighbours in a and b, one after another, to all first and all second ones; and back.
+static inline void split_pairs(vf a, vf b, vf& first, vf& second) {
+  split_pairs(a, b, first, second, LaneNumbers());
+}
+template <size_t... I>
+static inline void join_pairs(vf first, vf second, vf& a, vf& b, std::index_sequence<I...>) {
+  a = __builtin_shufflevector(first, second, (int)(I / 2 + I % 2 * W)...);
+  b = __builtin_shufflevector(first, second, (int)(W / 2 + I / 2 + I % 2 * W)...);
+}
+static inline void join_pairs(vf first, vf second, vf& a, vf& b) {
+  join_pairs(first, second, a, b, LaneNumbers());
 }

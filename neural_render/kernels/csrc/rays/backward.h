@@ -70,16 +70,14 @@ static inline void store_factored(const Renderer& r, const RenderProblem& in,
   }
 }
 
-// Backward over one chunk, whose survivors begin at `place` among all; weight gradients are added.
+// Backward over one chunk from what compositing left, the samples beginning at `place` among all;
+// weight gradients are added.
 static inline void render_chunk_backward(const Renderer& r, const FieldWeights& weights,
-                                         const RenderProblem& in, const RenderGradientsIn& g,
+                                         const RenderProblem& in,
+                                         CompositeGradients& composite,
                                          const ChunkState& chunk, int64_t place,
                                          const RenderGradientsOut& out, float* sums,
                                          Workspace& t) {
-  t.watch.start();
-  CompositeGradients composite;
-  composite_backward_chunk(in, g, nullptr, chunk, out.background, composite);
-  t.watch.lap(COMPOSITE_BACKWARD);
   std::vector<float> lanes = lanes_of_rays(r, in, chunk);
   bool footprints = false;
   for (int ray = 0; ray < chunk.num_rays; ray++)

@@ -44,14 +44,15 @@ struct RenderGradientsIn {
   const float *values, *opacity, *distance, *distortion;
 };
 
-// dL/dsigma and dL/dradiance of a chunk's survivors: `channels` rows of `stride`.
+// dL/dsigma and dL/dradiance of a chunk's survivors: `channels` rows of `stride`, which has room for
+// whole vectors.
 struct CompositeGradients {
   std::vector<float> sigma, radiance;
   size_t stride;
   void resize(int count, int channels) {
-    stride = count;
-    sigma.resize(count);
-    radiance.resize((size_t)count * channels);
+    stride = pad_block(count);
+    sigma.resize(stride);
+    radiance.resize(stride * channels);
   }
 };
 
