@@ -7,7 +7,7 @@ here joins them to autograd. A backend has, under the same names: ``hash_encode`
 ``composite_backward``, ``render_rays``, ``render_rays_backward``, ``render_loss``,
 ``color_loss``, ``table_adam_step``, ``row_adam_step``, ``adam_step``, ``occupancy_cells``,
 ``occupancy_points``, ``occupancy_update``,
-``shoot_rays``, ``pick_pixels``, ``scatter_table_gradient``, ``set_threads``, ``set_precision``,
+``shoot_rays``, ``pick_pixels``, ``scatter_table_gradient``, ``finish``, ``set_threads``, ``set_precision``,
 ``precision`` and ``unavailable_reason``.
 """
 
@@ -232,9 +232,19 @@ def table_adam_step(
     gradient: FactoredGradient,
     grid: HashGridSpec,
     adam: AdamSpec,
+    later: bool = False,
 ) -> None:
-    """Scatters a factored gradient and takes the step of ``row_adam_step``, level by level."""
-    dispatch.active().table_adam_step(table, second, gradient, grid, adam)
+    """Scatters a factored gradient and takes the step of ``row_adam_step``, level by level.
+
+    ``later``: the step may go on beside the caller. Until ``finish`` nothing may look at ``table``
+    and ``second`` but ops, which wait for it, except those on photos and ``adam_step``.
+    """
+    dispatch.active().table_adam_step(table, second, gradient, grid, adam, later)
+
+
+def finish() -> None:
+    """Waits for a ``table_adam_step`` that goes on."""
+    dispatch.active().finish()
 
 
 @torch.no_grad()

@@ -1,6 +1,5 @@
 """Training: one visible loop, and what stands before and behind it."""
 
-import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from neural_render.core.errors import CheckpointError
 from neural_render.core.files import whole_file
 from neural_render.core.protocols import RaySource
 from neural_render.fields import RadianceField
+from neural_render.kernels import ops
 from neural_render.rendering import Renderer
 from neural_render.training.ema import AveragedWeights
 from neural_render.training.optimizer import new_moments
@@ -34,12 +34,13 @@ from neural_render.training.schedules import (
     StepPlan,
     budget_fraction,
     occupancy_due,
-    plan_step,
 )
 from neural_render.training.settings import TrainingSettings, check_settings
 from neural_render.training.step import (
     Problem,
+    StepInput,
     StepOutcome,
+    draw_step,
     observed_survivors,
     training_step,
 )
@@ -146,20 +147,23 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
     metrics = MetricsLog(session.run, resumed_step=resumed, tensorboard=settings.tensorboard)
     with metrics, Reporter(metrics, settings.report_every) as reporter:
         clock.start()
-        for step in itertools.count(resumed + 1):
-            done = budget_fraction(settings, step - 1, clock.seconds(settings.clock))
-            if done >= 1 or signals.received is not None:
-                break
-            plan = plan_step(settings, step, done, problem.device)
-            outcome = training_step(problem, state, step, plan)
+        drawn = next_step(problem, state, clock)
+        while drawn is not None and signals.received is None:
+            step, plan, fraction = drawn.step, drawn.plan, drawn.fraction
+            outcome = training_step(problem, state, drawn)
             if not math.isfinite(outcome.loss):
+                ops.finish()
                 raise diverged(session.run, step, f"the loss is {outcome.loss}")
-            update_occupancy(problem, step)
             refresh_errors(problem, state, step)
+            state.progress = advanced(state, step, outcome, plan, clock)
+            # While the table's step goes on.
+            drawn = next_step(problem, state, clock)
+            ops.finish()
+            update_occupancy(problem, step)
             if state.average.due(step):
                 state.average.update(problem.field, step)
-            state.progress = advanced(state, step, outcome, plan, clock)
-            reporter.count(outcome, plan, done)
+                state.progress = replace(state.progress, averaged_step=step)
+            reporter.count(outcome, plan, fraction)
             if reporter.due:
                 reporter.report(state)
             if session.due(settings, step):
@@ -167,7 +171,9 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
                     session.save(state)
         finished = state.progress.step > resumed and signals.received is None
         if finished:
-            generator = generator_for(problem.seed, step, "settle", problem.device)
+            generator = generator_for(
+                problem.seed, state.progress.step + 1, "settle", problem.device
+            )
             problem.renderer.settle_occupancy(problem.field, generator=generator)
         clock.stop()
         if finished:
@@ -180,6 +186,13 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
             )
         reporter.report(state)
     session.save(state)
+
+
+def next_step(problem: Problem, state: TrainingState, clock: Clock) -> StepInput | None:
+    """The input of the step after ``state.progress``; None where the budget is spent."""
+    settings = problem.settings
+    done = budget_fraction(settings, state.progress.step, clock.seconds(settings.clock))
+    return draw_step(problem, state, done) if done < 1 else None
 
 
 def update_occupancy(problem: Problem, step: int) -> None:

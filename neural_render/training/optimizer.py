@@ -34,13 +34,14 @@ def optimizer_step(
 ) -> None:
     """One step of Adam on all parameters, in place, with their gradients by name.
 
-    The table takes the step of ``ops.row_adam_step``. The networks decay by ``weight_decay``.
+    The table takes the step of ``ops.row_adam_step``, which may go on until ``ops.finish``. The
+    networks decay by ``weight_decay``.
     """
     decaying = replace(adam, weight_decay=weight_decay)
     for name, parameter in field.named_parameters():
         gradient, second = gradients[name], moments[f"moment2.{name}"]
         if isinstance(gradient, FactoredGradient):
-            ops.table_adam_step(parameter, second, gradient, field.spec.grid, adam)
+            ops.table_adam_step(parameter, second, gradient, field.spec.grid, adam, later=True)
         elif name == "table":
             ops.row_adam_step(parameter, second, gradient, adam)
         else:

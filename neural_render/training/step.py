@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from neural_render.core.protocols import RaySource
+from neural_render.core.rays import RayBatch
 from neural_render.fields import RadianceField
 from neural_render.kernels.records import ColorTargets
 from neural_render.kernels.specs import AdamSpec, LossSpec
@@ -14,7 +15,7 @@ from neural_render.rendering import Renderer
 from neural_render.training.optimizer import optimizer_step
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.state import TrainingState
-from neural_render.training.schedules import StepPlan
+from neural_render.training.schedules import StepPlan, plan_step
 from neural_render.training.settings import TrainingSettings
 
 MIN_RAYS = 64
@@ -73,22 +74,55 @@ def training_background(
     return torch.full(shape, 1.0 if kind == "white" else 0.0, device=device)
 
 
-def training_step(problem: Problem, state: TrainingState, step: int, plan: StepPlan) -> StepOutcome:
-    """Fits the field to fresh rays, in place; depends on (seed, step) and its input."""
-    settings, device = problem.settings, problem.device
+@dataclass(frozen=True, kw_only=True)
+class StepInput:
+    """What a step fits to: its rays with what they see, its plan, and all its random numbers."""
+
+    step: int
+    fraction: float  # of the budget, spent before the step
+    plan: StepPlan
+    batch: RayBatch
+    regions: Int[Tensor, " known"]
+    background: Float[Tensor, "rays channels"]
+    jitter: Float[Tensor, " rays"]
+
+
+def draw_step(problem: Problem, state: TrainingState, fraction: float) -> StepInput:
+    """The input of the next step, which begins when ``fraction`` of the budget is spent.
+
+    The rays depend on (seed, step), and on the survivors and errors of the steps so far. The field
+    is not looked at: it may be changing meanwhile.
+    """
+    device, step = problem.device, state.progress.step + 1
+    plan = plan_step(problem.settings, step, fraction, device)
     num_rays = rays_for(state.progress.survivors_per_ray, plan)
     generator = generator_for(problem.seed, step, "rays", device)
     batch, regions = state.errors.draw(problem.source, num_rays, generator)
     generator = generator_for(problem.seed, step, "march", device)
     shape = (num_rays, problem.field.num_channels)
-    background = training_background(settings.background, shape, generator, device)
+    kind = problem.settings.background
+    return StepInput(
+        step=step,
+        fraction=fraction,
+        plan=plan,
+        batch=batch,
+        regions=regions,
+        background=training_background(kind, shape, generator, device),
+        jitter=torch.rand(num_rays, generator=generator, device=device),
+    )
+
+
+def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> StepOutcome:
+    """Fits the field to what was drawn, in place; the table may change until ``ops.finish``."""
+    settings, batch, plan = problem.settings, drawn.batch, drawn.plan
+    num_rays = len(batch.rays)
     seen, gradients = problem.renderer.loss_gradients(
         problem.field,
         batch.rays,
         targets=ColorTargets(
             colors=batch.targets,
             opacity=batch.opacity,
-            background=background,
+            background=drawn.background,
             weights=batch.weights,
         ),
         loss=LossSpec(
@@ -96,18 +130,18 @@ def training_step(problem: Problem, state: TrainingState, step: int, plan: StepP
             distortion_weight=settings.distortion_weight,
             roulette=settings.roulette,
         ),
-        jitter=torch.rand(num_rays, generator=generator, device=device),
+        jitter=drawn.jitter,
         step_scale=plan.step_scale,
     )
     adam = AdamSpec(
         learning_rate=plan.learning_rate,
-        step=step,
+        step=drawn.step,
         beta1=settings.beta1,
         beta2=settings.beta2,
         epsilon=settings.epsilon,
     )
     optimizer_step(problem.field, state.moments, gradients, adam, settings.weight_decay)
-    state.errors.observe(regions, seen.squared)
+    state.errors.observe(drawn.regions, seen.squared)
     # Of the uniform rays alone: those drawn by the error map say nothing of the whole.
     squared_error = seen.squared[state.errors.num_chosen(num_rays) :].mean()
     # One read for all of it: on a GPU each read waits for the device.

@@ -17,6 +17,7 @@ from neural_render.kernels.cpu.occupancy import (
 )
 from neural_render.kernels.cpu.optimizer import (
     adam_step,
+    finish,
     row_adam_step,
     scatter_table_gradient,
     table_adam_step,
@@ -45,6 +46,7 @@ __all__ = [
     "color_loss",
     "composite",
     "composite_backward",
+    "finish",
     "hash_encode",
     "hash_encode_backward",
     "march_rays",

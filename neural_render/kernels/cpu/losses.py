@@ -94,46 +94,44 @@ def render_loss(
     specs: tuple[RenderSpec, LossSpec],
     rays_too: bool,
 ) -> tuple[RenderLoss, RenderGradients]:
-    """See ``ops.render_loss``; also all gradients, to rays only if ``rays_too``."""
+    """See ``ops.render_loss``; also gradients to all but the background, to rays if ``rays_too``."""
     spec, loss = specs
     given, weights = render_tensors(inputs, spec), parameter_tensors(parameters, spec.field)
     bits = occupancy_bits(inputs.occupancy, spec.march.cascades)
     num_rays, channels = len(inputs.rays), spec.field.num_channels
-    values = torch.empty_like(given[4])
-    opacity, distance, distortion, squared = values.new_empty(4, num_rays).unbind()
-    to_values, zeros = torch.empty_like(values), values.new_zeros(num_rays)
-    to_distortion = values.new_full((num_rays,), loss.distortion_weight / max(1, num_rays))
-    out = [torch.zeros_like(given[0]), torch.zeros_like(given[1])] if rays_too else [zeros, zeros]
-    out += [torch.empty_like(values), torch.zeros_like(given[5])]
-    out += [torch.empty_like(weights[1]), torch.empty_like(weights[2])]
-    field, state = native_field(spec.field), native().FitState()
+    squared = torch.empty(num_rays)
+    to_networks = [torch.empty_like(weight) for weight in weights[1:]]
+    # What nobody asked for stays at this one zero.
+    to_rays = [torch.zeros(()).expand(num_rays, 3)] * 2
+    if rays_too:
+        to_rays = [torch.zeros_like(given[0]), torch.zeros_like(given[1])]
+    to_conditions = torch.zeros_like(given[5])
+    state = native().FitState()
     native().render_loss(
-        field,
+        native_field(spec.field),
         march_numbers(spec.march),
         addresses(*weights),
         bits.data_ptr(),
-        addresses(*given, values, opacity, distance, distortion),
+        addresses(*given),
         addresses(*target_tensors(targets, num_rays, channels)),
         [loss.delta, loss.distortion_weight, loss.roulette],
         num_rays,
-        addresses(to_values, zeros, to_distortion, squared),
-        addresses(*out),
+        addresses(squared, *to_networks, *to_rays, to_conditions),
         rays_too,
         state,
     )
     seen = RenderLoss(
-        loss=values.new_tensor(state.loss),
+        loss=torch.tensor(state.loss, dtype=torch.float32),
         squared=squared,
         num_marched=torch.tensor(state.marched),
         num_survived=torch.tensor(state.survived),
     )
-    nothing = values.new_zeros(()).expand_as(given[0])
     return seen, RenderGradients(
-        origins=out[0] if rays_too else nothing,
-        directions=out[1] if rays_too else nothing,
-        background=out[2],
-        conditions=out[3],
+        origins=to_rays[0],
+        directions=to_rays[1],
+        background=torch.zeros(()).expand(num_rays, channels),
+        conditions=to_conditions,
         table=ChunkedGradient(native(), spec.field.grid, state),
-        density_weights=out[4],
-        color_weights=out[5],
+        density_weights=to_networks[0],
+        color_weights=to_networks[1],
     )

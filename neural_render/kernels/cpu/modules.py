@@ -48,6 +48,8 @@ def choose(precision: str) -> str:
 def use(instruction_set: str) -> None:
     """Makes every later op run on the module for this instruction set."""
     module = importlib.import_module(f"neural_render.kernels._native_{instruction_set}")
+    if "module" in _used:  # what goes on there is waited for by its own ops alone
+        _used["module"].finish_later()
     module.set_threads(_used["threads"])
     _used["module"] = module
 

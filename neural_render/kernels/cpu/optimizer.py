@@ -1,5 +1,7 @@
 """The ops that change parameters: scatter and Adam."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -28,6 +30,10 @@ from neural_render.kernels.specs import (
 )
 
 
+# Steps that go on beside the caller: their native module and all that they use.
+_running: list[tuple[Any, ...]] = []
+
+
 def scatter_table_gradient(gradient: FactoredGradient, table: Tensor, grid: HashGridSpec) -> Tensor:
     """The dense gradient of the table."""
     points, features = factored_tensors(gradient, grid)
@@ -44,8 +50,10 @@ def table_adam_step(
     gradient: FactoredGradient,
     grid: HashGridSpec,
     adam: AdamSpec,
+    later: bool = False,
 ) -> None:
     """See ``ops.table_adam_step``."""
+    finish()
     ready_in_place(table, "table", grid.num_rows, grid.features)
     ready_in_place(second, "second moments", grid.num_rows)
     prepare_in_place((table, second))
@@ -53,7 +61,10 @@ def table_adam_step(
     changed = [*addresses(table, second), followed]
     chunked = isinstance(gradient, ChunkedGradient) and gradient.grid == grid
     if chunked and gradient.module is native():
-        native().table_adam_of(native_grid(grid), adam_numbers(adam), gradient.state, changed)
+        native().table_adam_of(
+            native_grid(grid), adam_numbers(adam), gradient.state, changed, later
+        )
+        used = (gradient.state,)
     else:
         points, features = factored_tensors(gradient, grid)
         native().table_adam(
@@ -63,8 +74,21 @@ def table_adam_step(
             features.data_ptr(),
             points.shape[1],
             changed,
+            later,
         )
+        used = (points, features)
+    if later:
+        _running.append((native(), table, second, used))
     table_changed(table, grid, followed=followed)
+
+
+def finish() -> None:
+    """See ``ops.finish``."""
+    while _running:
+        # Kept until here: nothing that is worked on may go.
+        module = _running[-1][0]
+        module.finish_later()
+        _running.pop()
 
 
 def row_adam_step(table: Tensor, second: Tensor, gradient: Tensor, adam: AdamSpec) -> None:

@@ -33,6 +33,7 @@ struct NativeField {
   // Buffers that are reused between calls.
   std::vector<std::unique_ptr<ChunkState>> spare;
   std::vector<ChunkFactors> spare_factors;
+  std::vector<float> ray_buffer;
   std::mutex mutex;
 
   explicit NativeField(const FieldShape& f) : shape(f) {}
@@ -180,11 +181,25 @@ static inline void render_backward(NativeField& f, const March& march, const Ren
 // A loss on what rays see, and everything that follows from it, chunk by chunk: what the forward
 // pass of a chunk leaves behind is still in the caches on the way back.
 struct FitProblem {
-  RenderProblem render;
+  RenderProblem render;  // its outputs, as all that is found for each ray, in a buffer of the field
   ColorTargets targets;
   float delta, distortion_weight, roulette;
-  RenderGradientsIn gradients;  // room for the gradients to the outputs; opacity, distance: zeros
+  RenderGradientsIn gradients;
   LossOut loss;
+  float* background;
+
+  // Room for what is found on the way; `buffer` keeps it.
+  void make_room(int channels, int64_t rays, std::vector<float>& buffer) {
+    buffer.resize((size_t)(3 * channels + 5) * rays);
+    float* next = buffer.data();
+    auto rows = [&](int n) { return std::exchange(next, next + n * rays); };
+    render.values = rows(channels), render.opacity = rows(1), render.distance = rows(1);
+    render.distortion = rows(1), background = rows(channels), loss.gradient = rows(channels);
+    float *none = rows(1), *to_distortion = rows(1);
+    std::fill_n(none, rays, 0.0f);
+    std::fill_n(to_distortion, rays, distortion_weight / std::max<int64_t>(1, rays));
+    gradients = {loss.gradient, none, none, to_distortion};
+  }
 };
 
 struct FitState {
@@ -245,11 +260,13 @@ static inline void fit_chunk(const Renderer& r, const FieldWeights& weights,
 }
 
 static inline void render_fit(NativeField& f, const March& march, const FieldWeights& weights,
-                              const uint8_t* bits, const FitProblem& in, int num_rays,
-                              const RenderGradientsOut& out, float* to_density, float* to_color,
+                              const uint8_t* bits, FitProblem in, int num_rays,
+                              RenderGradientsOut out, float* to_density, float* to_color,
                               FitState& state) {
   std::lock_guard<std::mutex> lock(f.mutex);
   f.prepare();
+  in.make_room(f.shape.num_channels, num_rays, f.ray_buffer);
+  out.background = in.background;
   Renderer renderer(f.shape, march);
   Occupancy occupancy(bits, march.cascades);
   const int per_chunk = chunk_rays(num_rays), chunks = (num_rays + per_chunk - 1) / per_chunk;

@@ -144,6 +144,8 @@ void bind_render(nb::module_& m) {
       Release());
 }
 
+TableState make_table(const Addresses& a) { return {f32(a[0]), f32(a[1]), entries(a[2])}; }
+
 FactoredTable make_factored(const Addresses& points, Address features, int64_t n) {
   FactoredPart part{{}, f32(features), n};
   for (size_t d = 0; d < points.size(); d++) part.points[d] = f32(points[d]);
@@ -164,20 +166,16 @@ void bind_loss(nb::module_& m) {
   m.def(
       "render_loss",
       [](NativeField& f, std::vector<double> march, Addresses weights, Address bits,
-         Addresses problem, Addresses targets, std::vector<double> loss, int num_rays,
-         Addresses gradients, Addresses out, bool rays_too, FitState& state) {
-        Addresses& g = gradients;
-        FitProblem in{make_problem(problem),
-                      make_targets(targets),
-                      (float)loss[0],
-                      (float)loss[1],
-                      (float)loss[2],
-                      {f32(g[0]), f32(g[1]), f32(g[1]), f32(g[2])},
-                      {f32(g[3]), f32(g[0])}};
-        RenderGradientsOut to{nullptr,     nullptr,     0,           f32(out[0]),
-                              f32(out[1]), f32(out[2]), f32(out[3]), rays_too};
+         Addresses rays, Addresses targets, std::vector<double> loss, int num_rays, Addresses out,
+         bool rays_too, FitState& state) {
+        rays.resize(10);
+        FitProblem in{make_problem(rays), make_targets(targets), (float)loss[0],
+                      (float)loss[1],     (float)loss[2],        {},
+                      {f32(out[0]), nullptr}};
+        RenderGradientsOut to{nullptr,     nullptr, 0,           f32(out[3]),
+                              f32(out[4]), nullptr, f32(out[5]), rays_too};
         render_fit(f, make_march(march), make_weights(f, weights), u8(bits), in, num_rays, to,
-                   f32(out[4]), f32(out[5]), state);
+                   f32(out[1]), f32(out[2]), state);
       },
       nb::call_guard<nb::gil_scoped_release>());
   m.def(
@@ -273,18 +271,19 @@ void bind_arrays(nb::module_& m) {
   m.def(
       "table_adam",
       [](const Grid& g, std::vector<double> adam, Addresses points, Address features, int64_t n,
-         Addresses table) {
-        table_adam(g, RowStep(make_adam(adam)), make_factored(points, features, n), f32(table[0]),
-                   f32(table[1]), entries(table[2]));
+         Addresses table, bool later) {
+        table_adam(g, RowStep(make_adam(adam)), make_factored(points, features, n),
+                   make_table(table), later);
       },
       Release());
   m.def(
       "table_adam_of",
-      [](const Grid& g, std::vector<double> adam, const FitState& state, Addresses table) {
-        table_adam(g, RowStep(make_adam(adam)), state.parts(), f32(table[0]), f32(table[1]),
-                   entries(table[2]));
+      [](const Grid& g, std::vector<double> adam, const FitState& state, Addresses table,
+         bool later) {
+        table_adam(g, RowStep(make_adam(adam)), state.parts(), make_table(table), later);
       },
       Release());
+  m.def("finish_later", finish_later, Release());
   m.def("use_large_pages",
         [](Address memory, size_t bytes) { use_large_pages(reinterpret_cast<void*>(memory), bytes); });
   m.def("points_in_cube", [](Addresses points, int64_t n) {

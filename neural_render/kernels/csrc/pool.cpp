@@ -51,7 +51,7 @@ struct Pool {
       if (--busy == 0) done.notify_one();
     }
   }
-  void run(int tasks, const std::function<void(int, int)>& function) {
+  void start(int tasks, const std::function<void(int, int)>& function) {
     {
       std::lock_guard<std::mutex> lock(mutex);
       task = &function;
@@ -61,6 +61,9 @@ struct Pool {
       round++;
     }
     wake.notify_all();
+  }
+  // The calling thread helps.
+  void finish() {
     drain(0);
     std::unique_lock<std::mutex> lock(mutex);
     done.wait(lock, [&] { return busy == 0; });
@@ -69,28 +72,68 @@ struct Pool {
 
 std::unique_ptr<Pool> pool;
 std::mutex entry;  // one parallel region at a time
+std::function<void(int, int)> later;  // what goes on beside the caller, if anything
 int wanted = 1;
+
+// A forked child has none of its parent's threads: it leaves that pool behind and makes its own.
+void leave_parents_pool() {
+  if (!pool || pool->owner == getpid()) return;
+  (void)pool.release();
+  later = nullptr;
+}
+
+void finish_now() {
+  leave_parents_pool();
+  if (!later) return;
+  pool->finish();
+  later = nullptr;
+}
+
+void each(int num_tasks, const std::function<void(int, int)>& task) {
+  for (int i = 0; i < num_tasks; i++) task(i, 0);
+}
 
 }  // namespace
 
 void set_pool_threads(int threads) {
   std::lock_guard<std::mutex> lock(entry);
+  finish_now();
   wanted = std::max(1, threads);
-  if (pool && pool->owner != getpid()) (void)pool.release();
   pool.reset();
 }
 
 int pool_threads() { return wanted; }
 
 void parallel_for(int num_tasks, const std::function<void(int, int)>& task) {
-  if (num_tasks <= 0) return;
   std::lock_guard<std::mutex> lock(entry);
-  if (wanted == 1 || num_tasks == 1) {
-    for (int i = 0; i < num_tasks; i++) task(i, 0);
-    return;
-  }
-  // A forked child has none of its parent's threads: it leaves that pool behind and makes its own.
-  if (pool && pool->owner != getpid()) (void)pool.release();
+  finish_now();
+  if (num_tasks <= 0) return;
+  if (wanted == 1 || num_tasks == 1) return each(num_tasks, task);
   if (!pool) pool = std::make_unique<Pool>(wanted);
-  pool->run(num_tasks, task);
+  pool->start(num_tasks, task);
+  pool->finish();
+}
+
+void parallel_later(int num_tasks, std::function<void(int, int)> task) {
+  std::lock_guard<std::mutex> lock(entry);
+  finish_now();
+  if (num_tasks <= 0) return;
+  if (wanted == 1) return each(num_tasks, task);
+  if (!pool) pool = std::make_unique<Pool>(wanted);
+  later = std::move(task);
+  pool->start(num_tasks, later);
+}
+
+void finish_later() {
+  std::lock_guard<std::mutex> lock(entry);
+  finish_now();
+}
+
+void parallel_beside(int num_tasks, const std::function<void(int, int)>& task) {
+  {
+    std::lock_guard<std::mutex> lock(entry);
+    leave_parents_pool();
+    if (later) return each(num_tasks, task);
+  }
+  parallel_for(num_tasks, task);
 }

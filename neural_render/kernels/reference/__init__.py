@@ -26,7 +26,7 @@ from neural_render.kernels.reference.occupancy import (
     occupancy_points,
     occupancy_update,
 )
-from neural_render.kernels.reference.optimizer import adam_step, row_adam_step, table_adam_step
+from neural_render.kernels.reference.optimizer import adam_step, finish, row_adam_step, table_adam_step
 from neural_render.kernels.reference.pixels import pick_pixels, shoot_rays
 from neural_render.kernels.reference.rendering import (
     render_loss,
@@ -39,6 +39,7 @@ __all__ = [
     "color_loss",
     "composite",
     "composite_backward",
+    "finish",
     "hash_encode",
     "hash_encode_backward",
     "march_rays",

@@ -16,8 +16,9 @@ def table_adam_step(
     gradient: FactoredGradient,
     grid: HashGridSpec,
     adam: AdamSpec,
+    later: bool = False,
 ) -> None:
-    """See ``ops.table_adam_step``."""
+    """See ``ops.table_adam_step``; never later."""
     row_adam_step(table, second, scatter_table_gradient(gradient, table, grid), adam)
 
 
@@ -53,3 +54,7 @@ def adam_step(
     mean = first / (1.0 - adam.beta1**adam.step)
     variance = second / (1.0 - adam.beta2**adam.step)
     parameter -= adam.learning_rate * mean / (variance.sqrt() + adam.epsilon)
+
+
+def finish() -> None:
+    """See ``ops.finish``."""

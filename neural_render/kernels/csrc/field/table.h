@@ -26,32 +26,39 @@ static inline void use_large_pages(void* memory, size_t bytes) {
 #endif
 }
 
-// Room for each thread's gradient of one level, all zeros between calls.
-class LevelGradients {
+// Room for the gradient of one level, all zeros before and after.
+class LevelGradient {
  public:
-  LevelGradients() : lock_(mutex()) {
-    auto& all = buffers();
-    all.resize(std::max<size_t>(all.size(), pool_threads()));
-  }
-  float* of(int worker, size_t size) {
-    std::vector<float>& g = buffers()[worker];
-    if (g.size() < size) {
-      g.resize(size, 0.0f);
-      use_large_pages(g.data(), size * sizeof(float));
+  explicit LevelGradient(size_t size) {
+    {
+      std::lock_guard<std::mutex> lock(mutex());
+      if (!free().empty()) {
+        values_.swap(free().back());
+        free().pop_back();
+      }
     }
-    return g.data();
+    if (values_.size() >= size) return;
+    values_.resize(size, 0.0f);
+    use_large_pages(values_.data(), size * sizeof(float));
   }
+  ~LevelGradient() {
+    std::lock_guard<std::mutex> lock(mutex());
+    free().push_back(std::move(values_));
+  }
+  LevelGradient(const LevelGradient&) = delete;
+  float* data() { return values_.data(); }
 
  private:
   static std::mutex& mutex() {
     static std::mutex m;
     return m;
   }
-  static std::vector<std::vector<float>>& buffers() {
-    static std::vector<std::vector<float>> b;
-    return b;
+  // As many as ever were in use at once.
+  static std::vector<std::vector<float>>& free() {
+    static std::vector<std::vector<float>> f;
+    return f;
   }
-  std::lock_guard<std::mutex> lock_;
+  std::vector<float> values_;
 };
 
 // A part of a factored gradient: points and feature gradients of n samples, planar.
@@ -77,31 +84,30 @@ static inline bool points_in_cube(const std::vector<const float*>& rows, int64_t
   return inside;
 }
 
-// Each level's gradient, finest (largest) first, to `use(level, gradient)`, which clears it.
+// The scatter of level `l` to `use(gradient)`, which clears it.
 template <class Use>
-static inline void scatter_levels(const Grid& grid, const FactoredTable& in, Use use) {
-  LevelGradients scratch;
-  parallel_for(grid.num_levels(), [&](int task, int worker) {
-    Stopwatch watch;
-    watch.start();
-    int l = grid.num_levels() - 1 - task;
-    const Level& level = grid.levels[l];
-    float* g = scratch.of(worker, gradient_size(level, grid.features));
-    for (const FactoredPart& part : in)
-      scatter_level(grid, level, part.points, part.d + (size_t)l * grid.features * part.n, part.n,
-                    (int)part.n, g);
-    watch.lap(SCATTER);
-    use(l, g);
-    watch.lap(ADAM);
-  });
+static inline void scatter_to(const Grid& grid, int l, const FactoredTable& in, Use use) {
+  Stopwatch watch;
+  watch.start();
+  const Level& level = grid.levels[l];
+  LevelGradient g(gradient_size(level, grid.features));
+  for (const FactoredPart& part : in)
+    scatter_level(grid, level, part.points, part.d + (size_t)l * grid.features * part.n, part.n,
+                  (int)part.n, g.data());
+  watch.lap(SCATTER);
+  use(g.data());
+  watch.lap(ADAM);
 }
 
 // Its scatter into a dense, zeroed table.
 static inline void scatter_table(const Grid& grid, const FactoredTable& in, float* to_table) {
-  scatter_levels(grid, in, [&](int l, float* g) {
-    size_t size = (size_t)grid.levels[l].rows * grid.features;
-    std::memcpy(to_table + (size_t)grid.levels[l].offset * grid.features, g, size * sizeof(float));
-    std::memset(g, 0, size * sizeof(float));
+  parallel_for(grid.num_levels(), [&](int l, int) {
+    scatter_to(grid, l, in, [&](float* g) {
+      size_t size = (size_t)grid.levels[l].rows * grid.features;
+      std::memcpy(to_table + (size_t)grid.levels[l].offset * grid.features, g,
+                  size * sizeof(float));
+      std::memset(g, 0, size * sizeof(float));
+    });
   });
 }
 
@@ -124,22 +130,35 @@ static inline void round_table(const Grid& grid, const float* table, Entry* entr
   });
 }
 
-// Scatter and Adam level by level; `entries` (may be null) stay the table's rounded copy.
-static inline void table_adam(const Grid& grid, const RowStep& step, const FactoredTable& in,
-                              float* table, float* second, Entry* entries) {
-  scatter_levels(grid, in, [&](int l, float* g) {
+// What a step of the table changes; `entries` (may be null) stay the table's rounded copy.
+struct TableState {
+  float *table, *second;
+  Entry* entries;
+};
+
+// Scatter and Adam, a level a task, the finest (largest) first; `later`: see `parallel_later`.
+static inline void table_adam(const Grid& grid, const RowStep& step, FactoredTable in,
+                              const TableState& to, bool later) {
+  auto task = [&grid, step, in = std::move(in), to](int index, int) {
+    const int l = grid.num_levels() - 1 - index;
     const Level& level = grid.levels[l];
-    const size_t at = (size_t)level.offset * grid.features;
-    Entry* to = entries ? entries + entry_offset(grid, l) : nullptr;
-    step_rows(step, table + at, second + level.offset, g, level.rows, grid.features, to);
-    if (entries) mirror_first_row(grid, l, entries);
-  });
+    Entry* entries = to.entries ? to.entries + entry_offset(grid, l) : nullptr;
+    scatter_to(grid, l, in, [&](float* g) {
+      step_rows(step, to.table + (size_t)level.offset * grid.features, to.second + level.offset, g,
+                level.rows, grid.features, entries);
+    });
+    if (entries) mirror_first_row(grid, l, to.entries);
+  };
+  if (later)
+    parallel_later(grid.num_levels(), std::move(task));
+  else
+    parallel_for(grid.num_levels(), task);
 }
 
 static inline void adam_array(const Adam& adam, float* w, float* m, float* v, const float* g,
                               int64_t n) {
   constexpr int64_t BLOCK_VALUES = 1 << 16;
-  parallel_for((int)((n + BLOCK_VALUES - 1) / BLOCK_VALUES), [&](int task, int) {
+  parallel_beside((int)((n + BLOCK_VALUES - 1) / BLOCK_VALUES), [&](int task, int) {
     int64_t at = task * BLOCK_VALUES, count = std::min(BLOCK_VALUES, n - at);
     adam_range(adam, w + at, m + at, v + at, g + at, count);
   });

@@ -143,7 +143,7 @@ static inline void write_rays(const PixelViews& in, const int64_t* pixel, int n,
 static inline bool shoot_rays(const PixelViews& in, const int64_t* pixel, int64_t n,
                               const PixelRays& out) {
   std::atomic<bool> inside{true};
-  parallel_for((int)((n + PIXEL_RAYS - 1) / PIXEL_RAYS), [&](int task, int) {
+  parallel_beside((int)((n + PIXEL_RAYS - 1) / PIXEL_RAYS), [&](int task, int) {
     int64_t first = (int64_t)task * PIXEL_RAYS;
     int count = (int)std::min<int64_t>(PIXEL_RAYS, n - first);
     const int64_t* mine = pixel + first;
@@ -191,7 +191,7 @@ static inline bool pick_pixels(const PixelLayout& layout, const uint8_t* masks,
                                const int64_t* block, const double* place, int64_t n,
                                int64_t* pixel) {
   std::atomic<bool> found{true};
-  parallel_for((int)((n + PIXEL_RAYS - 1) / PIXEL_RAYS), [&](int task, int) {
+  parallel_beside((int)((n + PIXEL_RAYS - 1) / PIXEL_RAYS), [&](int task, int) {
     int64_t first = (int64_t)task * PIXEL_RAYS, end = std::min(n, first + PIXEL_RAYS);
     for (int64_t r = first; r < end; r++) {
       bool known = block[r] >= 0 && block[r] < layout.num_blocks;
