@@ -31,6 +31,7 @@ class BenchmarkOptions:
     batch: int = 1 << 14
     log2_rows: int = 17
     isa: tuple[str, ...] = ()
+    rounds: int = 3
     scaling: bool = False
     peers: bool = False
     nerfstudio: str = "outputs/peers"

@@ -46,6 +46,7 @@ OPTIONS = {
     "log2_rows": 17,
     "seconds": 30.0,  # of CPU time per thread
     "steps": 0,  # the budget instead of seconds
+    "exact": False,  # every sample goes back through the networks, none is left out at random
     "scaling": 0,  # repeats of fixed work on 1 and on all threads, instead of a rate
     "warm_steps": 400,  # so many that the march step is no longer coarse in the fixed steps
     "fixed_steps": 100,
@@ -195,6 +196,8 @@ def main(options: dict[str, Any]) -> dict[str, Any]:
         checkpoint_every=1e9,
         tensorboard=False,
     )
+    if options["exact"]:
+        settings.roulette = 0.0
     problem = problem_of(options, settings)
     if options["scaling"]:
         return {"backend": backend, **scaling(problem, options, backend, threads)}

@@ -9,8 +9,8 @@
     python scripts/benchmark.py suite=render run=DIR [views=5]
 
 Every suite takes backend=, threads= and precision=auto|float32|bfloat16; kernels and render
-repeats=; train batch= and log2_rows=, and with peers=true nerfstudio=DIR, where it is installed
-(see benchmarks/README.md). Lines go to benchmarks/records/, plots to benchmarks/plots/.
+repeats=; train rounds= (3), batch= and log2_rows=, and with peers=true nerfstudio=DIR, where it is
+installed (see benchmarks/README.md). Lines go to benchmarks/records/, plots to benchmarks/plots/.
 """
 
 import os

@@ -7,8 +7,8 @@ here joins them to autograd. A backend has, under the same names: ``hash_encode`
 ``composite_backward``, ``render_rays``, ``render_rays_backward``, ``render_loss``,
 ``color_loss``, ``table_adam_step``, ``row_adam_step``, ``adam_step``, ``occupancy_cells``,
 ``occupancy_points``, ``occupancy_update``,
-``shoot_rays``, ``pick_pixels``, ``scatter_table_gradient``, ``finish``, ``set_threads``, ``set_precision``,
-``precision`` and ``unavailable_reason``.
+``shoot_rays``, ``pick_pixels``, ``scatter_table_gradient``, ``finish``, ``set_threads``,
+``set_precision``, ``precision`` and ``unavailable_reason``.
 """
 
 from dataclasses import dataclass

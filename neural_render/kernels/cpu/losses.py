@@ -29,7 +29,7 @@ from neural_render.kernels.specs import HashGridSpec, LossSpec, RenderSpec
 
 
 class ChunkedGradient(FactoredGradient):
-    """A factored gradient as the fused pass leaves it; put together only where that is asked for."""
+    """A factored gradient as the fused pass leaves it; put together only where it is looked at."""
 
     def __init__(self, module: ModuleType, grid: HashGridSpec, state: Any) -> None:
         """The gradient that ``module`` left in its ``state``."""
@@ -39,6 +39,10 @@ class ChunkedGradient(FactoredGradient):
     module: ModuleType
     grid: HashGridSpec
     state: Any
+
+    def fits(self, module: ModuleType, grid: HashGridSpec) -> bool:
+        """Whether ``module`` can take ``state`` as the gradient of a table of ``grid``."""
+        return self.module is module and self.grid == grid
 
     @cached_property
     def _tensors(self) -> tuple[Tensor, Tensor]:
@@ -94,7 +98,7 @@ def render_loss(
     specs: tuple[RenderSpec, LossSpec],
     rays_too: bool,
 ) -> tuple[RenderLoss, RenderGradients]:
-    """See ``ops.render_loss``; also gradients to all but the background, to rays if ``rays_too``."""
+    """See ``ops.render_loss``; also the gradients, to rays if ``rays_too``, to no background."""
     spec, loss = specs
     given, weights = render_tensors(inputs, spec), parameter_tensors(parameters, spec.field)
     bits = occupancy_bits(inputs.occupancy, spec.march.cascades)

@@ -29,7 +29,6 @@ from neural_render.kernels.specs import (
     HashGridSpec,
 )
 
-
 # Steps that go on beside the caller: their native module and all that they use.
 _running: list[tuple[Any, ...]] = []
 
@@ -59,8 +58,7 @@ def table_adam_step(
     prepare_in_place((table, second))
     followed = followed_entries(table, grid)
     changed = [*addresses(table, second), followed]
-    chunked = isinstance(gradient, ChunkedGradient) and gradient.grid == grid
-    if chunked and gradient.module is native():
+    if isinstance(gradient, ChunkedGradient) and gradient.fits(native(), grid):
         native().table_adam_of(
             native_grid(grid), adam_numbers(adam), gradient.state, changed, later
         )

@@ -227,36 +227,43 @@ struct FitCounts {
   int64_t marched = 0, survived = 0;
 };
 
-// One thread's buffers of the way back.
+// One thread's buffers beside its workspace.
 struct FitBuffers {
   CompositeGradients composite;
   Roulette roulette;
 };
 
+// What a chunk leaves: weight gradients are added to `sums`, which a group of chunks shares.
+struct FitChunkOut {
+  ChunkFactors& factors;
+  FitCounts& seen;
+  float* sums;
+};
+
 static inline void fit_chunk(const Renderer& r, const FieldWeights& weights,
                              const Occupancy& occupancy, const FitProblem& in, int64_t num_rays,
-                             const RenderGradientsOut& out, ChunkState& chunk,
-                             ChunkFactors& factors, float* sums, FitCounts& seen, FitBuffers& buffers,
-                             Workspace& t) {
-  const int C = r.field.num_channels;
+                             const RenderGradientsOut& to_rays, ChunkState& chunk, FitChunkOut out,
+                             FitBuffers& buffers, Workspace& t) {
   render_chunk(r, weights, occupancy, in.render, chunk, t);
+  FitCounts& seen = out.seen;
   seen.marched = chunk.marched, seen.survived = chunk.count;
   const int64_t first = chunk.first_ray, end = first + chunk.num_rays;
-  seen.loss = loss_of_rays(in.render.values, in.targets, C, first, end, num_rays, in.delta, in.loss);
+  seen.loss = loss_of_rays(in.render.values, in.targets, r.field.num_channels, first, end, num_rays,
+                           in.delta, in.loss);
   for (int64_t ray = first; ray < end; ray++)
     seen.loss += in.distortion_weight / (double)num_rays * in.render.distortion[ray];
   t.watch.start();
   CompositeGradients& composite = buffers.composite;
-  composite_backward_chunk(in.render, in.gradients, nullptr, chunk, out.background, composite);
+  composite_backward_chunk(in.render, in.gradients, nullptr, chunk, to_rays.background, composite);
   if (in.roulette > 0)
     thin_chunk(chunk, composite, r.field.exp_radiance, in.roulette,
                random_start(in.render.jitter[chunk.first_ray]), buffers.roulette);
   t.watch.lap(COMPOSITE_BACKWARD);
-  factors.resize(chunk.count, r.field.grid.num_outputs());
-  RenderGradientsOut here = out;
-  here.points = factors.points.data(), here.features = factors.features.data();
-  here.num_samples = factors.count;
-  render_chunk_backward(r, weights, in.render, composite, chunk, 0, here, sums, t);
+  out.factors.resize(chunk.count, r.field.grid.num_outputs());
+  RenderGradientsOut here = to_rays;
+  here.points = out.factors.points.data(), here.features = out.factors.features.data();
+  here.num_samples = out.factors.count;
+  render_chunk_backward(r, weights, in.render, composite, chunk, 0, here, out.sums, t);
 }
 
 static inline void render_fit(NativeField& f, const March& march, const FieldWeights& weights,
@@ -284,8 +291,8 @@ static inline void render_fit(NativeField& f, const March& march, const FieldWei
                   f.shape.num_channels);
       chunk.latent_rows = f.shape.latent_rows();
       keep_for_backward(f.shape, chunk);
-      fit_chunk(renderer, weights, occupancy, in, num_rays, out, chunk, state.factors[c],
-                sums.of(group), seen[c], buffers, f.workspace(worker));
+      fit_chunk(renderer, weights, occupancy, in, num_rays, out, chunk,
+                {state.factors[c], seen[c], sums.of(group)}, buffers, f.workspace(worker));
     }
   });
   for (int c = 0; c < chunks; c++) {

@@ -26,7 +26,12 @@ from neural_render.kernels.reference.occupancy import (
     occupancy_points,
     occupancy_update,
 )
-from neural_render.kernels.reference.optimizer import adam_step, finish, row_adam_step, table_adam_step
+from neural_render.kernels.reference.optimizer import (
+    adam_step,
+    finish,
+    row_adam_step,
+    table_adam_step,
+)
 from neural_render.kernels.reference.pixels import pick_pixels, shoot_rays
 from neural_render.kernels.reference.rendering import (
     render_loss,
