@@ -157,11 +157,11 @@ class Workload:
             points=self.points.T.contiguous().T,
             features=torch.randn(shape, generator=self.generator),
         )
-        moments = (torch.zeros_like(table), torch.zeros_like(table))
+        second = torch.zeros(len(table))
         adam = AdamSpec(learning_rate=1e-2, step=1)
 
         def step() -> None:
-            ops.table_adam_step(table, moments, gradient, grid, adam)
+            ops.table_adam_step(table, second, gradient, grid, adam)
 
         return {"table_adam_step": Case(forward=step, samples=self.num_samples)}
 

@@ -16,7 +16,7 @@ Moments = dict[str, Tensor]
 
 
 def new_moments(field: RadianceField) -> Moments:
-    """The moments of each parameter, all zero; the table has second ones alone, one for each row."""
+    """The moments of each parameter, all zero; of the table second ones alone, one for each row."""
     moments = {"moment2.table": torch.zeros_like(field.table.detach()[:, 0]).contiguous()}
     for name, parameter in field.named_parameters():
         for order in ("moment1", "moment2"):

@@ -214,9 +214,7 @@ def _shapes(path: Path) -> dict[str, list[int]]:
         raise ValueError(f"weights.safetensors is truncated or broken ({error})") from error
 
 
-def _check_shapes(
-    group: str, spec: FieldSpec, shapes: dict[str, list[int]], version: int
-) -> None:
+def _check_shapes(group: str, spec: FieldSpec, shapes: dict[str, list[int]], version: int) -> None:
     grid = spec.grid
     networks = "field.{grid.levels,grid.features,width,latent,density_layers,color_layers}"
     expected = {

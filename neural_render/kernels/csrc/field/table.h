@@ -90,6 +90,7 @@ static inline void scatter_levels(const Grid& grid, const FactoredTable& in, Use
     for (const FactoredPart& part : in)
       scatter_level(grid, level, part.points, part.d + (size_t)l * grid.features * part.n, part.n,
                     (int)part.n, g);
+    fold_last_row(level, grid.features, g);
     watch.lap(SCATTER);
     use(l, g);
     watch.lap(ADAM);
