@@ -50,6 +50,7 @@ def test_the_kernels_precision_is_stored_and_before_that_all_was_float32(run):
     (path / "state.json").write_text(json.dumps(document))
     with pytest.raises(CheckpointError, match="run lacks precision"):
         open_checkpoint(path)
+    make_version_2(path)
     edit_state(path, "version", value=1)
     assert open_checkpoint(path).record.precision == "float32"
     edit_state(path, "run", value=[])
