@@ -140,7 +140,7 @@ class Workload:
             return ops.composite(density, radiance, samples, given.background).values
 
         def render_rays() -> Tensor:
-            # With a sink, as in training: no dense gradient of the table is formed.
+            # With a sink: as in training, no dense gradient of the table is formed.
             return ops.render_rays(given, parameters, spec, ops.TableGradientSink()).values
 
         return {

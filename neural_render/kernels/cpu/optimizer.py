@@ -51,8 +51,8 @@ def table_adam_step(
     prepare_in_place((table, second))
     followed = followed_entries(table, grid)
     changed = [*addresses(table, second), followed]
-    chunked = isinstance(gradient, ChunkedGradient) and gradient.grid == grid
-    if chunked and gradient.module is native():
+    chunked = isinstance(gradient, ChunkedGradient)
+    if chunked and gradient.grid == grid and gradient.module is native():
         native().table_adam_of(native_grid(grid), adam_numbers(adam), gradient.state, changed)
     else:
         points, features = factored_tensors(gradient, grid)
