@@ -140,7 +140,7 @@ class Workload:
             return ops.composite(density, radiance, samples, given.background).values
 
         def render_rays() -> Tensor:
-            # With a sink, as in training: no dense gradient of the table is formed.
+            # With a sink: as in training, no dense gradient of the table is formed.
             return ops.render_rays(given, parameters, spec, ops.TableGradientSink()).values
 
         return {
@@ -157,11 +157,11 @@ class Workload:
             points=self.points.T.contiguous().T,
             features=torch.randn(shape, generator=self.generator),
         )
-        moments = (torch.zeros_like(table), torch.zeros_like(table))
+        second = torch.zeros(len(table))
         adam = AdamSpec(learning_rate=1e-2, step=1)
 
         def step() -> None:
-            ops.table_adam_step(table, moments, gradient, grid, adam)
+            ops.table_adam_step(table, second, gradient, grid, adam)
 
         return {"table_adam_step": Case(forward=step, samples=self.num_samples)}
 

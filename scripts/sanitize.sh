@@ -50,12 +50,13 @@ check() { # name, sanitizers, runtime libraries, pytest arguments
   printf '=== %s: nothing found in %d s\n' "$name" $((SECONDS - began))
 }
 
-parity="tests/kernels/test_parity.py tests/kernels/test_parity_rendering.py"
+parity="tests/kernels/test_parity.py tests/kernels/test_parity_rendering.py
+  tests/kernels/rays/test_gradients.py tests/kernels/rays/test_roulette.py"
 if [ "$kind" != thread ]; then
-  # shellcheck disable=SC2086  # two files
+  # shellcheck disable=SC2086  # several files
   check address address,undefined "libasan.so libubsan.so" $parity tests/kernels/cpu
 fi
 if [ "$kind" != address ]; then
   # shellcheck disable=SC2086
-  check thread thread libtsan.so $parity -k "render or table_adam or threads or query"
+  check thread thread libtsan.so $parity -k "render or adam or threads or query or outlives"
 fi

@@ -48,7 +48,10 @@ class TrainingSettings:
     learning_rate_end: float = field(
         default=0.1, metadata={"help": "the last learning rate as a fraction of the first"}
     )
-    beta1: float = field(default=0.9, metadata={"help": "Adam's decay of the first moment"})
+    beta1: float = field(
+        default=0.9,
+        metadata={"help": "Adam's decay of the networks' first moment (the table has none)"},
+    )
     beta2: float = field(default=0.99, metadata={"help": "Adam's decay of the second moment"})
     epsilon: float = field(default=1e-15, metadata={"help": "Adam's epsilon"})
     weight_decay: float = field(

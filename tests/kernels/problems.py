@@ -10,6 +10,7 @@ from torch import Tensor
 from neural_render.core.rays import Rays
 from neural_render.kernels.morton import morton_decode
 from neural_render.kernels.records import (
+    ColorTargets,
     FieldInputs,
     FieldParameters,
     PackedSamples,
@@ -194,6 +195,17 @@ def render_inputs(
         background=rand(num, num_channels, seed=10),
         conditions=rand(num, num_conditions, seed=11),
         occupancy=occupancy,
+    )
+
+
+def targets_of(num_rays: int, channels: int = 3) -> ColorTargets:
+    """Random colours that some rays should see."""
+    rand = generator(5)
+    return ColorTargets(
+        colors=torch.rand(num_rays, channels, generator=rand),
+        opacity=torch.rand(num_rays, generator=rand),
+        background=torch.rand(num_rays, channels, generator=rand),
+        weights=2 * torch.rand(num_rays, generator=rand),
     )
 
 

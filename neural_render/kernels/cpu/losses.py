@@ -29,7 +29,10 @@ from neural_render.kernels.specs import HashGridSpec, LossSpec, RenderSpec
 
 
 class ChunkedGradient(FactoredGradient):
-    """A factored gradient as the fused pass leaves it; put together only where it is looked at."""
+    """A factored gradient as the fused pass leaves it; put together only where asked for.
+
+    Each chunk's samples fill whole vectors: those behind its last one have a gradient of zero.
+    """
 
     def __init__(self, module: ModuleType, grid: HashGridSpec, state: Any) -> None:
         """The gradient that ``module`` left in its ``state``."""

@@ -13,8 +13,13 @@ from torch import Tensor
 from neural_render.core.rays import Rays
 from neural_render.kernels import dispatch, ops
 from neural_render.kernels.cpu import modules
-from neural_render.kernels.records import FieldParameters, PackedSamples, RenderInputs
-from neural_render.kernels.specs import FieldSpec, MarchSpec, RenderSpec
+from neural_render.kernels.records import (
+    FactoredGradient,
+    FieldParameters,
+    PackedSamples,
+    RenderInputs,
+)
+from neural_render.kernels.specs import FieldSpec, LossSpec, MarchSpec, RenderSpec
 from tests.kernels.comparison import Outputs, differentiate, instruction_set
 from tests.kernels.cpu.fuzzing import (
     LAYOUTS,
@@ -37,6 +42,7 @@ from tests.kernels.problems import (
     rays_through_cube,
     render_inputs,
     small_field,
+    targets_of,
 )
 from tests.kernels.tolerances import FLOAT32, assert_close
 
@@ -274,3 +280,55 @@ def test_render_rays_of_expanded_tensors() -> None:
         for what, value in expected.items():
             tolerance = allowed(name, "render" if what in SEEN else GRADIENTS)
             assert_close(actual[what], value, tolerance.of_whole(), f"{name}, {what}")
+
+
+@settings(max_examples=20)
+@given(
+    fields(),
+    marches(),
+    st.sampled_from([1, 3, 40, 300]),
+    st.sampled_from(["full", "ball"]),
+    st.sampled_from([0.1, 1.0, 8.0]),
+)
+def test_roulette_keeps_samples_whole(
+    field: FieldSpec, spec: MarchSpec, num_rays: int, occupied: str, share: float
+) -> None:
+    """What stays are samples of the exact gradient, in their order, times one over their chance."""
+    occupancy = occupancy_called(occupied, spec.cascades)
+    inputs = render_inputs(
+        rays_through_cube(num_rays), occupancy, field.num_channels, field.num_conditions
+    )
+    parameters, targets = parameters_of(field), targets_of(num_rays, field.num_channels)
+    for name in modules.runnable():
+        found = []
+        for roulette in (0.0, share):
+            specs = RenderSpec(field=field, march=spec), LossSpec(delta=0.1, roulette=roulette)
+            with instruction_set(name), dispatch.using("cpu"):
+                found.append(ops.render_loss_gradients(inputs, targets, parameters, specs))
+                gradient = found[-1][1].table
+                assert gradient.features.isfinite().all() and gradient.points.isfinite().all()
+        (exact_loss, exact), (loss, drawn) = found
+        assert torch.equal(exact_loss.loss, loss.loss), name
+        assert torch.equal(exact_loss.squared, loss.squared), name
+        if modules.PRECISIONS[name] == "float32":
+            assert_drawn_from(drawn.table, exact.table)
+
+
+def assert_drawn_from(drawn: FactoredGradient, exact: FactoredGradient) -> None:
+    """Each sample that has a gradient is one of the exact ones, made longer."""
+    kept, all_of_them = drawn.features.any(0), exact.features.any(0)
+    points, features = exact.points[all_of_them], exact.features[:, all_of_them]
+    place = {tuple(point): i for i, point in enumerate(points.tolist())}
+    at = torch.tensor([place[tuple(point)] for point in drawn.points[kept].tolist()]).long()
+    if len(place) < len(points):
+        return  # two samples in one place cannot be told apart
+    assert (at.diff() > 0).all()
+    one, other = drawn.features[:, kept], features[:, at]
+    if not len(at):
+        return
+    lengths = other.norm(dim=0)
+    clear = lengths > 1e-6 * features.norm(dim=0).max()
+    longer = one.norm(dim=0)[clear] / lengths[clear]
+    assert (longer > 1 - 1e-3).all()
+    apart = (one[:, clear] - longer * other[:, clear]).norm(dim=0)
+    assert (apart < 1e-3 * one[:, clear].norm(dim=0)).all()

@@ -84,17 +84,18 @@ def is_current(table: Tensor, spec: HashGridSpec = GRID) -> bool:
     return torch.equal(tables.table_entries(table, spec), rounded(table, spec))
 
 
-def adam_step(table: Tensor, moments: tuple[Tensor, Tensor], step: int = 1) -> None:
+def adam_step(table: Tensor, second: Tensor, step: int = 1) -> None:
     """On a few of the rows, whole levels' first ones among them."""
     points = torch.cat([torch.zeros(1, 3), torch.rand(40, 3, generator=generator(step))])
     features = torch.randn(GRID.num_outputs, 41, generator=generator(10 + step))
     gradient = FactoredGradient(points=points, features=features)
     adam = AdamSpec(learning_rate=0.1, step=step)
-    ops.table_adam_step(table, moments, gradient, GRID, adam)
+    ops.table_adam_step(table, second, gradient, GRID, adam)
 
 
-def zeros_like(table: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.zeros_like(table), torch.zeros_like(table)
+def fresh(table: Tensor) -> Tensor:
+    """A second moment for each row."""
+    return torch.zeros(len(table))
 
 
 @pytest.mark.parametrize("features", [1, 2, 3, 4, 8])
@@ -108,11 +109,11 @@ def test_a_copy_is_rounded_to_nearest_even(features: int, log2_rows: int) -> Non
 
 def test_a_copy_follows_adam_row_by_row(rounds: list[int]) -> None:
     table = table_of(1)
-    moments = zeros_like(table)
+    second = fresh(table)
     for step in range(1, 6):
         before = table.clone()
         tables.table_entries(table, GRID)
-        adam_step(table, moments, step)
+        adam_step(table, second, step)
         assert 0 < (table != before).any(dim=1).sum() < len(table)
         assert is_current(table)
     assert len(rounds) == 1
@@ -120,7 +121,7 @@ def test_a_copy_follows_adam_row_by_row(rounds: list[int]) -> None:
 
 def test_a_table_that_was_never_looked_up_has_no_copy_to_follow(rounds: list[int]) -> None:
     table = table_of(1)
-    adam_step(table, zeros_like(table))
+    adam_step(table, fresh(table))
     assert not tables._copies and not rounds
     assert is_current(table)
 
@@ -142,13 +143,19 @@ def copy_another(table: Tensor) -> None:
 
 
 def step_densely(table: Tensor) -> None:
-    gradient = torch.ones_like(table)
-    ops.adam_step(table, zeros_like(table), gradient, AdamSpec(learning_rate=0.1, step=1), True)
+    moments = torch.zeros_like(table), torch.zeros_like(table)
+    adam = AdamSpec(learning_rate=0.1, step=1)
+    ops.adam_step(table, moments, torch.ones_like(table), adam)
+
+
+def step_rows(table: Tensor) -> None:
+    adam = AdamSpec(learning_rate=0.1, step=1)
+    ops.row_adam_step(table, fresh(table), torch.ones_like(table), adam)
 
 
 @pytest.mark.parametrize(
     "change",
-    [double, set_a_row, change_a_view, copy_another, step_densely],
+    [double, set_a_row, change_a_view, copy_another, step_densely, step_rows],
     ids=lambda f: f.__name__,
 )
 def test_a_copy_is_made_anew_after_any_other_change(change: Callable[[Tensor], None]) -> None:
@@ -165,7 +172,7 @@ def test_a_change_before_a_step_of_adam_is_not_forgotten() -> None:
     table = table_of(1)
     tables.table_entries(table, GRID)
     table.mul_(2)
-    adam_step(table, zeros_like(table))
+    adam_step(table, fresh(table))
     assert is_current(table)
 
 
@@ -178,11 +185,11 @@ def test_a_copy_is_kept_as_long_as_nothing_changes(rounds: list[int]) -> None:
 
 def test_other_modules_steps_are_seen() -> None:
     table = table_of(1)
-    moments = zeros_like(table)
+    second = fresh(table)
     tables.table_entries(table, GRID)
     for number, name in enumerate(modules.runnable(), 1):
         with instruction_set(name):
-            adam_step(table, moments, number)
+            adam_step(table, second, number)
         assert is_current(table), name
 
 
@@ -235,7 +242,7 @@ def test_tables_of_inference_mode_have_no_versions_and_are_always_rounded_anew()
         assert is_current(table)
         table.mul_(2)
         assert is_current(table)
-        adam_step(table, zeros_like(table))
+        adam_step(table, fresh(table))
         assert is_current(table)
 
 
@@ -247,9 +254,10 @@ def test_steps_of_adam_are_seen_by_autograd(name: str) -> None:
     with instruction_set(name):
         features = ops.hash_encode(points, table, GRID)
         versions = table._version, weights._version
-        adam_step(table, zeros_like(table.detach()))
+        adam_step(table, fresh(table))
         step_densely(weights)
-        assert (table._version, weights._version) == (versions[0] + 1, versions[1] + 1)
+        step_rows(table)
+        assert (table._version, weights._version) == (versions[0] + 2, versions[1] + 1)
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             features.sum().backward()
 

@@ -20,18 +20,8 @@ from tests.kernels.problems import (
     rays_through_cube,
     render_inputs,
     small_field,
+    targets_of,
 )
-
-
-def targets_of(num_rays: int, channels: int = 3) -> ColorTargets:
-    """Random ones."""
-    rand = generator(5)
-    return ColorTargets(
-        colors=torch.rand(num_rays, channels, generator=rand),
-        opacity=torch.rand(num_rays, generator=rand),
-        background=torch.rand(num_rays, channels, generator=rand),
-        weights=2 * torch.rand(num_rays, generator=rand),
-    )
 
 
 def loss_of(values: Tensor, targets: ColorTargets, delta: float) -> Outputs:

@@ -12,12 +12,18 @@ from safetensors.torch import load_file, save_file
 from neural_render.core.errors import CheckpointError
 from neural_render.fields import GridSettings
 from neural_render.kernels import dispatch
-from neural_render.training.runs.checkpoint import open_checkpoint
+from neural_render.rendering import OccupancyGrid
+from neural_render.training.ema import AveragedWeights
+from neural_render.training.optimizer import new_moments
+from neural_render.training.runs.checkpoint import open_checkpoint, restore
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
+from neural_render.training.runs.state import Progress, TrainingState
+from neural_render.training.sampling.error_map import new_error_map
 from tests.training.problems import (
     CPU,
     DividedBall,
+    StripedBall,
     new_run,
     settings_for,
     tiny_field,
@@ -39,11 +45,12 @@ def test_the_kernels_precision_is_stored_and_before_that_all_was_float32(run):
         == dispatch.load(dispatch.resolve("auto")).precision()
     )
     document = json.loads((path / "state.json").read_text())
-    assert document["version"] == 2
+    assert document["version"] == 3
     del document["run"]["precision"]
     (path / "state.json").write_text(json.dumps(document))
     with pytest.raises(CheckpointError, match="run lacks precision"):
         open_checkpoint(path)
+    make_version_2(path)
     edit_state(path, "version", value=1)
     assert open_checkpoint(path).record.precision == "float32"
     edit_state(path, "run", value=[])
@@ -71,10 +78,24 @@ def cut(path, num_bytes):
 
 def edit_tensors(path, name, tensor):
     tensors = load_file(path / "weights.safetensors")
-    tensors.pop(name)
+    tensors.pop(name, None)
     if tensor is not None:
         tensors[name] = tensor
     save_file(tensors, path / "weights.safetensors")
+
+
+def num_rows(path):
+    return len(load_file(path / "weights.safetensors")["field.table"])
+
+
+def make_version_2(path):
+    """As that program wrote it: two moments for each entry of the table. The second ones' means."""
+    means = load_file(path / "weights.safetensors")["moment2.table"]
+    apart = means[:, None] * torch.tensor([0.5, 1.5])
+    edit_tensors(path, "moment2.table", apart)
+    edit_tensors(path, "moment1.table", torch.full_like(apart, 7.0))
+    edit_state(path, "version", value=2)
+    return means
 
 
 BREAKS = {
@@ -123,6 +144,14 @@ BREAKS = {
         lambda p: edit_tensors(p, "moment2.color_weights", None),
         r"holds moment2\.color_weights as None",
     ),
+    "moments of the version before": (
+        lambda p: edit_tensors(p, "moment2.table", torch.zeros(num_rows(p), 2)),
+        r"holds moment2\.table as \[\d+, 2\], but field\.grid in its state\.json asks for \[\d+\]",
+    ),
+    "moments of a later version": (
+        lambda p: edit_state(p, "version", value=2),
+        r"holds moment1\.table as None, but field\.grid .* asks for \[\d+, 2\]",
+    ),
 }
 
 
@@ -140,6 +169,53 @@ def test_a_broken_checkpoint_is_told_in_one_sentence(run, name):
         train_ball(run, settings_for(5))
     with pytest.raises(CheckpointError, match=words):
         load_for_rendering(run, CPU)
+
+
+def new_state():
+    field = tiny_field()
+    return TrainingState(
+        field=field,
+        occupancy=OccupancyGrid(1, CPU),
+        moments=new_moments(field),
+        average=AveragedWeights(field, 0.9),
+        errors=new_error_map(StripedBall(), settings_for(5)),
+        progress=Progress(),
+    )
+
+
+def test_what_is_saved_is_what_is_restored(run):
+    state = new_state()
+    restore(open_checkpoint(run.last_checkpoint()), state)
+    saved, restored = load_file(run.last_checkpoint() / "weights.safetensors"), state.tensors()
+    assert saved.keys() == restored.keys()
+    assert all(torch.equal(tensor, restored[name]) for name, tensor in saved.items())
+    assert saved["moment2.table"].shape == saved["field.table"].shape[:1]
+    assert saved["moment2.table"].any() and "moment1.table" not in saved
+
+
+def test_version_2_had_two_moments_for_each_entry_of_the_table(run):
+    """The second ones' mean is taken over, the first ones are dropped, and training goes on."""
+    path = run.last_checkpoint()
+    means = make_version_2(path)
+    state = new_state()
+    restore(open_checkpoint(path), state)
+    torch.testing.assert_close(state.moments["moment2.table"], means)
+    assert "moment1.table" not in state.moments
+    assert load_for_rendering(run, CPU).field.table.any()
+    progress, _ = train_ball(run, settings_for(5))
+    assert progress.step == 5
+    written = run.last_checkpoint()
+    assert json.loads((written / "state.json").read_text())["version"] == 3
+    assert "moment1.table" not in load_file(written / "weights.safetensors")
+
+
+def test_version_1_is_as_version_2(run):
+    path = run.last_checkpoint()
+    means = make_version_2(path)
+    edit_state(path, "version", value=1)
+    state = new_state()
+    restore(open_checkpoint(path), state)
+    torch.testing.assert_close(state.moments["moment2.table"], means)
 
 
 def test_a_newer_format_asks_for_an_update(run):

@@ -59,17 +59,12 @@ static inline void scatter_level_hot(const Grid& g, const Level& level, const fl
 }
 
 // Adds the gradient of n points to `grad` (`gradient_size` floats, that level alone); `d` has a row
-// of floats for each feature of the level.
+// of floats for each feature of the level. What fell behind the level's end is still to be folded.
 static inline void scatter_level(const Grid& g, const Level& level, const float* const* p,
                                  const float* d, int64_t stride, int n, float* grad) {
   const int F = g.features;
   if (n <= 0) return;
-  if (is_hot(g)) {
-    scatter_level_hot(g, level, p, d, stride, n, grad);
-    float* behind = grad + (size_t)level.rows * F;
-    for (int j = 0; j < F; j++) grad[j] += behind[j], behind[j] = 0;
-    return;
-  }
+  if (is_hot(g)) return scatter_level_hot(g, level, p, d, stride, n, grad);
   Corners c;
   for (int s = 0; s < n; s++) {
     float x[4];
@@ -79,4 +74,11 @@ static inline void scatter_level(const Grid& g, const Level& level, const float*
       for (int j = 0; j < F; j++)
         grad[(size_t)c.row[k] * F + j] += c.weight[k] * d[(size_t)j * stride + s];
   }
+}
+
+// Adds what fell behind a level's end to its first row, once all points are in: so it makes no
+// difference how many parts they came in.
+static inline void fold_last_row(const Level& level, int features, float* grad) {
+  float* behind = grad + (size_t)level.rows * features;
+  for (int j = 0; j < features; j++) grad[j] += behind[j], behind[j] = 0;
 }

@@ -94,6 +94,7 @@ static inline void scatter_to(const Grid& grid, int l, const FactoredTable& in, 
   for (const FactoredPart& part : in)
     scatter_level(grid, level, part.points, part.d + (size_t)l * grid.features * part.n, part.n,
                   (int)part.n, g.data());
+  fold_last_row(level, grid.features, g.data());
   watch.lap(SCATTER);
   use(g.data());
   watch.lap(ADAM);

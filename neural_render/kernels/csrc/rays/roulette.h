@@ -31,7 +31,7 @@ static inline float importances(const ChunkState& chunk, const CompositeGradient
   const float* sigma = chunk.row(SIGMA);
   for (int s = 0; s < chunk.count; s++) to[s] = std::fabs(g.sigma[s] * sigma[s]);
   for (int c = 0; c < chunk.channels; c++) {
-    const float *d = &g.radiance[c * g.stride], *y = chunk.radiance(c);
+    const float *d = g.radiance.data() + c * g.stride, *y = chunk.radiance(c);
     for (int s = 0; s < chunk.count; s++)
       to[s] += std::fabs(d[s] * y[s] * (exp_radiance ? 1.0f : 1 - y[s]));
   }
@@ -45,6 +45,9 @@ static inline float importances(const ChunkState& chunk, const CompositeGradient
 // Keeps each sample with its chance, by systematic sampling from `start` in [0, 1) on, and lets
 // those that stay count for 1 / chance. Segments follow. Returns how many stay.
 static inline int draw_samples(ChunkState& chunk, float start, Roulette& r) {
+  // u stays below 1, where 1 - 2^-24 plus a chance of 1 would round it up to 2: else a sample whose
+  // chance is 0 would be kept. So all that are kept have one of 2^-25 at least.
+  constexpr float BELOW_ONE = 0x1.fffffep-1f;
   float u = start;
   int n = 0;
   size_t out = 0;
@@ -53,7 +56,7 @@ static inline int draw_samples(ChunkState& chunk, float start, Roulette& r) {
     for (int s = e.first; s < e.first + e.count; s++) {
       u += r.chance[s];
       const bool keep = u >= 1;
-      u -= keep ? 1.0f : 0.0f;
+      u = std::min(u - (keep ? 1.0f : 0.0f), BELOW_ONE);
       r.kept[s / W] |= (uint32_t)keep << s % W;
       n += keep;
     }
@@ -69,7 +72,8 @@ static inline void thin_chunk(ChunkState& chunk, CompositeGradients& g, bool exp
                               float share, float start, Roulette& r) {
   r.resize(chunk.count);
   const float sum = importances(chunk, g, exp_radiance, r.importance.data());
-  if (!(sum > 0 && sum < 1e30f)) return;  // nothing to go by, or a loss that has diverged
+  // Nothing to go by, too little for a reciprocal, or a loss that has diverged (NaN, too).
+  if (!(share * sum > 1e-30f && share * sum < 1e30f)) return;
   const float per_limit = chunk.count / (share * sum);
   for (int s = 0; s < chunk.count; s += W)
     store(&r.chance[s], vmin(load(&r.importance[s]) * per_limit, splat(1.0f)));
@@ -86,7 +90,7 @@ static inline void thin_chunk(ChunkState& chunk, CompositeGradients& g, bool exp
   };
   keep_gradient(g.sigma.data());
   for (int c = 0; c < chunk.channels; c++) {
-    keep_gradient(&g.radiance[c * g.stride]);
+    keep_gradient(g.radiance.data() + c * g.stride);
     keep(chunk.radiance(c));
   }
   for (int row : {X, Y, Z, MIDDLE, SIGMA}) keep(chunk.row(row));
