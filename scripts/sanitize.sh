@@ -58,5 +58,6 @@ if [ "$kind" != thread ]; then
 fi
 if [ "$kind" != address ]; then
   # shellcheck disable=SC2086
-  check thread thread libtsan.so $parity -k "render or adam or threads or query or outlives"
+  check thread thread libtsan.so $parity tests/kernels/cpu/test_later.py \
+    -k "render or adam or threads or query or outlives or later"
 fi
