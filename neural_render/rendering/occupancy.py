@@ -107,12 +107,14 @@ class OccupancyGrid:
         generator: torch.Generator,
         full: bool,
         cone_angle: float = 0.0,
+        decay: float | None = None,
     ) -> None:
         """Evaluates the density at one random point in each of some cells and refreshes the bits.
 
         ``full``: in all cells (the first update always is). Else in one of 32 interleaved stripes,
         which take turns, and in as many occupied cells. ``step`` and ``cone_angle`` are those of
-        ``MarchSpec``. The result depends on the arguments and the state alone, never on threads.
+        ``MarchSpec``; ``decay`` replaces the grid's own, this once. The result depends on the
+        arguments and the state alone, never on threads.
         """
         full = full or int(self._cursor[0]) == 0
         if full:
@@ -126,7 +128,7 @@ class OccupancyGrid:
                 start=torch.rand((), generator=generator, device=generator.device).item(),
             )
         density = self._density_in(cells, field, generator)
-        spec = self._spec(step, cone_angle, self.decay)
+        spec = self._spec(step, cone_angle, self.decay if decay is None else decay)
         ops.occupancy_update(self._state, cells, density, spec)
         self._cursor += torch.tensor([1, 0 if full else 1])
 

@@ -126,7 +126,14 @@ class Renderer:
             march = replace(march, step=step, max_step=max(step, march.max_step))
         return inputs, march
 
-    def update_occupancy(self, field: Field, *, generator: torch.Generator, full: bool) -> None:
+    def update_occupancy(
+        self,
+        field: Field,
+        *,
+        generator: torch.Generator,
+        full: bool,
+        decay: float | None = None,
+    ) -> None:
         """Refreshes the grid with this renderer's steps (see ``OccupancyGrid.update``)."""
         self.occupancy.update(
             field,
@@ -134,6 +141,7 @@ class Renderer:
             cone_angle=self.march.cone_angle,
             generator=generator,
             full=full,
+            decay=decay,
         )
 
     def settle_occupancy(self, field: Field, *, generator: torch.Generator) -> None:

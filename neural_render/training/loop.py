@@ -159,7 +159,7 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
             # While the table's step goes on.
             drawn = next_step(problem, state, clock)
             ops.finish()
-            update_occupancy(problem, step)
+            update_occupancy(problem, step, plan)
             if state.average.due(step):
                 state.average.update(problem.field, step)
                 state.progress = replace(state.progress, averaged_step=step)
@@ -195,12 +195,14 @@ def next_step(problem: Problem, state: TrainingState, clock: Clock) -> StepInput
     return draw_step(problem, state, done) if done < 1 else None
 
 
-def update_occupancy(problem: Problem, step: int) -> None:
+def update_occupancy(problem: Problem, step: int, plan: StepPlan) -> None:
     """Refreshes the renderer's occupancy grid if that is due after ``step``."""
     due, full = occupancy_due(step)
     if due:
         generator = generator_for(problem.seed, step, "occupancy", problem.device)
-        problem.renderer.update_occupancy(problem.field, generator=generator, full=full)
+        problem.renderer.update_occupancy(
+            problem.field, generator=generator, full=full, decay=plan.occupancy_decay
+        )
 
 
 def refresh_errors(problem: Problem, state: TrainingState, step: int) -> None:

@@ -16,6 +16,7 @@ from neural_render.training.settings import TrainingSettings
 # A coarse march step while space is unpruned (the prototype's largest win): the factor, and the
 # step and the fraction of the budget until which it holds, whichever comes first.
 COARSE_START = ((4.0, 400, 0.27), (2.0, 1000, 0.67))
+LATE_OCCUPANCY = 0.25  # of the budget: from here on cells are forgotten slowly
 FULL_OCCUPANCY_UPDATES = (16, 32, 64, 128, 256)
 OCCUPANCY_EVERY = 16
 # The batch grows over this fraction of the budget from its first to its last size.
@@ -74,6 +75,7 @@ class StepPlan:
     learning_rate: float
     step_scale: float  # multiplies the march step
     num_samples: int  # the surviving samples to aim at
+    occupancy_decay: float | None  # instead of the renderer's own
 
 
 def budget_fraction(settings: TrainingSettings, num_steps_done: int, seconds: float) -> float:
@@ -91,6 +93,7 @@ def plan_step(
         learning_rate=learning_rate(settings, fraction),
         step_scale=step_scale(settings, step, fraction),
         num_samples=num_samples(settings, fraction, device),
+        occupancy_decay=late_occupancy_decay(settings, fraction),
     )
 
 
@@ -108,6 +111,15 @@ def step_scale(settings: TrainingSettings, step: int, fraction: float) -> float:
             if step <= until_step and fraction < until_fraction:
                 return factor
     return 1.0
+
+
+def late_occupancy_decay(settings: TrainingSettings, fraction: float) -> float | None:
+    """The slow decay of occupancy once space is mostly pruned; None before.
+
+    A quick one empties fog, but also cells that a surface only grazes, as chance misses it: edges
+    get serrated, and what is not marched is not learnt.
+    """
+    return settings.occupancy_decay_late if fraction >= LATE_OCCUPANCY else None
 
 
 def num_samples(settings: TrainingSettings, fraction: float, device: torch.device) -> int:

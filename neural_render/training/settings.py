@@ -63,6 +63,13 @@ class TrainingSettings:
     distortion_weight: float = field(
         default=0.0, metadata={"help": "weight of the distortion loss, which removes floaters"}
     )
+    occupancy_decay_late: float = field(
+        default=0.95,
+        metadata={
+            "help": "share of a cell's opacity that an update remembers, instead of"
+            " rendering.occupancy_decay, after the first quarter of the budget"
+        },
+    )
     roulette: float = field(
         default=0.5,
         metadata={
@@ -124,7 +131,7 @@ def check_settings(settings: TrainingSettings) -> None:
         value = getattr(settings, name)
         if not value > 0 or math.isinf(value):
             raise SettingError(f"training.{name}={value} must be above 0.")
-    for name in ("beta1", "beta2", "ema_decay", "learning_rate_hold"):
+    for name in ("beta1", "beta2", "ema_decay", "learning_rate_hold", "occupancy_decay_late"):
         value = getattr(settings, name)
         if not 0 <= value < 1:
             raise SettingError(f"training.{name}={value} must be at least 0 and below 1.")
