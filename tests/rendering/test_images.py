@@ -25,7 +25,8 @@ def camera(width: int, height: int) -> Cameras:
 
 @pytest.mark.parametrize(("width", "height", "tile"), [(16, 8, 4), (13, 7, 4), (1, 5, 8)])
 def test_tiles_visit_each_pixel_once(width: int, height: int, tile: int) -> None:
-    order = tiled_order(width, height, tile)
+    order, place = tiled_order(width, height, tile)
+    assert torch.equal(place[order], torch.arange(width * height))
     assert order.sort().values.tolist() == list(range(width * height))
     whole = min(tile, width) * min(tile, height)
     first = order[:whole]
