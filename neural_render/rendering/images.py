@@ -126,7 +126,7 @@ def tiled_lens(
 def tiled_order(
     width: int, height: int, tile: int
 ) -> tuple[Int[Tensor, " pixels"], Int[Tensor, " pixels"]]:
-    """Row-major indices of all pixels, tile by tile, so that neighbours come soon after another, and
+    """Row-major indices of all pixels, tile by tile, so that neighbours are soon after another, and
     the place of each pixel, row by row, among them."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     across = (width + tile - 1) // tile
