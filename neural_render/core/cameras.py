@@ -117,18 +117,34 @@ def rays_through_pixels(
 
 def image_rays(cameras: Cameras, index: int) -> Rays:
     """The rays through all pixel centres of one camera, row by row; differentiable."""
+    directions, footprint = image_directions(cameras, index)
+    return rays_from_pose(cameras.world_from_camera[index], directions, footprint)
+
+
+def rays_from_pose(
+    pose: Float[Tensor, "3 4"],
+    directions: Float[Tensor, "rays 3"],
+    footprint: Float[Tensor, " rays"],
+) -> Rays:
+    """Rays of directions in camera axes; row by row the same, however many there are."""
+    # A matrix product would round differently where its blocks end.
+    x, y, z = pose[:, :3].unbind(1)
+    turned = directions[:, :1] * x + directions[:, 1:2] * y + directions[:, 2:] * z
+    origins = pose[:, 3].expand_as(turned).contiguous()
+    return Rays(origins=origins, directions=turned, footprint=footprint)
+
+
+def image_directions(
+    cameras: Cameras, index: int
+) -> tuple[Float[Tensor, "pixels 3"], Float[Tensor, " pixels"]]:
+    """Unit directions in camera axes through all pixel centres of one camera, row by row, and their
+    footprints; differentiable."""
     camera = cameras[index : index + 1]
-    pose = camera.world_from_camera[0]
     pieces = [
         _lens_directions(pixels, camera.focal_px, camera.center_px, camera.distortion, camera.lens)
         for pixels in pixel_centers(cameras, index).split(PIXELS_PER_PIECE)
     ]
-    directions = torch.cat([piece[0] for piece in pieces]) @ pose[:, :3].T
-    return Rays(
-        origins=pose[:, 3].expand_as(directions).contiguous(),
-        directions=directions,
-        footprint=torch.cat([piece[1] for piece in pieces]),
-    )
+    return torch.cat([piece[0] for piece in pieces]), torch.cat([piece[1] for piece in pieces])
 
 
 def pixel_centers(cameras: Cameras, index: int) -> Float[Tensor, "pixels 2"]:

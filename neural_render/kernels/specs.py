@@ -202,10 +202,19 @@ class MarchSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RenderSpec:
-    """A field and how rays are marched through it."""
+    """A field, how rays are marched through it, and which samples are asked for their colour.
+
+    ``min_weight`` > 0 makes pictures cheaper; where a gradient is kept it is taken for 0. A sample
+    behind which less light than ``march.min_transmittance`` is left counts as opaque. The weights
+    of a ray's samples are gathered from near to far, and a sample is asked for its colour as soon
+    as ``min_weight`` is reached: its colour then stands for all that is gathered. What is left
+    behind a ray's last colour counts for that one; a ray that never gathers so much has none. This
+    gathering changes the values alone.
+    """
 
     field: FieldSpec
     march: MarchSpec
+    min_weight: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

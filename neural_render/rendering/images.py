@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neural_render.core.cameras import Cameras, image_rays
+from neural_render.core.cameras import Cameras, image_directions, rays_from_pose
 from neural_render.core.protocols import Field
 from neural_render.rendering.renderer import Renderer
 
-RAYS_AT_ONCE = 1 << 16
+RAYS_AT_ONCE = 1 << 18
+SAMPLED_AT_ONCE = 1 << 16  # where a piece's samples are all in memory together
 TILE = 16  # pixels along a side: rays of a tile go through the same cells, one after another
 
 
@@ -44,23 +45,33 @@ def render_image(
     background: Float[Tensor, " channels"],
     conditions: Float[Tensor, " conditions"] | None = None,
 ) -> Image:
-    """What camera ``index`` of ``cameras`` (field frame) sees; the same each time, bit for bit."""
+    """What camera ``index`` of ``cameras`` (field frame) sees; the same each time, bit for bit.
+
+    Colours are gathered as ``Renderer.for_pictures`` says.
+    """
     width, height = int(cameras.width[index]), int(cameras.height[index])
     device = background.device
-    order = tiled_order(width, height, TILE).to(device)
-    rays = image_rays(cameras, index).to(device)
-    color = background.new_empty((width * height, len(background)))
-    opacity, distance = background.new_empty((2, width * height)).unbind(0)
-    for pixels in order.split(RAYS_AT_ONCE):
-        here = rays[pixels]
-        seen = renderer.render(
+    directions, footprint = tiled_lens(lens_numbers(cameras, index), TILE)
+    pose = cameras.world_from_camera[index]
+    rays = rays_from_pose(pose, directions.to(pose), footprint.to(pose)).to(device)
+    jitter = torch.full_like(rays.footprint, 0.5)
+    sparing = renderer.for_pictures()
+    at_once = SAMPLED_AT_ONCE if field.fused_view() is None else RAYS_AT_ONCE
+    pieces = []
+    for start in range(0, width * height, at_once):
+        here = rays[start : start + at_once]
+        seen = sparing.render(
             field,
             here,
             background=background.repeat(len(here), 1),
-            jitter=torch.full_like(here.footprint, 0.5),
+            jitter=jitter[start : start + at_once],
             conditions=None if conditions is None else conditions.repeat(len(here), 1),
         )
-        color[pixels], opacity[pixels], distance[pixels] = seen.values, seen.opacity, seen.distance
+        pieces.append((seen.values, seen.opacity, seen.distance))
+    place = tiled_order(width, height, TILE)[1].to(device)
+    color, opacity, distance = (
+        torch.cat(parts).index_select(0, place) for parts in zip(*pieces, strict=True)
+    )
     return Image(
         color=color.view(height, width, -1),
         opacity=opacity.view(height, width),
@@ -68,10 +79,57 @@ def render_image(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class LensNumbers:
+    """All that the directions of a picture's pixels depend on, as numbers that can be compared."""
+
+    focal_px: tuple[float, float]
+    center_px: tuple[float, float]
+    distortion: tuple[float, ...]
+    lens: int
+    width: int
+    height: int
+
+
+def lens_numbers(cameras: Cameras, index: int) -> LensNumbers:
+    """Those of one camera."""
+    return LensNumbers(
+        focal_px=tuple(cameras.focal_px[index].tolist()),
+        center_px=tuple(cameras.center_px[index].tolist()),
+        distortion=tuple(cameras.distortion[index].tolist()),
+        lens=int(cameras.lens[index]),
+        width=int(cameras.width[index]),
+        height=int(cameras.height[index]),
+    )
+
+
+@lru_cache(maxsize=2)
+def tiled_lens(
+    numbers: LensNumbers, tile: int
+) -> tuple[Float[Tensor, "pixels 3"], Float[Tensor, " pixels"]]:
+    """``image_directions`` tile by tile; the pictures of a film or a test split share them."""
+    camera = Cameras(
+        world_from_camera=torch.eye(4)[None, :3],
+        focal_px=torch.tensor([numbers.focal_px]),
+        center_px=torch.tensor([numbers.center_px]),
+        distortion=torch.tensor([numbers.distortion]),
+        lens=torch.tensor([numbers.lens]),
+        width=torch.tensor([numbers.width]),
+        height=torch.tensor([numbers.height]),
+    )
+    directions, footprint = image_directions(camera, 0)
+    order, _ = tiled_order(numbers.width, numbers.height, tile)
+    return directions[order], footprint[order]
+
+
 @lru_cache(maxsize=4)
-def tiled_order(width: int, height: int, tile: int) -> Int[Tensor, " pixels"]:
-    """Row-major indices of all pixels, tile by tile, so that neighbours come soon after another."""
+def tiled_order(
+    width: int, height: int, tile: int
+) -> tuple[Int[Tensor, " pixels"], Int[Tensor, " pixels"]]:
+    """Row-major indices of all pixels, tile by tile, so that neighbours are soon after another, and
+    the place of each pixel, row by row, among them."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     across = (width + tile - 1) // tile
     rank = ((y // tile) * across + x // tile) * tile * tile + (y % tile) * tile + x % tile
-    return rank.view(-1).argsort()
+    order = rank.view(-1).argsort()
+    return order, order.argsort()

@@ -20,7 +20,12 @@ from neural_render.kernels.records import (
 from neural_render.kernels.specs import FieldSpec, LossSpec, MarchSpec, RenderSpec
 from neural_render.rendering.composed import render_composed
 from neural_render.rendering.occupancy import OccupancyGrid
-from neural_render.rendering.settings import RenderingSettings, march_spec
+from neural_render.rendering.settings import (
+    PICTURE_MIN_TRANSMITTANCE,
+    PICTURE_MIN_WEIGHT,
+    RenderingSettings,
+    march_spec,
+)
 
 
 class Renderer:
@@ -30,11 +35,29 @@ class Renderer:
     """
 
     def __init__(
-        self, march: MarchSpec, occupancy: OccupancyGrid, *, antialias: bool = False
+        self,
+        march: MarchSpec,
+        occupancy: OccupancyGrid,
+        *,
+        antialias: bool = False,
+        min_weight: float = 0.0,
     ) -> None:
-        """A renderer; without ``antialias`` the rays' footprints are taken for zero."""
+        """A renderer; without ``antialias`` the rays' footprints are taken for zero.
+
+        ``min_weight``: see ``RenderSpec``.
+        """
         assert march.cascades == occupancy.cascades, "march and occupancy differ in cascades"
         self.march, self.occupancy, self.antialias = march, occupancy, antialias
+        self.min_weight = min_weight
+
+    def for_pictures(self) -> "Renderer":
+        """A renderer of the same scene that asks for fewer colours, of which no eye sees anything.
+
+        Where a field has no fused view its pictures are exact.
+        """
+        return Renderer(
+            self.march, self.occupancy, antialias=self.antialias, min_weight=PICTURE_MIN_WEIGHT
+        )
 
     def render(
         self,
@@ -58,7 +81,11 @@ class Renderer:
             return render_composed(field, inputs, march)
         spec, parameters = view
         assert isinstance(spec, FieldSpec) and isinstance(parameters, FieldParameters)
-        return ops.render_rays(inputs, parameters, RenderSpec(field=spec, march=march), sink)
+        if self.min_weight:
+            light = max(march.min_transmittance, PICTURE_MIN_TRANSMITTANCE)
+            march = replace(march, min_transmittance=light)
+        problem = RenderSpec(field=spec, march=march, min_weight=self.min_weight)
+        return ops.render_rays(inputs, parameters, problem, sink)
 
     def loss_gradients(
         self,

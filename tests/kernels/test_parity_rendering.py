@@ -286,6 +286,47 @@ def test_render_without_gradients_is_the_same_image(backend: str) -> None:
         assert_close(getattr(free, name), getattr(kept, name).detach(), tolerance, name)
 
 
+@pytest.mark.parametrize("num_conditions", [0, 2])
+def test_gathered_colours(backend: str, num_conditions: int) -> None:
+    """Fewer colours, nearly the same picture; and each backend gathers as the reference does."""
+    field = small_field(num_conditions=num_conditions, density_bias=4.5)
+    parameters = parameters_of(field)
+    occupancy = occupancy_of(ball(0.4))
+    inputs = render_inputs(rays_through_cube(200), occupancy, 3, num_conditions)
+    exact = RenderSpec(field=field, march=march(min_transmittance=0.03))
+    spec = dataclasses.replace(exact, min_weight=0.02)
+    with torch.no_grad():
+        with dispatch.using("reference"):
+            every, expected = (ops.render_rays(inputs, parameters, one) for one in (exact, spec))
+        with dispatch.using(backend):
+            found = ops.render_rays(inputs, parameters, spec)
+    assert int(found.num_survived) < int(every.num_survived)
+    assert abs(int(found.num_survived) / int(expected.num_survived) - 1) < 0.05
+    for name in SEEN:
+        # Where the last bit decides, another sample is asked, or a ray stops one sample later.
+        error = (getattr(found, name) - getattr(expected, name)).abs()
+        assert error.quantile(0.9) < 5e-3 and error.max() < 0.06, name
+    assert (found.values - every.values).abs().max() < 0.05
+    # What is stopped is opaque.
+    stopped = every.opacity > 0.9701
+    assert stopped.any() and (found.opacity[stopped] > 0.9999).all()
+
+
+def test_gathering_is_for_pictures_alone(backend: str) -> None:
+    """Where a gradient is kept each sample has its own colour."""
+    field = small_field()
+    parameters = parameters_of(field)
+    parameters.table.requires_grad_()
+    inputs = render_inputs(rays_through_cube(50), occupancy_of(ball(0.4)))
+    spec = RenderSpec(field=field, march=march())
+    with dispatch.using(backend):
+        one, two = (
+            ops.render_rays(inputs, parameters, dataclasses.replace(spec, min_weight=weight))
+            for weight in (0.0, 0.1)
+        )
+    assert torch.equal(one.values, two.values) and one.values.requires_grad
+
+
 def test_factored_gradients_are_understood_by_all(backend: str) -> None:
     """A backend's factored gradient, scattered by the reference, is its own dense gradient."""
     field = small_field()

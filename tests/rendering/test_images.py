@@ -1,9 +1,15 @@
 import pytest
 import torch
 
-from neural_render.core.cameras import Cameras, Lens
+from neural_render.core.cameras import Cameras, Lens, image_rays
 from neural_render.core.transforms import look_at
-from neural_render.rendering import RenderingSettings, build_renderer, images, render_image
+from neural_render.rendering import (
+    Renderer,
+    RenderingSettings,
+    build_renderer,
+    images,
+    render_image,
+)
 from neural_render.rendering.images import tiled_order
 from tests.rendering.analytic import CPU, SphereField, frame, small_field
 
@@ -25,7 +31,8 @@ def camera(width: int, height: int) -> Cameras:
 
 @pytest.mark.parametrize(("width", "height", "tile"), [(16, 8, 4), (13, 7, 4), (1, 5, 8)])
 def test_tiles_visit_each_pixel_once(width: int, height: int, tile: int) -> None:
-    order = tiled_order(width, height, tile)
+    order, place = tiled_order(width, height, tile)
+    assert torch.equal(place[order], torch.arange(width * height))
     assert order.sort().values.tolist() == list(range(width * height))
     whole = min(tile, width) * min(tile, height)
     first = order[:whole]
@@ -73,3 +80,23 @@ def test_pictures_need_no_gradients_and_take_conditions(backend: str) -> None:
     assert not dark.color.requires_grad
     assert not torch.allclose(dark.color, bright.color)
     assert torch.equal(dark.opacity, bright.opacity)
+
+
+def test_pictures_ask_for_fewer_colours(backend: str) -> None:
+    """The renderer of pictures sees what the exact one sees, to less than an eye can tell."""
+    renderer = build_renderer(RenderingSettings(step=0.02), frame(), CPU)
+    field, background = small_field(), torch.ones(3)
+    exact = Renderer(renderer.march, renderer.occupancy)
+    rays = image_rays(camera(20, 14), 0)
+    with torch.no_grad():
+        every, fewer = (
+            one.render(
+                field,
+                rays,
+                background=background.repeat(len(rays), 1),
+                jitter=torch.full((len(rays),), 0.5),
+            )
+            for one in (exact, exact.for_pictures())
+        )
+    assert fewer.num_survived < every.num_survived
+    assert (fewer.values - every.values).abs().max() < 0.01

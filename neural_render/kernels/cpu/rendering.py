@@ -142,6 +142,7 @@ def render_rays(
     native().render_rays(
         native_field(spec.field),
         march_numbers(spec.march),
+        spec.min_weight,
         addresses(*weights),
         bits.data_ptr(),
         addresses(*given, values, opacity, distance, distortion),

@@ -250,7 +250,8 @@ static inline void for_packed_chunks(const CompositeOp& op, Use use) {
 }
 
 static inline void composite_forward(const CompositeOp& op, float* weights) {
-  for_packed_chunks(op, [&](const ChunkState& chunk, const std::vector<float>& light, int64_t at) {
+  for_packed_chunks(op, [&](ChunkState& chunk, const std::vector<float>& light, int64_t at) {
+    sum_samples(chunk);
     composite_chunk(op.in, chunk, light);
     std::copy_n(chunk.row(WEIGHT), chunk.count, weights + at);
   });

@@ -107,6 +107,7 @@ static inline std::unique_ptr<ChunkState> take_chunk(NativeField& f) {
 }
 
 static inline void keep_for_backward(const FieldShape& f, ChunkState& chunk) {
+  chunk.kept = true;
   chunk.feature_rows = f.feature_rows();
   chunk.hidden_layers = f.color.hidden_layers;
   chunk.hidden_rows = pad_rows(f.color.width);
@@ -114,13 +115,13 @@ static inline void keep_for_backward(const FieldShape& f, ChunkState& chunk) {
 
 // Without a backward pass to come, a chunk's survivors are forgotten with the chunk: each thread
 // has one buffer, so a picture of fog needs no more memory than one of glass.
-static inline void render_forward(NativeField& f, const March& march,
+static inline void render_forward(NativeField& f, const March& march, float min_weight,
                                   std::unique_ptr<FieldWeights> weights, const uint8_t* bits,
                                   const RenderProblem& in, int num_rays, bool keep,
                                   RenderState& state) {
   std::lock_guard<std::mutex> lock(f.mutex);
   f.prepare();
-  Renderer renderer(f.shape, march);
+  Renderer renderer(f.shape, march, min_weight);
   Occupancy occupancy(bits, march.cascades);
   const int per_chunk = chunk_rays(num_rays);
   int chunks = (num_rays + per_chunk - 1) / per_chunk;

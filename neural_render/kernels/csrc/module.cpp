@@ -95,13 +95,13 @@ void bind_render(nb::module_& m) {
   using Release = nb::call_guard<nb::gil_scoped_release>;
   m.def(
       "render_rays",
-      [](NativeField& f, std::vector<double> march, Addresses weights, Address bits,
-         Addresses problem, int num_rays, bool keep, RenderState& state) {
+      [](NativeField& f, std::vector<double> march, float min_weight, Addresses weights,
+         Address bits, Addresses problem, int num_rays, bool keep, RenderState& state) {
         auto packed = std::make_unique<FieldWeights>(make_weights(f, weights));
-        render_forward(f, make_march(march), std::move(packed), u8(bits), make_problem(problem),
+        render_forward(f, make_march(march), min_weight, std::move(packed), u8(bits), make_problem(problem),
                        num_rays, keep, state);
       },
-      Release(), nb::keep_alive<8, 1>());
+      Release(), nb::keep_alive<9, 1>());
   m.def(
       "render_rays_backward",
       [](NativeField& f, std::vector<double> march, Addresses problem, Addresses gradients,

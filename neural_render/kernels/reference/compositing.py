@@ -18,8 +18,9 @@ def composite(
     radiance: Float[Tensor, "capacity channels"],
     samples: PackedSamples,
     background: Float[Tensor, "rays channels"],
+    min_weight: float = 0.0,
 ) -> Composited:
-    """See ``ops.composite``."""
+    """See ``ops.composite``, and ``RenderSpec`` for ``min_weight``."""
     count = int(samples.count)
     spread, ray, slot = by_ray(samples, background.shape[0])
     t_near, t_far = spread(samples.t_near), spread(samples.t_far)
@@ -28,8 +29,9 @@ def composite(
     w = torch.exp(-before(depth)) * -torch.expm1(-depth)
     packed = w[ray, slot]
     opacity = w.sum(1)
+    shares = gathered(w, min_weight)[ray, slot] if min_weight > 0.0 else packed
     values = background * (1.0 - opacity)[:, None]
-    values = values.index_add(0, ray, packed[:, None] * radiance[:count])
+    values = values.index_add(0, ray, shares[:, None] * radiance[:count])
     # m grows along a ray, so the double sum of the distortion is two running sums.
     pairs = 2.0 * (w * (m * before(w) - before(w * m))).sum(1)
     seen = opacity > 0.0
@@ -40,6 +42,30 @@ def composite(
         distortion=pairs + (w * w * d).sum(1) / 3.0,
         weights=torch.cat([packed, packed.new_zeros(density.shape[0] - count)]),
     )
+
+
+def gathered(w: Float[Tensor, "rays slots"], min_weight: float) -> Float[Tensor, "rays slots"]:
+    """The weights that the samples' colours get: 0 for those that are not asked for theirs."""
+    shares, waiting = torch.zeros_like(w), torch.zeros_like(w[:, :1]).sum(1)
+    for slot in range(w.shape[1]):
+        waiting = waiting + w[:, slot]
+        enough = waiting >= min_weight
+        shares[:, slot] = waiting.where(enough, 0.0)
+        waiting = waiting.where(~enough, 0.0)
+    asked = shares > 0.0
+    if w.shape[1]:
+        last = w.shape[1] - 1 - asked.flip(1).long().argmax(1)
+        rest = waiting.where(asked.any(1), 0.0)
+        shares = shares.scatter_add(1, last[:, None], rest[:, None])
+    return shares
+
+
+def count_asked(
+    weights: Float[Tensor, " capacity"], samples: PackedSamples, num_rays: int, min_weight: float
+) -> Int[Tensor, ""]:
+    """How many samples ``gathered`` asks for their colour."""
+    spread, _, _ = by_ray(samples, num_rays)
+    return (gathered(spread(weights), min_weight) > 0.0).sum()
 
 
 def composite_backward(

@@ -1,5 +1,7 @@
 """Rendering in one op: march, query, terminate early, composite; gradients with t held fixed."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,6 +22,7 @@ from neural_render.kernels.reference.compositing import (
     as_tuple,
     color_loss,
     composite,
+    count_asked,
     transmittance_before,
 )
 from neural_render.kernels.reference.encoding import footprint_weights, hash_encode
@@ -40,6 +43,7 @@ def render_rays(
     """
     survivors, num_marched = surviving_samples(inputs, parameters, spec)
     points, footprint = sample_points(inputs, survivors)
+    min_weight = 0.0 if keep else spec.min_weight
     seen = _shade(
         (
             hash_encode(points, parameters.table, spec.field.grid, footprint),
@@ -50,7 +54,12 @@ def render_rays(
             parameters.color_weights,
         ),
         survivors,
-        spec,
+        replace(spec, min_weight=min_weight),
+    )
+    num_asked = (
+        count_asked(seen.weights, survivors, len(inputs.rays), min_weight)
+        if min_weight > 0.0
+        else survivors.count
     )
     output = RenderOutput(
         values=seen.values,
@@ -58,7 +67,7 @@ def render_rays(
         distance=seen.distance,
         distortion=seen.distortion,
         num_marched=survivors.count.new_tensor(num_marched),
-        num_survived=survivors.count,
+        num_survived=num_asked,
     )
     return output, survivors if keep else None
 
@@ -76,12 +85,13 @@ def render_rays_backward(
     ray = survivors.ray_index
     points, footprint = sample_points(inputs, survivors)
     grid, rays = spec.field.grid, inputs.rays
+    exact = replace(spec, min_weight=0.0)
 
     def features_at(points: Tensor) -> Tensor:
         return hash_encode(points, parameters.table, grid, footprint)
 
     to_features, *gradients = pullback(
-        lambda *tensors: as_tuple(_shade(tensors, survivors, spec))[:4],
+        lambda *tensors: as_tuple(_shade(tensors, survivors, exact))[:4],
         (
             features_at(points),
             rays.directions,
@@ -188,6 +198,16 @@ def midpoints(samples: PackedSamples) -> Float[Tensor, " samples"]:
     return 0.5 * (samples.t_near + samples.t_far)
 
 
+def stopped_density(
+    density: Float[Tensor, " samples"], survivors: PackedSamples, min_transmittance: float
+) -> Float[Tensor, " samples"]:
+    """The density, infinite where a sample leaves less light than ``min_transmittance``."""
+    num_rays = survivors.offsets.shape[0] - 1
+    light = transmittance_before(density, survivors, num_rays)
+    light = light * torch.exp(-density * (survivors.t_far - survivors.t_near))
+    return density.where(light >= min_transmittance, torch.inf)
+
+
 def _shade(tensors: tuple[Tensor, ...], survivors: PackedSamples, spec: RenderSpec) -> Composited:
     """What the rays see, given features, directions, background, conditions and both networks."""
     features, directions, background, conditions, density_weights, color_weights = tensors
@@ -200,4 +220,6 @@ def _shade(tensors: tuple[Tensor, ...], survivors: PackedSamples, spec: RenderSp
         color_weights,
         spec.field,
     )
-    return composite(density, radiance, survivors, background)
+    if spec.min_weight > 0.0:
+        density = stopped_density(density, survivors, spec.march.min_transmittance)
+    return composite(density, radiance, survivors, background, spec.min_weight)

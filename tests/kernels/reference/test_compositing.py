@@ -10,6 +10,7 @@ from torch.autograd import gradcheck
 
 from neural_render.kernels import ops
 from neural_render.kernels.records import PackedSamples
+from neural_render.kernels.reference.compositing import gathered
 from neural_render.kernels.reference.marching import pack
 from tests.kernels.problems import generator, packed_samples
 from tests.kernels.tolerances import CLOSED_FORM, assert_close
@@ -123,3 +124,12 @@ def test_gradients(counts: list[int]) -> None:
 
     leaves = [leaf.requires_grad_() for leaf in (density, radiance, background)]
     assert gradcheck(outputs, leaves)
+
+
+def test_weights_are_gathered_until_they_suffice() -> None:
+    """The second ray never gathers enough; what the first has left goes to its last colour."""
+    w = torch.tensor([[0.25, 0.25, 0.5, 0.125, 0.125], [0.125, 0.125, 0.0, 0.0, 0.0]])
+    shares = gathered(w, 0.375)
+    assert shares.tolist() == [[0.0, 0.5, 0.75, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]]
+    assert torch.equal(gathered(w, 1e-9).sum(1), w.sum(1))
+    assert gathered(w[:, :0], 0.5).shape == (2, 0)

@@ -31,18 +31,35 @@ class Columns {
 
 enum SampleRow { X, Y, Z, MIDDLE, LENGTH, SIGMA, TRANSMITTANCE, WEIGHT, NUM_SAMPLE_ROWS };
 
-// Kept from the forward to the backward pass.
+// A ray's sums over its samples. `gathered`: weight of samples that no colour has been asked for
+// yet, `last`: the chunk's last sample of the ray.
+struct RaySums {
+  float opacity = 0, moment = 0, distortion = 0, gathered = 0;
+  int last = -1;
+  void add(float weight, float middle, float length) {
+    distortion += 2 * weight * (middle * opacity - moment) + weight * weight * length / 3;
+    opacity += weight;
+    moment += weight * middle;
+  }
+};
+
+// Kept from the forward to the backward pass; else only what has a colour of its own is there, its
+// latents and weights alone, and the rays' sums.
 struct ChunkState {
   std::vector<Segment> segments;
+  std::vector<RaySums> sums;
   Columns columns;  // SampleRow, radiance, latents; if kept, features and hidden layers of colour
   int first_ray = 0, num_rays = 0, count = 0;
   int channels = 0, latent_rows = 0, feature_rows = 0;
   int hidden_layers = 0, hidden_rows = 0;  // kept of the colour network: layers of rows
   int64_t marched = 0;
+  bool kept = false;
 
   void clear(int first, int rays, int num_channels) {
     segments.clear();
+    sums.assign(rays, {});
     first_ray = first, num_rays = rays, count = 0, marched = 0, channels = num_channels;
+    kept = false;
     latent_rows = feature_rows = hidden_layers = hidden_rows = 0;
   }
   void make_room(int samples) {

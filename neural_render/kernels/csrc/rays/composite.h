@@ -8,23 +8,23 @@ struct RenderProblem {
   float *values, *opacity, *distance, *distortion;
 };
 
-// Values, opacity, distance, distortion. `light` holds what passed through.
+// The rays' sums from the rows of all samples.
+static inline void sum_samples(ChunkState& chunk) {
+  const float *weight = chunk.row(WEIGHT), *middle = chunk.row(MIDDLE), *length = chunk.row(LENGTH);
+  for (const Segment& e : chunk.segments)
+    for (int s = e.first; s < e.first + e.count; s++)
+      chunk.sums[e.ray].add(weight[s], middle[s], length[s]);
+}
+
+// Values, opacity, distance, distortion, given the rays' sums. `light` holds what passed through.
 static inline void composite_chunk(const RenderProblem& in, const ChunkState& chunk,
                                    const std::vector<float>& light) {
   const int C = chunk.channels;
-  std::vector<float> sums((size_t)chunk.num_rays * 3);  // sum w, sum w m, distortion
   for (int ray = 0; ray < chunk.num_rays; ray++)
     for (int c = 0; c < C; c++) in.values[(size_t)(chunk.first_ray + ray) * C + c] = 0;
-  const float *weight = chunk.row(WEIGHT), *middle = chunk.row(MIDDLE), *length = chunk.row(LENGTH);
+  const float* weight = chunk.row(WEIGHT);
   for (const Segment& e : chunk.segments) {
-    float* a = &sums[(size_t)e.ray * 3];
     float* value = in.values + (size_t)(chunk.first_ray + e.ray) * C;
-    for (int s = e.first; s < e.first + e.count; s++) {
-      float w = weight[s], m = middle[s];
-      a[2] += 2 * w * (m * a[0] - a[1]) + w * w * length[s] / 3;
-      a[0] += w;
-      a[1] += w * m;
-    }
     for (int c = 0; c < C; c++) {
       const float* radiance = chunk.radiance(c);
       for (int s = e.first; s < e.first + e.count; s++) value[c] += weight[s] * radiance[s];
@@ -32,11 +32,11 @@ static inline void composite_chunk(const RenderProblem& in, const ChunkState& ch
   }
   for (int ray = 0; ray < chunk.num_rays; ray++) {
     size_t at = chunk.first_ray + ray;
-    const float* a = &sums[(size_t)ray * 3];
+    const RaySums& a = chunk.sums[ray];
     for (int c = 0; c < C; c++) in.values[at * C + c] += light[ray] * in.background[at * C + c];
-    in.opacity[at] = a[0];
-    in.distance[at] = a[0] > 0 ? a[1] / a[0] : 0;
-    in.distortion[at] = a[2];
+    in.opacity[at] = a.opacity;
+    in.distance[at] = a.opacity > 0 ? a.moment / a.opacity : 0;
+    in.distortion[at] = a.distortion;
   }
 }
 

@@ -10,7 +10,9 @@ struct Renderer {
   FieldShape field;
   March march;
   Lattice lattice;
-  Renderer(const FieldShape& f, const March& m) : field(f), march(m), lattice(m) {}
+  float min_weight;  // see RenderSpec; of chunks that are not kept
+  Renderer(const FieldShape& f, const March& m, float min_weight = 0)
+      : field(f), march(m), lattice(m), min_weight(min_weight) {}
 };
 
 // One wave of a chunk: every living ray's next samples, in the tile.
@@ -97,6 +99,56 @@ static inline void keep_survivors(const Renderer& r, const Workspace& t, const W
   }
 }
 
+// Adds the samples of a wave that light reaches to their rays' sums, and the latents of those that
+// have gathered enough weight to be asked for a colour to the chunk; adds the rays that go on to
+// `living`. `picks` has room for the wave.
+static inline void gather_survivors(const Renderer& r, const Workspace& t, const Wave& wave,
+                                    const Walks& walks, std::vector<float>& light,
+                                    ChunkState& chunk, std::vector<int>& picks,
+                                    std::vector<int>& living) {
+  chunk.make_room(chunk.count + wave.count);
+  picks.resize(wave.count + 1);
+  float* weight = chunk.row(WEIGHT) + chunk.count;
+  int num = 0;
+  for (const Segment& e : wave.segments) {
+    RaySums sums = chunk.sums[e.ray];
+    float T = light[e.ray];
+    const int begin = num;
+    for (int s = e.first; s < e.first + e.count && T >= r.march.min_transmittance; s++) {
+      // What would leave too little light takes it all.
+      float passed = r.min_weight > 0 && T * t.passed[s] < r.march.min_transmittance ? 0 : t.passed[s];
+      float w = T * (1 - passed);
+      sums.add(w, t.middle[s], t.length[s]);
+      sums.gathered += w;
+      picks[num] = s, weight[num] = sums.gathered;
+      bool enough = sums.gathered >= r.min_weight;
+      num += enough;
+      sums.gathered = enough ? 0.0f : sums.gathered;
+      T *= passed;
+    }
+    if (num > begin) {
+      chunk.segments.push_back({e.ray, chunk.count + begin, num - begin});
+      sums.last = chunk.count + num - 1;
+    }
+    light[e.ray] = T;
+    chunk.sums[e.ray] = sums;
+    if (T >= r.march.min_transmittance && !walks.ended(e.ray)) living.push_back(e.ray);
+  }
+  for (int row = 0; row < chunk.latent_rows; row++) {
+    const float* from = t.latent.row(row);
+    float* to = chunk.latent(row) + chunk.count;
+    for (int i = 0; i < num; i++) to[i] = from[picks[i]];
+  }
+  chunk.count += num;
+}
+
+// What a ray has gathered behind its last colour goes to that one.
+static inline void settle_gathered(ChunkState& chunk) {
+  float* weight = chunk.row(WEIGHT);
+  for (const RaySums& sums : chunk.sums)
+    if (sums.last >= 0) weight[sums.last] += sums.gathered;
+}
+
 // Lanes of the rays that have survivors: [rays][ray_rows].
 static inline std::vector<float> lanes_of_rays(const Renderer& r, const RenderProblem& in,
                                                const ChunkState& chunk) {
@@ -166,7 +218,7 @@ static inline void render_chunk(const Renderer& r, const FieldWeights& weights,
   Walks walks;
   walks.resize(chunk.num_rays);
   std::vector<float> light(chunk.num_rays, 1.0f);
-  std::vector<int> living, next;
+  std::vector<int> living, next, picks;
   for (int i = 0; i < chunk.num_rays; i++) {
     size_t at = (size_t)chunk.first_ray + i;
     start_walk(walks, i, r.lattice, occupancy, in.origins + 3 * at, in.directions + 3 * at,
@@ -185,11 +237,18 @@ static inline void render_chunk(const Renderer& r, const FieldWeights& weights,
       if (!wave.count) continue;
       chunk.marched += wave.count;
       density_of_wave(r, weights, wave, t);
-      keep_survivors(r, t, wave, walks, light, chunk, next);
+      if (chunk.kept)
+        keep_survivors(r, t, wave, walks, light, chunk, next);
+      else
+        gather_survivors(r, t, wave, walks, light, chunk, picks, next);
       t.watch.lap(COMPACT);
     }
     living.swap(next);
   }
+  if (chunk.kept)
+    sum_samples(chunk);
+  else
+    settle_gathered(chunk);
   // Later passes read whole blocks of lanes.
   for (int i = 0; i < chunk.latent_rows + chunk.feature_rows; i++)
     for (int s = chunk.count; s < pad_block(chunk.count); s++) chunk.latent(i)[s] = 0;
