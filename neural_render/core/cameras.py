@@ -129,7 +129,8 @@ def rays_from_pose(
     """Rays of directions in camera axes; row by row the same, however many there are."""
     # A matrix product would round differently where its blocks end.
     x, y, z = pose[:, :3].unbind(1)
-    turned = directions[:, :1] * x + directions[:, 1:2] * y + directions[:, 2:] * z
+    turned = (directions[:, :1] * x).addcmul_(directions[:, 1:2], y)
+    turned = turned.addcmul_(directions[:, 2:], z)
     origins = pose[:, 3].expand_as(turned).contiguous()
     return Rays(origins=origins, directions=turned, footprint=footprint)
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from neural_render.core.errors import SettingError
 from neural_render.evaluation.metrics import METRIC_DEFINITIONS
+from neural_render.rendering.settings import PICTURE_MIN_TRANSMITTANCE, PICTURE_MIN_WEIGHT
 
 _BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
 
@@ -41,6 +42,8 @@ class EvaluationProtocol:
             **asdict(self),
             "resolution": resolution,
             "quantisation": "photo and render rounded to 8 bits per channel, sRGB",
+            "rays": f"a colour for every {PICTURE_MIN_WEIGHT:g} of weight; they end where"
+            f" {PICTURE_MIN_TRANSMITTANCE:g} of the light is left",
             "alpha": "test views composited on the background in sRGB",
             "views": views if measured == available else f"{views}, spread evenly",
             "masks": masks,

@@ -54,7 +54,6 @@ def render_image(
     directions, footprint = tiled_lens(lens_numbers(cameras, index), TILE)
     pose = cameras.world_from_camera[index]
     rays = rays_from_pose(pose, directions.to(pose), footprint.to(pose)).to(device)
-    jitter = torch.full_like(rays.footprint, 0.5)
     sparing = renderer.for_pictures()
     at_once = SAMPLED_AT_ONCE if field.fused_view() is None else RAYS_AT_ONCE
     pieces = []
@@ -63,20 +62,27 @@ def render_image(
         seen = sparing.render(
             field,
             here,
-            background=background.repeat(len(here), 1),
-            jitter=jitter[start : start + at_once],
+            background=rows_of(tuple(background.tolist()), len(here)).to(device),
+            jitter=rows_of((0.5,), len(here)).view(-1).to(device),
             conditions=None if conditions is None else conditions.repeat(len(here), 1),
         )
         pieces.append((seen.values, seen.opacity, seen.distance))
     place = tiled_order(width, height, TILE)[1].to(device)
     color, opacity, distance = (
-        torch.cat(parts).index_select(0, place) for parts in zip(*pieces, strict=True)
+        (torch.cat(parts) if len(parts) > 1 else parts[0]).index_select(0, place)
+        for parts in zip(*pieces, strict=True)
     )
     return Image(
         color=color.view(height, width, -1),
         opacity=opacity.view(height, width),
         distance=distance.view(height, width),
     )
+
+
+@lru_cache(maxsize=8)
+def rows_of(values: tuple[float, ...], count: int) -> Float[Tensor, "count values"]:
+    """The same values in each row: never to be written to, as all pictures share them."""
+    return torch.tensor(values).repeat(count, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

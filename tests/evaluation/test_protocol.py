@@ -49,7 +49,9 @@ def test_the_record_is_complete() -> None:
     assert record["background"] == "white"
     assert record["views"] == "3 of 9, spread evenly"
     assert "count in no metric" in str(record["masks"])
-    assert {"colour_space", "resolution", "quantisation", "pose", "appearance"} <= set(record)
+    assert {"colour_space", "resolution", "quantisation", "rays", "pose", "appearance"} <= set(
+        record
+    )
     assert set(record["metrics"]) == {"psnr", "ssim", "flip"}  # type: ignore[call-overload]
 
 
