@@ -69,7 +69,7 @@ def render_image(
         pieces.append((seen.values, seen.opacity, seen.distance))
     place = tiled_order(width, height, TILE)[1].to(device)
     color, opacity, distance = (
-        (torch.cat(parts) if len(parts) > 1 else parts[0]).index_select(0, place)
+        (parts[0] if len(parts) == 1 else torch.cat(parts)).index_select(0, place)
         for parts in zip(*pieces, strict=True)
     )
     return Image(
