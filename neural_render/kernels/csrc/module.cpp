@@ -171,7 +171,7 @@ void bind_loss(nb::module_& m) {
         rays.resize(10);
         FitProblem in{make_problem(rays), make_targets(targets), (float)loss[0],
                       (float)loss[1],     (float)loss[2],        {},
-                      {f32(out[0]), nullptr}};
+                      {f32(out[0]), nullptr}, nullptr};
         RenderGradientsOut to{nullptr,     nullptr, 0,           f32(out[3]),
                               f32(out[4]), nullptr, f32(out[5]), rays_too};
         render_fit(f, make_march(march), make_weights(f, weights), u8(bits), in, num_rays, to,
