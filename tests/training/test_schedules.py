@@ -47,6 +47,12 @@ def test_batch_grows_only_where_the_budget_is_long():
     assert schedules.num_samples(TrainingSettings(), 0.0, GPU) == 1 << 18
 
 
+def test_occupancy_forgets_slowly_after_a_quarter_of_the_budget():
+    settings = TrainingSettings(occupancy_decay_late=0.9)
+    plans = [schedules.plan_step(settings, 2000, f, CPU) for f in (0.0, 0.24, 0.25, 1.0)]
+    assert [plan.occupancy_decay for plan in plans] == [None, None, 0.9, 0.9]
+
+
 @pytest.mark.parametrize(
     ("settings", "rows"),
     [

@@ -315,6 +315,7 @@ static inline void copy_factors(const FitState& state, float* points, float* fea
   for (size_t c = 0; c < parts.size(); c++) place[c + 1] = place[c] + parts[c].n;
   parallel_for((int)parts.size(), [&](int c, int) {
     const int64_t n = parts[c].n;
+    if (n == 0) return;  // such a part may have no memory at all
     const float* from[2] = {parts[c].points[0], parts[c].d};
     float* to[2] = {points + place[c], features + place[c]};
     for (int part = 0; part < 2; part++)
