@@ -57,7 +57,7 @@ def table_adam_step(
     ready_in_place(second, "second moments", grid.num_rows)
     prepare_in_place((table, second))
     followed = followed_entries(table, grid)
-    changed = [*addresses(table, second), followed]
+    changed = [*addresses(table, second), 0 if followed is None else followed.data_ptr()]
     if isinstance(gradient, ChunkedGradient) and gradient.fits(native(), grid):
         native().table_adam_of(
             native_grid(grid), adam_numbers(adam), gradient.state, changed, later
@@ -76,7 +76,7 @@ def table_adam_step(
         )
         used = (points, features)
     if later:
-        _running.append((native(), table, second, used))
+        _running.append((native(), table, second, followed, used))
     table_changed(table, grid, followed=followed)
 
 

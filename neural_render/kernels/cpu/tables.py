@@ -80,16 +80,16 @@ def table_entries(table: Tensor, spec: HashGridSpec) -> Tensor:
     return found.entries
 
 
-def followed_entries(table: Tensor, spec: HashGridSpec) -> int:
-    """The address of an up-to-date copy, for an op that changes both; 0 if there is none."""
+def followed_entries(table: Tensor, spec: HashGridSpec) -> Tensor | None:
+    """An up-to-date copy, for an op that changes both, if there is one."""
     found = None if native().ENTRY_BYTES == 4 else _find(table, spec)
-    return found.entries.data_ptr() if found and found.version == _version(table) else 0
+    return found.entries if found and found.version == _version(table) else None
 
 
-def table_changed(table: Tensor, spec: HashGridSpec, *, followed: int) -> None:
-    """To be called after a native op wrote to ``table`` and, unless 0, to the copy ``followed``."""
+def table_changed(table: Tensor, spec: HashGridSpec, *, followed: Tensor | None) -> None:
+    """To be called after a native op wrote to ``table`` and, if any, to the copy ``followed``."""
     tensor_changed(table)
-    found = _find(table, spec) if followed else None
+    found = None if followed is None else _find(table, spec)
     if found is not None:
         found.version = _version(table)
 

@@ -118,7 +118,7 @@ def conditions_of(
     """Each sample's conditions; where there are none, no rows are asked for either."""
     if conditions.shape[1] == 0:
         return conditions.new_zeros(ray_index.shape[0], 0)
-    return conditions[ray_index.long()]
+    return conditions.index_select(0, ray_index.long())
 
 
 def _density(latent: Tensor, spec: FieldSpec) -> Tensor:

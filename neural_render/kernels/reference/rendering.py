@@ -214,7 +214,7 @@ def _shade(tensors: tuple[Tensor, ...], survivors: PackedSamples, spec: RenderSp
     ray = survivors.ray_index
     density, radiance = query_features(
         features,
-        directions[ray],
+        directions.index_select(0, ray.long()),
         conditions_of(conditions, ray),
         density_weights,
         color_weights,

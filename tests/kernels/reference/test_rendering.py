@@ -1,6 +1,7 @@
 """The fused render op: equal to its parts, early termination, factored gradients, gradients."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from neural_render.kernels.records import (
     RenderInputs,
     RenderOutput,
 )
-from neural_render.kernels.specs import RenderSpec
+from neural_render.kernels.specs import LossSpec, RenderSpec
 from tests.kernels.problems import (
     ball,
     empty_occupancy,
@@ -27,6 +28,7 @@ from tests.kernels.problems import (
     render_inputs,
     small_field,
     small_grid,
+    targets_of,
 )
 from tests.kernels.tolerances import CLOSED_FORM, assert_close
 
@@ -191,3 +193,27 @@ def test_gradients() -> None:
 
     leaves = [leaf.detach().requires_grad_() for leaf in leaves_of(inputs, parameters)]
     assert gradcheck(render, leaves, fast_mode=True, atol=1e-4)
+
+
+@pytest.fixture
+def several_threads() -> Iterator[None]:
+    """Torch computes on more threads than a test worker gives it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("several_threads")
+def test_gradients_do_not_depend_on_timing() -> None:
+    """Many samples add to one ray's gradient in the same order each time, on several threads."""
+    field = small_field(num_conditions=2)
+    inputs = render_inputs(rays_through_cube(700), occupancy_of(ball(0.4)), 3, 2)
+    specs = RenderSpec(field=field, march=march()), LossSpec(delta=0.1)
+    found = [
+        vars(ops.render_loss_gradients(inputs, targets_of(700), parameters_of(field), specs)[1])
+        for _ in range(20)
+    ]
+    for name, expected in found[0].items():
+        if isinstance(expected, Tensor):
+            assert all(torch.equal(other[name], expected) for other in found), name
