@@ -141,6 +141,8 @@ def _batch(found: PixelRays) -> RayBatch:
         opacity=found.opacity,
         weights=torch.ones_like(found.opacity),
         view=found.view,
+        distance=torch.zeros_like(found.opacity),
+        conditions=found.opacity.new_zeros((len(found.opacity), 0)),
     )
 
 

@@ -13,6 +13,10 @@ class CaptureError(UserError):
     """A capture (photos and cameras) is missing, broken or contradicts itself."""
 
 
+class SceneError(UserError):
+    """An artist's scene is missing, broken, unlit, or cannot be traced here."""
+
+
 class CheckpointError(UserError):
     """A checkpoint or run folder is missing, truncated, of another architecture or not ours."""
 

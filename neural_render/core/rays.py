@@ -47,6 +47,10 @@ class RayBatch:
     ``targets`` is straight (not premultiplied) colour in the run's colour space, ``opacity`` its
     alpha (1 where the source has none); ``weights`` multiply the loss (1 on average; 0: ignored).
     ``view`` is the index of the training view that each ray belongs to.
+
+    The targets are those channels of the field that begin with ``first_channel``. ``distance`` (in
+    the rays' units) is where the first surface lies, 0 where that is not known. ``conditions`` are
+    the field's, of no columns where it has none.
     """
 
     rays: Rays
@@ -54,3 +58,6 @@ class RayBatch:
     opacity: Float[Tensor, " rays"]
     weights: Float[Tensor, " rays"]
     view: Int[Tensor, " rays"]
+    distance: Float[Tensor, " rays"]
+    conditions: Float[Tensor, "rays conditions"]
+    first_channel: int = 0

@@ -10,8 +10,14 @@ import torch
 from neural_render.captures.records import Capture
 from neural_render.core.cameras import Cameras
 from neural_render.core.errors import SettingError
-from neural_render.core.keyframes import keyframe_path
-from neural_render.core.paths import fit_orbit, is_forward_facing, orbit_path, reframed, spiral_path
+from neural_render.core.flight.keyframes import keyframe_path
+from neural_render.core.flight.paths import (
+    fit_orbit,
+    is_forward_facing,
+    orbit_path,
+    reframed,
+    spiral_path,
+)
 from neural_render.export.frames import OUTPUTS
 
 MAX_SIDE = 16384

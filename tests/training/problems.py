@@ -66,6 +66,8 @@ class StripedBall:
             opacity=opacity,
             weights=torch.ones(num_rays),
             view=torch.zeros(num_rays, dtype=torch.int64),
+            distance=torch.zeros(num_rays),
+            conditions=torch.zeros(num_rays, 0),
         )
 
 

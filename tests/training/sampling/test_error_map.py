@@ -35,6 +35,8 @@ class Regions:
             opacity=ones,
             weights=ones,
             view=torch.zeros(num_rays, dtype=torch.long),
+            distance=torch.zeros(num_rays),
+            conditions=torch.zeros(num_rays, 0),
         )
 
     def sample_regions(

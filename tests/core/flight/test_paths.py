@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from neural_render.core.cameras import Cameras, Lens, project, rays_through_pixels
-from neural_render.core.paths import (
+from neural_render.core.flight.paths import (
     fit_orbit,
     focus_of,
     is_forward_facing,

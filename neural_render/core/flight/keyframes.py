@@ -28,7 +28,7 @@ from torch import Tensor
 
 from neural_render.core.cameras import Cameras
 from neural_render.core.errors import UserError
-from neural_render.core.paths import path_cameras, pinholes_with_fov
+from neural_render.core.flight.paths import path_cameras, pinholes_with_fov
 from neural_render.core.transforms import rotation_from_vector, vector_from_rotation
 
 MAX_FRAMES = 100_000

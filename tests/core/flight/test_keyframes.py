@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neural_render.core.cameras import Cameras, Lens
 from neural_render.core.errors import UserError
-from neural_render.core.keyframes import Keyframes, interpolate, keyframe_path
+from neural_render.core.flight.keyframes import Keyframes, interpolate, keyframe_path
 from neural_render.core.transforms import rotation_from_vector, vector_from_rotation
 
 PHOTOS = Cameras(

@@ -1,0 +1,1 @@
+"""Where a camera flies: orbits, spirals and keyframes."""

@@ -1,0 +1,51 @@
+"""What a reader makes of a scene file. Nothing here needs torch: the tracer's process imports it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneLight:
+    """An emitter as Mitsuba's ``traverse`` names it: its parameters begin with ``emitter.``.
+
+    ``color`` is the file's emission: at the emission parameters times 1 / ``color`` it is neutral.
+    A light with a texture is neutral as it is: its colour is white.
+    """
+
+    name: str
+    kind: Literal["area", "environment", "point", "spot", "directional"]
+    emitter: str
+    color: Triple
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneCamera:
+    """A pinhole camera of the file; axes inside: x right, y down, z forward."""
+
+    name: str
+    world_from_camera: tuple[tuple[float, float, float, float], ...]  # 3 rows
+    width: int
+    height: int
+    fov_x_rad: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedScene:
+    """A scene as the path tracer wants it, loaded under Mitsuba's active variant.
+
+    ``scene`` is a ``mitsuba.Scene`` with all its lights. ``low`` and ``high`` bound its geometry in
+    world units. ``warnings`` are whole sentences: what the file has and we cannot express.
+    """
+
+    path: Path
+    format: str
+    scene: Any
+    lights: tuple[SceneLight, ...]
+    cameras: tuple[SceneCamera, ...]
+    low: Triple
+    high: Triple
+    max_depth: int  # path segments from the camera, as Mitsuba counts them; -1: no limit
+    warnings: tuple[str, ...]
