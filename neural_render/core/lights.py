@@ -1,8 +1,8 @@
 """Lights as dials: light groups, what mixes them, and a light that moves.
 
-Light transport is linear: radiance under all lights is the sum of the radiance under each one, times
-that one's emission (colour channel by colour channel). A field with light groups has three radiance
-channels for each, in their order, found at neutral unit emission.
+Light transport is linear: radiance under all lights is the sum of the radiance under each one,
+times that one's emission (colour channel by colour channel). A field with light groups has three
+radiance channels for each, in their order, found at neutral unit emission.
 """
 
 from collections.abc import Mapping

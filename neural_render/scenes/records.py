@@ -1,4 +1,4 @@
-"""What a reader makes of a scene file. Nothing here needs torch: the tracer's process imports it."""
+"""What a reader makes of a scene file. Nothing here needs torch: the tracer imports it."""
 
 from dataclasses import dataclass
 from pathlib import Path
