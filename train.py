@@ -36,7 +36,7 @@ COMMAND = config.Command(
         "python train.py run=outputs/latest training.max_seconds=600   # resume or continue a run",
         "python train.py -m seed=0,1,2              # one run after the other",
     ),
-    sections=tuple(config.Settings.__dataclass_fields__),
+    sections=config.sections_but("scene", "views", "tracer"),
     short={},
     configs=Path(__file__).resolve().parent / "configs",
     needs_run=False,

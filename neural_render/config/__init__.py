@@ -2,6 +2,14 @@
 
 from neural_render.config.command import Command, main
 from neural_render.config.composition import yaml_of
-from neural_render.config.settings import Settings, changed_settings, completed
+from neural_render.config.settings import Settings, changed_settings, completed, sections_but
 
-__all__ = ["Command", "Settings", "changed_settings", "completed", "main", "yaml_of"]
+__all__ = [
+    "Command",
+    "Settings",
+    "changed_settings",
+    "completed",
+    "main",
+    "sections_but",
+    "yaml_of",
+]

@@ -15,6 +15,7 @@ from neural_render.export.film import RenderSettings, check_film
 from neural_render.fields.settings import FieldSettings
 from neural_render.kernels.settings import KernelSettings
 from neural_render.rendering.settings import RenderingSettings
+from neural_render.scenes.settings import SceneSettings, TracerSettings, ViewSettings
 from neural_render.training.settings import TrainingSettings
 from neural_render.training.settings import check_settings as check_training
 
@@ -36,12 +37,20 @@ class Settings:
         default=0, metadata={"help": "seed of everything that is random", "minimum": 0}
     )
     capture: CaptureSettings = dataclasses.field(default_factory=CaptureSettings)
+    scene: SceneSettings = dataclasses.field(default_factory=SceneSettings)
+    views: ViewSettings = dataclasses.field(default_factory=ViewSettings)
+    tracer: TracerSettings = dataclasses.field(default_factory=TracerSettings)
     field: FieldSettings = dataclasses.field(default_factory=FieldSettings)
     rendering: RenderingSettings = dataclasses.field(default_factory=RenderingSettings)
     training: TrainingSettings = dataclasses.field(default_factory=TrainingSettings)
     kernels: KernelSettings = dataclasses.field(default_factory=KernelSettings)
     evaluation: EvaluationSettings = dataclasses.field(default_factory=EvaluationSettings)
     render: RenderSettings = dataclasses.field(default_factory=RenderSettings)
+
+
+def sections_but(*names: str) -> tuple[str, ...]:
+    """The names of the tree's sections without these."""
+    return tuple(entry.name for entry in dataclasses.fields(Settings) if entry.name not in names)
 
 
 @dataclass(frozen=True, kw_only=True)
