@@ -54,7 +54,9 @@ parity="tests/kernels/test_parity.py tests/kernels/test_parity_rendering.py
   tests/kernels/rays/test_gradients.py tests/kernels/rays/test_roulette.py"
 if [ "$kind" != thread ]; then
   # shellcheck disable=SC2086  # several files
-  check address address,undefined "libasan.so libubsan.so" $parity tests/kernels/cpu
+  # The sanitizer keeps freed memory back, which that test waits to see used again.
+  check address address,undefined "libasan.so libubsan.so" $parity tests/kernels/cpu \
+    --deselect tests/kernels/cpu/test_tables.py::test_a_new_table_in_a_freed_ones_place_is_another
 fi
 if [ "$kind" != address ]; then
   # shellcheck disable=SC2086
