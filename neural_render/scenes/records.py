@@ -19,6 +19,7 @@ class SceneLight:
     kind: Literal["area", "environment", "point", "spot", "directional"]
     emitter: str
     color: Triple
+    at: Triple = (0.0, 0.0, 0.0)  # a point's position, the direction that a directional one shines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,5 +48,7 @@ class LoadedScene:
     cameras: tuple[SceneCamera, ...]
     low: Triple
     high: Triple
+    up: Triple
+    environment: str  # a picture file that is seen behind the scene, as `environment.exr`; "": none
     max_depth: int  # path segments from the camera, as Mitsuba counts them; -1: no limit
     warnings: tuple[str, ...]

@@ -1,0 +1,125 @@
+"""Light groups of a loaded scene, and switching them: emission and sampling weight of each emitter.
+
+Runs in the tracer's process, under Mitsuba's active variant.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from neural_render.core.errors import SettingError
+from neural_render.scenes.records import LoadedScene, SceneLight, Triple
+
+# What of an emitter's parameters is its emission: a colour, or a factor on a picture.
+EMISSIONS = ("radiance.value", "intensity.value", "irradiance.value", "scale")
+PICTURES = ("radiance.data", "radiance.bitmap.data", "intensity.data")
+BLACK: Triple = (0.0, 0.0, 0.0)
+WHITE: Triple = (1.0, 1.0, 1.0)
+PLACES = {"directional": "to_world", "point": "position"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneGroup:
+    """Lights of one dial. At the dial's ``color`` they shine as in the file."""
+
+    name: str
+    lights: tuple[SceneLight, ...]
+
+    @property
+    def color(self) -> Triple:
+        """The file's emission: of several lights that of the brightest."""
+        return max((light.color for light in self.lights), key=sum)
+
+    def neutral(self, light: SceneLight) -> Triple:
+        """A light's emission where the group's is 1 (equal channels): 1 for a single light."""
+        r, g, b = (
+            own / whole if whole > 0 else 0.0
+            for own, whole in zip(light.color, self.color, strict=True)
+        )
+        return r, g, b
+
+
+def light_groups(scene: LoadedScene, stated: list[str]) -> tuple[SceneGroup, ...]:
+    """The groups that ``scene.groups`` asks for; lights that it leaves out are a group each."""
+    left = {light.name: light for light in scene.lights}
+    groups: list[SceneGroup] = []
+    for text in stated:
+        name, equals, members = text.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z]\w*", name):
+            raise SettingError(
+                f"scene.groups: {text!r} is not of the form name=light1+light2 or name=*."
+            )
+        chosen = list(left) if members == "*" else members.split("+")
+        for member in chosen:
+            if member not in left:
+                known = ", ".join(light.name for light in scene.lights)
+                raise SettingError(
+                    f"scene.groups: {member!r} is not a light of {scene.path}, or is named twice;"
+                    f" it has {known}."
+                )
+        if chosen:
+            groups.append(SceneGroup(name=name, lights=tuple(left.pop(m) for m in chosen)))
+    groups += [SceneGroup(name=name, lights=(light,)) for name, light in left.items()]
+    return tuple(groups)
+
+
+class LightSwitch:
+    """Sets what each light of a scene emits; those that emit nothing are not sampled either."""
+
+    def __init__(self, scene: LoadedScene) -> None:
+        """All lights are as in the file until the first ``set``."""
+        import mitsuba
+
+        self._mitsuba = mitsuba
+        self._parameters: Any = mitsuba.traverse(scene.scene)
+        self._lights = scene.lights
+        keys = list(self._parameters.keys())
+        self._emissions: dict[str, list[str]] = {}
+        self._pictures: dict[str, Any] = {}
+        for light in scene.lights:
+            own = [f"{light.emitter}.{name}" for name in EMISSIONS]
+            self._emissions[light.name] = [key for key in own if key in keys]
+            for name in PICTURES:
+                if (key := f"{light.emitter}.{name}") in keys:
+                    self._emissions[light.name].append(key)
+                    self._pictures[key] = type(self._parameters[key])(self._parameters[key])
+            assert self._emissions[light.name], f"{light.emitter} has no emission in {keys}"
+
+    def set(self, emission: Mapping[str, Triple]) -> None:
+        """Lights by name; those that are not named are off."""
+        for light in self._lights:
+            color = emission.get(light.name, BLACK)
+            self._parameters[f"{light.emitter}.sampling_weight"] = float(any(color))
+            for key in self._emissions[light.name]:
+                self._parameters[key] = self._value(key, color)
+        self._parameters.update()
+
+    def place(self, light: SceneLight, at: Triple) -> None:
+        """Moves a point light, or turns a directional one to shine along ``at``."""
+        key = f"{light.emitter}.{PLACES[light.kind]}"
+        if light.kind == "point":
+            self._parameters[key] = self._mitsuba.Point3f(*at)
+        else:
+            up = (0, 0, 1) if abs(at[2]) < 0.9 * sum(v * v for v in at) ** 0.5 else (1, 0, 0)
+            self._parameters[key] = self._mitsuba.Transform4f().look_at([0, 0, 0], list(at), up)
+        self._parameters.update()
+
+    def _value(self, key: str, color: Triple) -> Any:
+        """The parameter's value for an emission: pictures and factors know no colour."""
+        if key in self._pictures:
+            return self._pictures[key] * max(color)
+        kind = type(self._parameters[key])
+        if kind is float or not hasattr(kind, "x"):
+            return kind(max(color))
+        return kind(*color)
+
+
+def neutral_emission(group: SceneGroup) -> dict[str, Triple]:
+    """A group's lights at unit emission."""
+    return {light.name: group.neutral(light) for light in group.lights}
+
+
+def file_emission(scene: LoadedScene) -> dict[str, Triple]:
+    """All lights as in the file."""
+    return {light.name: light.color for light in scene.lights}

@@ -1,0 +1,193 @@
+"""Training rays from a path tracer: fresh random rays, drawn from a ring that it keeps filled."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from neural_render.core.lights import LightGroup, Lighting, MovingLight
+from neural_render.core.protocols import SceneFrame
+from neural_render.core.rays import RayBatch, Rays
+from neural_render.core.transforms import Similarity
+from neural_render.scenes.settings import TracerSettings
+from neural_render.scenes.tracing.process import TracerProcess
+from neural_render.scenes.tracing.ring import (
+    DIRECTION,
+    DISTANCE,
+    KEPT_OFF,
+    ORIGIN,
+    PLACE,
+    RADIANCE,
+    Ring,
+)
+
+MARGIN = 1.02  # of the scene's bounds: surfaces do not lie on the cube's sides
+WAIT_SECONDS = 0.002
+CHECK_SECONDS = 0.5
+MIN_BLOCKS = 4
+# Scenes whose mean lit radiance lies within are shown as they are.
+EXPOSED = (0.05, 1.0)
+MIDDLE = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class TracedFigures:
+    """What the tracer did for the training so far."""
+
+    fresh: int  # rays
+    drawn: int
+    seconds: float  # since the tracer began to fill the ring
+    waited: float  # of those, what training waited for rays, the first ones not counted
+
+    @property
+    def reuse(self) -> float:
+        """How often a ray was drawn on average."""
+        return self.drawn / max(1, self.fresh)
+
+    def record(self) -> dict[str, float]:
+        """For ``metrics.json``."""
+        return {
+            "fresh_rays": self.fresh,
+            "fresh_rays_per_second": self.fresh / max(1e-9, self.seconds),
+            "reuse": self.reuse,
+            "waited_share": self.waited / max(1e-9, self.seconds),
+        }
+
+
+def scene_frame(scene: dict[str, Any]) -> SceneFrame:
+    """The field's cube around the bounds of a scene."""
+    low, high = torch.tensor(scene["low"]).double(), torch.tensor(scene["high"]).double()
+    side = MARGIN * float((high - low).max())
+    x, y, z = ((low + high) / 2 - side / 2).tolist()
+    return SceneFrame(
+        world_from_field=Similarity(scale=side, translation=(x, y, z)), cascades=1, near=0.0
+    )
+
+
+def scene_lighting(scene: dict[str, Any], pilot: dict[str, Any]) -> Lighting:
+    """The light groups of a scene, scaled so that the mean of what the field learns is 1."""
+    groups = [
+        LightGroup(
+            name=group["name"], color=tuple(group["color"]), scale=max(sum(mean) / 3, 1e-8)
+        )
+        for group, mean in zip(scene["groups"], pilot["means"], strict=True)
+    ]
+    moving = [
+        MovingLight(**{key: _tuple(value) for key, value in light.items()})
+        for light in scene["moving"]
+    ]
+    lit = sum(pilot["lit"]) / 3
+    exposure = 1.0 if EXPOSED[0] <= lit <= EXPOSED[1] or lit <= 0 else MIDDLE / lit
+    return Lighting(groups=tuple(groups), moving=tuple(moving), exposure=exposure)
+
+
+class TracedSource:
+    """A ``RaySource`` whose rays a tracer's process traces meanwhile.
+
+    Each batch is lit by one light group, drawn at random. What it gives depends on how far the tracer
+    is, so a bake is repeated in kind, not bit for bit.
+    """
+
+    has_opacity = True
+    num_views = 1
+
+    def __init__(
+        self,
+        process: TracerProcess,
+        lighting: Lighting,
+        settings: TracerSettings,
+        *,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        """Lets the tracer begin; ``close`` ends it."""
+        self._process, self._lighting, self._settings = process, lighting, settings
+        self.frame = scene_frame(process.scene)
+        self._device = device
+        block = process.scene["block"]
+        blocks = max(MIN_BLOCKS, settings.ring // len(lighting.groups) // block) + KEPT_OFF
+        self._ring = Ring(len(lighting.groups), blocks, block)
+        self._rays = torch.from_numpy(self._ring.rays)
+        self._began, self._waited, self._checked = time.perf_counter(), 0.0, 0.0
+        self._to_field = self.frame.world_from_field.inverse()
+        process.tell(command="trace", name=self._ring.name, blocks=blocks, seed=seed)
+
+    @property
+    def num_channels(self) -> int:
+        """Three for each light group."""
+        return 3 * len(self._lighting.groups)
+
+    @property
+    def figures(self) -> TracedFigures:
+        """What was traced and drawn so far."""
+        return TracedFigures(
+            fresh=self._ring.fresh,
+            drawn=self._ring.drawn,
+            seconds=time.perf_counter() - self._began,
+            waited=self._waited,
+        )
+
+    def sample(self, num_rays: int, generator: torch.Generator) -> RayBatch:
+        """Rays of one random group; waits where too few are fresh. SceneError if the tracer died."""
+        device = generator.device
+        groups = self._lighting.groups
+        group = int(torch.randint(len(groups), (1,), generator=generator, device=device))
+        self._wait(group)
+        first, count = self._ring.readable(group)
+        index = torch.randint(count, (num_rays,), generator=generator, device=device).cpu()
+        index = (first + index) % self._rays.shape[1]
+        rows = self._rays[group].index_select(0, index).to(self._device)
+        self._ring.count_drawn(num_rays)
+        distance = rows[:, DISTANCE]
+        opacity = (distance > 0).to(rows.dtype)
+        conditions = rows.new_zeros((num_rays, 0))
+        for light in self._lighting.moving:
+            conditions = light.conditions(rows[:, PLACE])
+        return RayBatch(
+            rays=Rays(
+                origins=self._to_field.apply(rows[:, ORIGIN]),
+                directions=rows[:, DIRECTION].contiguous(),
+                footprint=torch.zeros_like(opacity),
+            ),
+            targets=rows[:, RADIANCE] / groups[group].scale,
+            opacity=opacity,
+            weights=torch.ones_like(opacity),
+            view=torch.zeros(num_rays, dtype=torch.long, device=self._device),
+            distance=distance / self.frame.world_from_field.scale,
+            conditions=conditions,
+            first_channel=3 * group,
+        )
+
+    def close(self) -> None:
+        """Ends the tracing and lets go of the ring; the process can be asked again."""
+        self._ring.stop()
+        try:
+            self._process.answer("traced")
+        finally:
+            del self._rays
+            self._ring.close()
+
+    def _wait(self, group: int) -> None:
+        """Until there are rays of the group and none is drawn too often; looks after the tracer."""
+        began = time.perf_counter()
+        if began - self._checked > CHECK_SECONDS:
+            self._process.check()
+            self._checked = began
+        first = self._ring.readable(group)[1] == 0
+        while self._starved(group):
+            time.sleep(WAIT_SECONDS)
+            if time.perf_counter() - self._checked > CHECK_SECONDS:
+                self._process.check()
+                self._checked = time.perf_counter()
+        if not first:
+            self._waited += time.perf_counter() - began
+
+    def _starved(self, group: int) -> bool:
+        if self._ring.readable(group)[1] == 0:
+            return True
+        return self._ring.drawn > self._settings.max_reuse * self._ring.fresh
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

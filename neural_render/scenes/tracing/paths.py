@@ -1,0 +1,183 @@
+"""Tracing given rays through a loaded scene: radiance and the distance of the first surface.
+
+Always the same number of paths at once, as another number would be compiled anew.
+"""
+
+import math
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from neural_render.scenes.records import LoadedScene
+from neural_render.scenes.views import Viewpoints
+
+Vectors = Float[np.ndarray, "rays 3"]
+Floats = Float[np.ndarray, " rays"]
+Traced = tuple[Vectors, Floats, Vectors, Vectors]  # radiance, distance, origins, directions
+
+TILE = 64  # pixels along a side of what the scalar variant renders together
+TILE_VIEW = 256  # pixels along a side of the picture that tiles are cut from
+
+
+class Tracer(Protocol):
+    """Traces rays through a scene whose lights are as they were switched last."""
+
+    @property
+    def num_rays(self) -> int:
+        """How many rays it traces at once."""
+        ...
+
+    def traced(self, views: Viewpoints, rng: np.random.Generator, seed: int) -> Traced:
+        """``num_rays`` random rays of random cameras, with what they see."""
+        ...
+
+    def trace(self, origins: Vectors, directions: Vectors, seed: int) -> tuple[Vectors, Floats]:
+        """Mean radiance along ``num_rays`` rays, and their surfaces' distance (infinite: none)."""
+        ...
+
+    def distances(self, origins: Vectors, directions: Vectors) -> Floats:
+        """The distance of the first surface along any number of rays; infinite: none."""
+        ...
+
+
+def new_tracer(scene: LoadedScene, *, paths: int, samples_per_ray: int) -> Tracer:
+    """The tracer for Mitsuba's active variant."""
+    import mitsuba
+
+    if "scalar" in mitsuba.variant():
+        return ScalarTracer(scene, samples_per_ray=samples_per_ray)
+    return WavefrontTracer(scene, paths=paths, samples_per_ray=samples_per_ray)
+
+
+class WavefrontTracer:
+    """Traces fixed numbers of rays under a vectorised variant (llvm, cuda)."""
+
+    def __init__(self, scene: LoadedScene, *, paths: int, samples_per_ray: int) -> None:
+        """``paths`` at once, ``samples_per_ray`` of them along each ray."""
+        import drjit
+        import mitsuba
+
+        self._dr, self._mi = drjit, mitsuba
+        self._scene = scene.scene
+        self._integrator = mitsuba.load_dict({"type": "path", "max_depth": scene.max_depth})
+        self._sampler = mitsuba.load_dict({"type": "independent"})
+        self.num_rays = max(1, paths // samples_per_ray)
+        self._samples = samples_per_ray
+
+    def traced(self, views: Viewpoints, rng: np.random.Generator, seed: int) -> Traced:
+        """See ``Tracer``: each ray has a camera of its own."""
+        origins, directions = views.draw(self.num_rays, rng).rays(rng)
+        return *self.trace(origins, directions, seed), origins, directions
+
+    def trace(self, origins: Vectors, directions: Vectors, seed: int) -> tuple[Vectors, Floats]:
+        """See ``Tracer``."""
+        dr, mi = self._dr, self._mi
+        assert len(origins) == self.num_rays, "a wavefront has a fixed size"
+        ray = mi.Ray3f(mi.Point3f(*_columns(mi, origins)), mi.Vector3f(*_columns(mi, directions)))
+        surface = self._scene.ray_intersect_preliminary(ray).t
+        paths = self.num_rays * self._samples
+        place = dr.arange(mi.UInt32, paths) // self._samples
+        many = mi.RayDifferential3f(
+            dr.gather(mi.Point3f, ray.o, place), dr.gather(mi.Vector3f, ray.d, place)
+        )
+        self._sampler.seed(seed & 0xFFFFFFFF, paths)
+        radiance, _, _ = self._integrator.sample(self._scene, self._sampler, many)
+        means = [
+            dr.block_reduce(dr.ReduceOp.Add, channel, self._samples) / self._samples
+            for channel in radiance
+        ]
+        dr.eval(means, surface)
+        found = np.stack([np.asarray(channel.numpy()) for channel in means], axis=1)
+        return found, np.asarray(surface.numpy())
+
+    def distances(self, origins: Vectors, directions: Vectors) -> Floats:
+        """See ``Tracer``."""
+        mi = self._mi
+        ray = mi.Ray3f(mi.Point3f(*_columns(mi, origins)), mi.Vector3f(*_columns(mi, directions)))
+        return np.asarray(self._scene.ray_intersect_preliminary(ray).t.numpy())
+
+
+class ScalarTracer:
+    """Traces under the scalar variant: tiles of pictures, as a ray at a time would crawl."""
+
+    num_rays = TILE * TILE
+
+    def __init__(self, scene: LoadedScene, *, samples_per_ray: int) -> None:
+        """``samples_per_ray`` paths for each ray, or for each pixel of a tile."""
+        import mitsuba
+
+        self._mi = mitsuba
+        self._scene = scene.scene
+        self._integrator = mitsuba.load_dict({"type": "path", "max_depth": scene.max_depth})
+        self._samples = samples_per_ray
+
+    def traced(self, views: Viewpoints, rng: np.random.Generator, seed: int) -> Traced:
+        """See ``Tracer``: the rays through the pixels of a tile of one camera."""
+        mi, camera = self._mi, views.draw(1, rng)
+        height = TILE_VIEW * float(camera.half_height[0] / camera.half_width[0])
+        size = TILE_VIEW, max(TILE, round(height))
+        corner = [int(rng.integers(0, side - TILE + 1)) for side in size]
+        rows, columns = np.meshgrid(np.arange(TILE), np.arange(TILE), indexing="ij")
+        place = np.stack([columns, rows], axis=-1).reshape(-1, 2) + np.asarray(corner) + 0.5
+        origins, directions = camera.through(2 * place / size - 1)
+        pose = np.eye(4)
+        # Mitsuba's camera looks along z with x to the left and y up.
+        pose[:3] = camera.world_from_camera[0] * [-1, -1, 1, 1]
+        sensor = mi.load_dict(
+            {
+                "type": "perspective",
+                "fov": 2 * math.degrees(math.atan(camera.half_width[0])),
+                "fov_axis": "x",
+                "near_clip": 1e-4,
+                "to_world": mi.ScalarTransform4f(pose.tolist()),
+                "sampler": {"type": "independent", "sample_count": self._samples},
+                "film": {
+                    "type": "hdrfilm",
+                    "width": size[0],
+                    "height": size[1],
+                    "crop_offset_x": corner[0],
+                    "crop_offset_y": corner[1],
+                    "crop_width": TILE,
+                    "crop_height": TILE,
+                    "pixel_format": "rgb",
+                    "component_format": "float32",
+                    "rfilter": {"type": "box"},
+                },
+            }
+        )
+        picture = mi.render(
+            self._scene, sensor=sensor, integrator=self._integrator, seed=seed & 0xFFFFFFFF
+        )
+        radiance = np.array(picture, np.float32).reshape(-1, 3)
+        return radiance, self.distances(origins, directions), origins, directions
+
+    def trace(self, origins: Vectors, directions: Vectors, seed: int) -> tuple[Vectors, Floats]:
+        """See ``Tracer``; slow."""
+        mi = self._mi
+        sampler = mi.load_dict({"type": "independent"})
+        sampler.seed(seed & 0xFFFFFFFF)
+        radiance = np.zeros((len(origins), 3), np.float32)
+        for index, (origin, direction) in enumerate(
+            zip(origins.tolist(), directions.tolist(), strict=True)
+        ):
+            ray = mi.RayDifferential3f(mi.Point3f(origin), mi.Vector3f(direction))
+            for _ in range(self._samples):
+                found, _, _ = self._integrator.sample(self._scene, sampler, ray)
+                radiance[index] += np.array(found, np.float32) / self._samples
+        return radiance, self.distances(origins, directions)
+
+    def distances(self, origins: Vectors, directions: Vectors) -> Floats:
+        """See ``Tracer``."""
+        mi = self._mi
+        found = np.empty(len(origins), np.float32)
+        for index, (origin, direction) in enumerate(
+            zip(origins.tolist(), directions.tolist(), strict=True)
+        ):
+            ray = mi.Ray3f(mi.Point3f(origin), mi.Vector3f(direction))
+            found[index] = self._scene.ray_intersect_preliminary(ray).t
+        return found
+
+
+def _columns(mi: Any, vectors: Vectors) -> list[Any]:
+    return [mi.Float(np.ascontiguousarray(column, np.float32)) for column in vectors.T]

@@ -1,0 +1,87 @@
+"""The ring of traced rays that two processes share, without locks.
+
+Each light group has a ring of its own. The tracer writes blocks of a fixed number of rays, one
+after another, over the oldest; the reader keeps off the block that may just be written, and the
+next one. So a torn ray would need a reader that is slower than the tracing of a whole wavefront.
+"""
+
+from multiprocessing.shared_memory import SharedMemory
+
+import numpy as np
+from jaxtyping import Float
+
+# Columns of a ray: origin, direction, radiance, distance of the first surface (0: none), place of
+# the light that moves.
+ORIGIN, DIRECTION, RADIANCE = slice(0, 3), slice(3, 6), slice(6, 9)
+DISTANCE, PLACE, COLUMNS = 9, slice(10, 13), 13
+KEPT_OFF = 2  # blocks
+STOP, DRAWN, FRESH, COUNTS = 0, 1, 2, 3  # of the header; from COUNTS on, each group's blocks
+
+
+class Ring:
+    """A view of shared memory: who creates it removes it again."""
+
+    def __init__(self, groups: int, blocks: int, block: int, name: str = "") -> None:
+        """A new ring, or that of another process if ``name`` says which."""
+        assert blocks > KEPT_OFF, "a ring is longer than what its reader keeps off"
+        self.groups, self.blocks, self.block = groups, blocks, block
+        header = 8 * (COUNTS + groups)
+        size = header + 4 * groups * blocks * block * COLUMNS
+        self._created = not name
+        self._memory = SharedMemory(name=name or None, create=self._created, size=size)
+        self._header = np.ndarray((COUNTS + groups,), np.int64, self._memory.buf)
+        shape = (groups, blocks * block, COLUMNS)
+        self.rays = np.ndarray(shape, np.float32, self._memory.buf, offset=header)
+        if self._created:
+            self._header[:] = 0
+
+    @property
+    def name(self) -> str:
+        """What another process opens it by."""
+        return self._memory.name
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the reader wants no more."""
+        return bool(self._header[STOP])
+
+    def stop(self) -> None:
+        """Tells the tracer to end."""
+        self._header[STOP] = 1
+
+    @property
+    def drawn(self) -> int:
+        """Rays that were drawn so far."""
+        return int(self._header[DRAWN])
+
+    def count_drawn(self, rays: int) -> None:
+        """Lets the tracer know how much is used."""
+        self._header[DRAWN] += rays
+
+    @property
+    def fresh(self) -> int:
+        """Rays that were traced so far."""
+        return int(self._header[FRESH])
+
+    def write(self, group: int, rays: Float[np.ndarray, "rays columns"]) -> None:
+        """Puts one block in."""
+        assert len(rays) == self.block, "blocks are of one size"
+        place = int(self._header[COUNTS + group]) % self.blocks
+        self.rays[group, place * self.block : (place + 1) * self.block] = rays
+        self._header[COUNTS + group] += 1
+        self._header[FRESH] += self.block
+
+    def readable(self, group: int) -> tuple[int, int]:
+        """The first ray that may be read and how many follow it, around the ring's end."""
+        written = int(self._header[COUNTS + group])
+        if written <= self.blocks - KEPT_OFF:
+            return 0, written * self.block
+        first = (written + KEPT_OFF) % self.blocks
+        return first * self.block, (self.blocks - KEPT_OFF) * self.block
+
+    def close(self) -> None:
+        """Lets go of the memory; its creator removes it."""
+        del self._header, self.rays
+        self._memory.close()
+        if self._created:
+            self._memory.unlink()

@@ -1,0 +1,254 @@
+"""The path tracer's process: reads commands, a line of JSON each, and answers likewise.
+
+Its threads and Python's lock, or a wrong LLVM, may stop or kill it: nothing else lives here. It ends
+with its parent, whose end of the pipe closes. Torch is not imported.
+"""
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+from typing import Any, TextIO
+
+import numpy as np
+
+from neural_render.core.errors import SceneError, UserError
+from neural_render.scenes.lights import (
+    LightSwitch,
+    SceneGroup,
+    file_emission,
+    light_groups,
+    neutral_emission,
+)
+from neural_render.scenes.moving import MovingPlaces, moving_places
+from neural_render.scenes.readers.opening import load_scene
+from neural_render.scenes.records import LoadedScene, Triple
+from neural_render.scenes.settings import SceneSettings, TracerSettings, ViewSettings
+from neural_render.scenes.tracing.paths import Tracer, new_tracer
+from neural_render.scenes.tracing.ring import (
+    COLUMNS,
+    DIRECTION,
+    DISTANCE,
+    ORIGIN,
+    PLACE,
+    RADIANCE,
+    Ring,
+)
+from neural_render.scenes.tracing.variants import VARIANTS
+from neural_render.scenes.views import Poses, Viewpoints, viewpoints
+
+PILOT_WAVES = 4
+REST_SECONDS = 0.005
+FILE_LIGHT = -1  # for a group's number: all lights as in the file
+
+
+class Worker:
+    """A loaded scene and what is asked of it."""
+
+    def __init__(self, answer: Callable[..., None], open_command: dict[str, Any]) -> None:
+        """Loads the scene that the first command names, and answers with what it is."""
+        import mitsuba
+
+        self._answer = answer
+        settings = SceneSettings(**open_command["scene"])
+        self._tracer_settings = TracerSettings(**open_command["tracer"])
+        variant = VARIANTS[open_command["variant"]]
+        mitsuba.set_variant(variant)
+        mitsuba.set_log_level(mitsuba.LogLevel.Error)
+        if variant.startswith("llvm") and self._tracer_settings.threads:
+            import drjit
+
+            drjit.set_thread_count(self._tracer_settings.threads)
+        self.scene: LoadedScene = load_scene(settings)
+        self.groups: tuple[SceneGroup, ...] = light_groups(self.scene, settings.groups)
+        self._switch = LightSwitch(self.scene)
+        self._tracers: dict[int, Tracer] = {}
+        tracer = self._tracer(self._tracer_settings.samples_per_ray)
+        views = ViewSettings(**open_command["views"])
+        self.views: Viewpoints = viewpoints(views, self.scene, self.scene.up, tracer.distances)
+        self.moving: tuple[MovingPlaces, ...] = moving_places(self.scene, self.groups, settings)
+        answer(
+            "scene",
+            format=self.scene.format,
+            path=str(self.scene.path),
+            low=self.scene.low,
+            high=self.scene.high,
+            up=self.scene.up,
+            warnings=self.scene.warnings,
+            groups=[{"name": group.name, "color": group.color} for group in self.groups],
+            views=self.views.kind,
+            moving=[places.description for places in self.moving],
+            environment=self.scene.environment,
+            block=tracer.num_rays,
+        )
+
+    def _tracer(self, samples_per_ray: int) -> Tracer:
+        if samples_per_ray not in self._tracers:
+            paths = self._tracer_settings.wavefront
+            self._tracers[samples_per_ray] = new_tracer(
+                self.scene, paths=paths, samples_per_ray=samples_per_ray
+            )
+        return self._tracers[samples_per_ray]
+
+    def _light(self, group: int) -> None:
+        """Switches a group on, at unit emission, and all else off."""
+        if group == FILE_LIGHT:
+            self._switch.set(file_emission(self.scene))
+        else:
+            self._switch.set(neutral_emission(self.groups[group]))
+
+    def pilot(self, *, seed: int) -> None:
+        """Mean radiance of what surfaces show, of each group at unit emission, then of the file's
+        light."""
+        tracer, rng = self._tracer(self._tracer_settings.samples_per_ray), _rng(seed, 0)
+        means, hit = [], []
+        for group in (*range(len(self.groups)), FILE_LIGHT):
+            self._light(group)
+            found = []
+            for wave in range(PILOT_WAVES):
+                radiance, distance, _, _ = tracer.traced(self.views, rng, seed + wave)
+                found.append(radiance[np.isfinite(distance)])
+                hit.append(np.isfinite(distance).mean())
+            means.append(np.concatenate(found).mean(axis=0).tolist())
+        if not np.mean(hit) > 0:
+            raise SceneError(
+                f"{self.scene.path}: no ray of the cameras meets the scene; see views.kind,"
+                " views.distance and views.fov."
+            )
+        self._answer("pilot", means=means[:-1], lit=means[-1], hit=float(np.mean(hit)))
+
+    def poses(self, *, num: int, seed: int) -> None:
+        """Random cameras of the distribution that training has."""
+        drawn = self.views.draw(num, _rng(seed, 1))
+        self._answer(
+            "poses",
+            world_from_camera=drawn.world_from_camera.tolist(),
+            half_width=drawn.half_width.tolist(),
+            half_height=drawn.half_height.tolist(),
+        )
+
+    def render(
+        self, *, pose: dict[str, Any], size: list[int], group: int, samples: int, seed: int, **to: Any
+    ) -> None:
+        """A picture [height width 4] of radiance and opacity, saved at ``to["path"]``."""
+        width, height = size
+        if self.moving:
+            self._switch.place(self.moving[0].light, to.get("place") or self.moving[0].at)
+        self._light(group)
+        tracer, pixels = self._tracer(1), width * height
+        total, count = np.zeros((pixels, 4)), np.zeros(pixels)
+        rng = _rng(seed, 2)
+        # Each wave goes on where the last one stopped, so that all pixels get as many paths.
+        waves = -(-pixels * samples // tracer.num_rays)
+        for wave in range(waves):
+            index = (wave * tracer.num_rays + np.arange(tracer.num_rays)) % pixels
+            place = np.stack([index % width, index // width], axis=1) + rng.uniform(
+                size=(len(index), 2)
+            )
+            across = 2 * place / [width, height] - 1
+            camera = Poses(**{key: np.asarray(value) for key, value in pose.items()})
+            radiance, distance = tracer.trace(*camera.through(across), seed * 1_000_003 + wave)
+            seen = np.isfinite(distance)
+            values = np.concatenate([radiance * seen[:, None], seen[:, None]], axis=1)
+            np.add.at(total, index, values)
+            np.add.at(count, index, 1)
+            self._answer("progress", done=wave + 1, of=waves)
+        picture = (total / count[:, None]).reshape(height, width, 4).astype(np.float32)
+        np.save(to["path"], picture)
+        self._answer("rendered")
+
+    def trace(self, *, name: str, blocks: int, seed: int) -> None:
+        """Fills the ring until its reader stops it."""
+        tracer = self._tracer(self._tracer_settings.samples_per_ray)
+        ring = Ring(len(self.groups), blocks, tracer.num_rays, name)
+        busy, wave = 0.0, 0
+        try:
+            while not ring.stopped:
+                if wave >= ring.groups * ring.blocks and self._ahead(ring):
+                    time.sleep(REST_SECONDS)
+                    continue
+                began = time.perf_counter()
+                group = wave % ring.groups
+                ring.write(group, self._block(tracer, group, seed, wave))
+                busy += time.perf_counter() - began
+                wave += 1
+            self._answer("traced", busy_seconds=busy, fresh=ring.fresh)
+        finally:
+            ring.close()
+
+    def _ahead(self, ring: Ring) -> bool:
+        return ring.drawn < self._tracer_settings.fresh * ring.fresh
+
+    def _block(self, tracer: Tracer, group: int, seed: int, wave: int) -> np.ndarray:
+        """One block of fresh rays of a group."""
+        rng = _rng(seed, 3, wave)
+        block = np.zeros((tracer.num_rays, COLUMNS), np.float32)
+        for places in self.moving:
+            # Where the light shines, it stands still for a wavefront; elsewhere its place must not
+            # matter, so each ray has another.
+            block[:, PLACE] = places.draw(tracer.num_rays, rng)
+            if self.groups[group].name == places.group:
+                block[:, PLACE] = block[0, PLACE]
+                self._switch.place(places.light, _triple(block[0, PLACE]))
+        self._light(group)
+        radiance, distance, origins, directions = tracer.traced(self.views, rng, seed + 7919 * wave)
+        block[:, ORIGIN], block[:, DIRECTION], block[:, RADIANCE] = origins, directions, radiance
+        block[:, DISTANCE] = np.where(np.isfinite(distance), distance, 0.0)
+        return block
+
+
+def _rng(*seeds: int) -> np.random.Generator:
+    return np.random.default_rng(seeds)
+
+
+def _triple(values: np.ndarray) -> Triple:
+    x, y, z = values.tolist()
+    return x, y, z
+
+
+def _commands(stream: TextIO) -> Iterator[dict[str, Any]]:
+    """The commands in their order; at the stream's end the whole process ends at once."""
+    lines: SimpleQueue[str] = SimpleQueue()
+
+    def listen() -> None:
+        for line in stream:
+            lines.put(line)
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
+    while True:
+        yield json.loads(lines.get())
+
+
+def main() -> None:
+    """Answers the commands of standard input until that ends."""
+    # What libraries print must not mix with the answers.
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+
+    def answer(event: str, **fields: Any) -> None:
+        out.write(json.dumps({"event": event, **fields}) + "\n")
+
+    worker: Worker | None = None
+    for command in _commands(sys.stdin):
+        try:
+            if worker is None:
+                worker = Worker(answer, command)
+            else:
+                name = command.pop("command")
+                getattr(worker, name)(**command)
+        except UserError as error:
+            answer("error", message=str(error))
+        except Exception as error:  # said by the parent; the whole of it is in its log
+            traceback.print_exc()
+            answer("error", message=f"the path tracer failed: {error}".splitlines()[0])
+
+
+if __name__ == "__main__":
+    main()
