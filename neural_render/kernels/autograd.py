@@ -249,9 +249,9 @@ class ColorLoss(torch.autograd.Function):
     """``ops.color_loss``."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, targets: Any, delta: float) -> Any:
+    def forward(ctx: Any, values: Tensor, targets: Any, loss_spec: Any) -> Any:
         """Loss and squared errors; the gradient is found along with them."""
-        loss, squared, gradient = dispatch.active().color_loss(values, targets, delta)
+        loss, squared, gradient = dispatch.active().color_loss(values, targets, loss_spec)
         ctx.save_for_backward(gradient)
         ctx.mark_non_differentiable(squared)
         return loss, squared

@@ -11,7 +11,7 @@ here joins them to autograd. A backend has, under the same names: ``hash_encode`
 ``set_precision``, ``precision`` and ``unavailable_reason``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -35,6 +35,7 @@ from neural_render.kernels.records import (
     RenderLoss,
     RenderOutput,
 )
+from neural_render.kernels.reference.compositing import distance_loss as reference_distance_loss
 from neural_render.kernels.specs import (
     AdamSpec,
     FieldSpec,
@@ -178,16 +179,17 @@ def render_loss(
     specs: tuple[RenderSpec, LossSpec],
     sink: TableGradientSink | None = None,
 ) -> RenderLoss:
-    """``color_loss`` of what ``render_rays`` gives and the weighted mean distortion, in one pass.
+    """``output_loss`` of what ``render_rays`` gives, in one pass.
 
     Differentiable as ``render_rays`` is, but not in the background; the gradient is found along
     with the loss, so it costs the same whether or not it is asked for. Without grad mode, or where
-    nothing needs a gradient, none is found.
+    nothing needs a gradient, none is found. Where ``targets`` are some of the field's channels, so
+    is the background of ``inputs``, and nothing is spent on the others.
     """
+    parameters, specs = _of_channels(targets, parameters, specs)
     if not torch.is_grad_enabled():
         seen = render_rays(inputs, parameters, specs[0])
-        loss, squared = color_loss(seen.values, targets, specs[1].delta)
-        loss = loss + specs[1].distortion_weight * seen.distortion.mean()
+        loss, squared = output_loss(seen, targets, specs[1])
         counts = seen.num_marched, seen.num_survived
     else:
         loss, squared, *counts = autograd.RenderLossFunction.apply(
@@ -210,19 +212,69 @@ def render_loss_gradients(
     specs: tuple[RenderSpec, LossSpec],
 ) -> tuple[RenderLoss, RenderGradients]:
     """``render_loss`` with its gradient to all but the rays, and without autograd's overhead."""
-    return dispatch.active().render_loss(inputs, targets, parameters, specs, False)
+    given, narrow = _of_channels(targets, parameters, specs)
+    seen, found = dispatch.active().render_loss(inputs, targets, given, narrow, False)
+    if narrow is not specs:
+        hidden, rows = specs[0].field.color_rows(targets.first_channel, targets.colors.shape[1])
+        to_color = torch.zeros_like(parameters.color_weights)
+        to_color[hidden], to_color[rows] = found.color_weights.tensor_split([hidden.stop])
+        found = replace(found, color_weights=to_color)
+    return seen, found
+
+
+def _of_channels(
+    targets: ColorTargets, parameters: FieldParameters, specs: tuple[RenderSpec, LossSpec]
+) -> tuple[FieldParameters, tuple[RenderSpec, LossSpec]]:
+    """A field of the targets' channels alone, if they are not all of them."""
+    field, num_channels = specs[0].field, targets.colors.shape[1]
+    hidden, rows = field.color_rows(targets.first_channel, num_channels)
+    if num_channels == field.num_channels:
+        return parameters, specs
+    weights = torch.cat([parameters.color_weights[hidden], parameters.color_weights[rows]])
+    spec = replace(specs[0], field=replace(field, num_channels=num_channels))
+    return replace(parameters, color_weights=weights), (spec, specs[1])
+
+
+def output_loss(
+    seen: RenderOutput, targets: ColorTargets, loss: LossSpec
+) -> tuple[Float[Tensor, ""], Float[Tensor, " rays"]]:
+    """The loss of what rays see, and each ray's squared error (see ``color_loss``).
+
+    It is ``color_loss``, the mean of the distortion and that of ``distance_loss``, the last two
+    times their weights. Differentiable in all that is seen, the loss alone.
+    """
+    value, squared = color_loss(seen.values, targets, loss)
+    value = value + loss.distortion_weight * seen.distortion.mean()
+    if loss.distance_weight:
+        value = value + loss.distance_weight * distance_loss(seen.distance, seen.opacity, targets)
+    return value, squared
 
 
 def color_loss(
-    values: Float[Tensor, "rays channels"], targets: ColorTargets, delta: float
+    values: Float[Tensor, "rays channels"], targets: ColorTargets, loss: LossSpec
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " rays"]]:
     """The loss of a batch, and each ray's squared error, averaged over channels.
 
-    The loss is squared below ``delta`` and linear above it with the same slope (Huber 1964, times
-    2), summed over channels, averaged over rays with their weights. For display-referred values.
-    Differentiable in ``values``, the loss alone.
+    For display-referred values the loss is squared below ``loss.delta`` and linear above it with
+    the same slope (Huber 1964, times 2). For scene-linear ones, ``loss.relative`` > 0, it is
+    ``error^2 / (value^2 + relative)``, no gradient going through the denominator (Lehtinen et al.
+    2018, "Noise2Noise", section 3.1), and the squared errors are these: bright light does not drown
+    the rest, and what noisy targets lead to is their mean. Summed over channels, averaged over rays
+    with their weights. Differentiable in ``values``, the loss alone.
     """
-    return autograd.ColorLoss.apply(values, targets, delta)
+    return autograd.ColorLoss.apply(values, targets, loss)
+
+
+def distance_loss(
+    distance: Float[Tensor, " rays"], opacity: Float[Tensor, " rays"], targets: ColorTargets
+) -> Float[Tensor, ""]:
+    """How far the distances of a batch are off, where they are known: ``(2 (d - t) / (d + t))^2``.
+
+    Near the target t that is the relative error squared; it never exceeds 4. It is multiplied by
+    the target's opacity and by what is seen of it (which also keeps the gradient of a distance in
+    thin air finite), and averaged over rays with their weights. Differentiable in ``distance``.
+    """
+    return reference_distance_loss(distance, opacity, targets)
 
 
 @torch.no_grad()

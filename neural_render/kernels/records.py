@@ -115,12 +115,18 @@ class RenderOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class ColorTargets:
-    """What rays should see: straight colours in front of a background, and how much each counts."""
+    """What rays should see: straight colours in front of a background, and how much each counts.
+
+    The colours are those channels of the field that begin with ``first_channel``. ``distance`` is
+    where the first surface lies, 0 (or infinity) where that is not known.
+    """
 
     colors: Float[Tensor, "rays channels"]
     opacity: Float[Tensor, " rays"]
     background: Float[Tensor, "rays channels"]
     weights: Float[Tensor, " rays"]  # 1 on average
+    distance: Float[Tensor, " rays"]
+    first_channel: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -163,6 +163,15 @@ class FieldSpec:
             outputs=self.num_channels,
         )
 
+    def color_rows(self, first_channel: int, num_channels: int) -> tuple[slice, slice]:
+        """Where in ``color_weights`` the hidden layers and the rows of some channels lie."""
+        last = first_channel + num_channels
+        assert 0 <= first_channel <= last <= self.num_channels, "the field has no such channels"
+        network = self.color_network
+        _, inputs = network.layer_shapes[-1]
+        hidden = network.num_weights - self.num_channels * inputs
+        return slice(0, hidden), slice(hidden + first_channel * inputs, hidden + last * inputs)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MarchSpec:
@@ -233,7 +242,10 @@ class OccupancySpec:
 
 @dataclass(frozen=True, kw_only=True)
 class LossSpec:
-    """What ``render_loss`` sums: see ``color_loss``, and the distortion's mean over rays.
+    """What ``render_loss`` sums: ``color_loss``, ``distance_loss`` and the rays' mean distortion.
+
+    ``relative``: what is added to the squared denominator of relative errors (see ``color_loss``);
+    0: errors are absolute, squared below ``delta`` and linear above.
 
     ``roulette``: samples that count for less in the gradient than this share of a sample's mean may
     be left out at random, the others counting for more, so that the expected gradient stays (Arvo
@@ -242,7 +254,9 @@ class LossSpec:
     """
 
     delta: float
+    relative: float = 0.0
     distortion_weight: float = 0.0
+    distance_weight: float = 0.0
     roulette: float = 0.0
 
 

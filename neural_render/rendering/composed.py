@@ -18,8 +18,13 @@ FIRST_GUESS = 32  # samples per ray
 MAX_POINTS = 1 << 18  # asked for their density at once
 
 
-def render_composed(field: Field, inputs: RenderInputs, march: MarchSpec) -> RenderOutput:
-    """What the rays see; differentiable in whatever ``field`` is, in rays and background."""
+def render_composed(
+    field: Field, inputs: RenderInputs, march: MarchSpec, first_channel: int = 0
+) -> RenderOutput:
+    """What the rays see; differentiable in whatever ``field`` is, in rays and background.
+
+    In those channels, from ``first_channel`` on, that the background has.
+    """
     samples = march_all(inputs, march)
     survivors = drop_hidden(field, inputs, samples, march.min_transmittance)
     index = survivors.ray_index
@@ -31,6 +36,8 @@ def render_composed(field: Field, inputs: RenderInputs, march: MarchSpec) -> Ren
         index,
         footprint,
     )
+    num_channels = inputs.background.shape[1]
+    radiance = radiance[:, first_channel : first_channel + num_channels]
     seen = ops.composite(density, radiance, survivors, inputs.background)
     return RenderOutput(
         values=seen.values,

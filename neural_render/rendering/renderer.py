@@ -95,15 +95,17 @@ class Renderer:
         targets: ColorTargets,
         loss: LossSpec,
         jitter: Float[Tensor, " rays"],
+        conditions: Float[Tensor, "rays conditions"] | None = None,
         step_scale: float = 1.0,
     ) -> tuple[RenderLoss, dict[str, Tensor | FactoredGradient]]:
         """``ops.render_loss`` of what ``render`` gives in front of the targets' background, and
         its gradient to the field's parameters by name.
 
-        Where the field has a fused view that of its table is factored and all of it is found
+        Where the targets are some of the field's channels nothing is spent on the others. Where
+        the field has a fused view that of its table is factored and all of it is found
         without autograd.
         """
-        inputs, march = self._problem(rays, jitter, targets.background, None, step_scale)
+        inputs, march = self._problem(rays, jitter, targets.background, conditions, step_scale)
         view = field.fused_view()
         if view is not None:
             spec, parameters = view
@@ -115,9 +117,8 @@ class Renderer:
                 "density_weights": found.density_weights,
                 "color_weights": found.color_weights,
             }
-        rendered = render_composed(field, inputs, march)
-        value, squared = ops.color_loss(rendered.values, targets, loss.delta)
-        value = value + loss.distortion_weight * rendered.distortion.mean()
+        rendered = render_composed(field, inputs, march, targets.first_channel)
+        value, squared = ops.output_loss(rendered, targets, loss)
         assert isinstance(field, nn.Module), "a field without a fused view is a module"
         named = dict(field.named_parameters())
         found = torch.autograd.grad(value, list(named.values()), materialize_grads=True)

@@ -99,7 +99,7 @@ def draw_step(problem: Problem, state: TrainingState, fraction: float) -> StepIn
     generator = generator_for(problem.seed, step, "rays", device)
     batch, regions = state.errors.draw(problem.source, num_rays, generator)
     generator = generator_for(problem.seed, step, "march", device)
-    shape = (num_rays, problem.field.num_channels)
+    shape = (num_rays, batch.targets.shape[1])
     kind = problem.settings.background
     return StepInput(
         step=step,
@@ -124,6 +124,8 @@ def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> S
             opacity=batch.opacity,
             background=drawn.background,
             weights=batch.weights,
+            distance=batch.distance,
+            first_channel=batch.first_channel,
         ),
         loss=LossSpec(
             delta=settings.huber_delta,
@@ -131,6 +133,7 @@ def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> S
             roulette=settings.roulette,
         ),
         jitter=drawn.jitter,
+        conditions=batch.conditions,
         step_scale=plan.step_scale,
     )
     adam = AdamSpec(

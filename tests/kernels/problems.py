@@ -206,6 +206,7 @@ def targets_of(num_rays: int, channels: int = 3) -> ColorTargets:
         opacity=torch.rand(num_rays, generator=rand),
         background=torch.rand(num_rays, channels, generator=rand),
         weights=2 * torch.rand(num_rays, generator=rand),
+        distance=(2 * torch.rand(num_rays, generator=rand) - 0.4).clamp(min=0),
     )
 
 

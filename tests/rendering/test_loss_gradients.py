@@ -51,6 +51,7 @@ def problem(num_rays: int) -> tuple[Renderer, Rays, dict[str, object]]:
         opacity=torch.rand(num_rays, generator=random),
         background=torch.rand(num_rays, 3, generator=random),
         weights=torch.rand(num_rays, generator=random),
+        distance=torch.rand(num_rays, generator=random),
     )
     jitter = torch.rand(num_rays, generator=random)
     return renderer, rays_into_cube(num_rays), {"targets": targets, "jitter": jitter, "loss": LOSS}
@@ -70,8 +71,7 @@ def by_autograd(
     """The gradient of the same loss of what ``render`` gives."""
     targets = given["targets"]
     seen = renderer.render(field, rays, background=targets.background, jitter=given["jitter"])
-    value, _ = ops.color_loss(seen.values, targets, LOSS.delta)
-    value = value + LOSS.distortion_weight * seen.distortion.mean()
+    value, _ = ops.output_loss(seen, targets, given["loss"])
     named = dict(field.named_parameters())
     return dict(zip(named, torch.autograd.grad(value, list(named.values())), strict=True))
 

@@ -72,26 +72,33 @@ def target_tensors(targets: ColorTargets, rays: int, channels: int) -> tuple[Ten
         ready(targets.opacity, "opacity", rays),
         ready(targets.background, "background", rays, channels),
         ready(targets.weights, "weights", rays),
+        ready(targets.distance, "distance", rays),
     )
 
 
+def loss_numbers(spec: LossSpec) -> list[float]:
+    """A loss as C++ takes it."""
+    weights = (spec.distortion_weight, spec.distance_weight, spec.roulette)
+    return [spec.delta, spec.relative, *weights]
+
+
 def color_loss(
-    values: Tensor, targets: ColorTargets, delta: float
+    values: Tensor, targets: ColorTargets, loss: LossSpec
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See ``ops.color_loss``; also the loss's gradient to ``values``."""
     rays, channels = values.shape
     values = ready(values, "values", rays, channels)
     given = target_tensors(targets, rays, channels)
     squared, gradient = values.new_empty(rays), torch.empty_like(values)
-    loss = native().color_loss(
+    value = native().color_loss(
         values.data_ptr(),
         addresses(*given),
         channels,
         rays,
-        delta,
+        loss_numbers(loss),
         addresses(squared, gradient),
     )
-    return values.new_tensor(loss), squared, gradient
+    return values.new_tensor(value), squared, gradient
 
 
 def render_loss(
@@ -121,7 +128,7 @@ def render_loss(
         bits.data_ptr(),
         addresses(*given),
         addresses(*target_tensors(targets, num_rays, channels)),
-        [loss.delta, loss.distortion_weight, loss.roulette],
+        loss_numbers(loss),
         num_rays,
         addresses(squared, *to_networks, *to_rays, to_conditions),
         rays_too,

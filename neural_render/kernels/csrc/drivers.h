@@ -184,22 +184,24 @@ static inline void render_backward(NativeField& f, const March& march, const Ren
 struct FitProblem {
   RenderProblem render;  // its outputs, as all that is found for each ray, in a buffer of the field
   ColorTargets targets;
-  float delta, distortion_weight, roulette;
+  LossNumbers kind;
   RenderGradientsIn gradients;
   LossOut loss;
-  float* background;
+  float *background, *to_distance;
 
   // Room for what is found on the way; `buffer` keeps it.
   void make_room(int channels, int64_t rays, std::vector<float>& buffer) {
-    buffer.resize((size_t)(3 * channels + 5) * rays);
+    buffer.resize((size_t)(3 * channels + 6) * rays);
     float* next = buffer.data();
     auto rows = [&](int n) { return std::exchange(next, next + n * rays); };
     render.values = rows(channels), render.opacity = rows(1), render.distance = rows(1);
     render.distortion = rows(1), background = rows(channels), loss.gradient = rows(channels);
     float *none = rows(1), *to_distortion = rows(1);
+    to_distance = rows(1);
     std::fill_n(none, rays, 0.0f);
-    std::fill_n(to_distortion, rays, distortion_weight / std::max<int64_t>(1, rays));
-    gradients = {loss.gradient, none, none, to_distortion};
+    std::fill_n(to_distance, rays, 0.0f);
+    std::fill_n(to_distortion, rays, kind.distortion_weight / std::max<int64_t>(1, rays));
+    gradients = {loss.gradient, none, to_distance, to_distortion};
   }
 };
 
@@ -250,14 +252,17 @@ static inline void fit_chunk(const Renderer& r, const FieldWeights& weights,
   seen.marched = chunk.marched, seen.survived = chunk.count;
   const int64_t first = chunk.first_ray, end = first + chunk.num_rays;
   seen.loss = loss_of_rays(in.render.values, in.targets, r.field.num_channels, first, end, num_rays,
-                           in.delta, in.loss);
+                           in.kind, in.loss);
+  if (in.kind.distance_weight > 0)
+    seen.loss += distance_loss_of_rays(in.render.distance, in.render.opacity, in.targets, first,
+                                       end, num_rays, in.kind.distance_weight, in.to_distance);
   for (int64_t ray = first; ray < end; ray++)
-    seen.loss += in.distortion_weight / (double)num_rays * in.render.distortion[ray];
+    seen.loss += in.kind.distortion_weight / (double)num_rays * in.render.distortion[ray];
   t.watch.start();
   CompositeGradients& composite = buffers.composite;
   composite_backward_chunk(in.render, in.gradients, nullptr, chunk, to_rays.background, composite);
-  if (in.roulette > 0)
-    thin_chunk(chunk, composite, r.field.exp_radiance, in.roulette,
+  if (in.kind.roulette > 0)
+    thin_chunk(chunk, composite, r.field.exp_radiance, in.kind.roulette,
                random_start(in.render.jitter[chunk.first_ray]), buffers.roulette);
   t.watch.lap(COMPOSITE_BACKWARD);
   out.factors.resize(chunk.count, r.field.grid.num_outputs());

@@ -153,7 +153,11 @@ FactoredTable make_factored(const Addresses& points, Address features, int64_t n
 }
 
 ColorTargets make_targets(const Addresses& a) {
-  return {f32(a[0]), f32(a[1]), f32(a[2]), f32(a[3])};
+  return {f32(a[0]), f32(a[1]), f32(a[2]), f32(a[3]), f32(a[4])};
+}
+
+LossNumbers make_loss(const std::vector<double>& a) {
+  return {(float)a[0], (float)a[1], (float)a[2], (float)a[3], (float)a[4]};
 }
 
 void bind_loss(nb::module_& m) {
@@ -169,9 +173,8 @@ void bind_loss(nb::module_& m) {
          Addresses rays, Addresses targets, std::vector<double> loss, int num_rays, Addresses out,
          bool rays_too, FitState& state) {
         rays.resize(10);
-        FitProblem in{make_problem(rays), make_targets(targets), (float)loss[0],
-                      (float)loss[1],     (float)loss[2],        {},
-                      {f32(out[0]), nullptr}, nullptr};
+        FitProblem in{make_problem(rays), make_targets(targets), make_loss(loss),
+                      {},                 {f32(out[0]), nullptr}, nullptr, nullptr};
         RenderGradientsOut to{nullptr,     nullptr, 0,           f32(out[3]),
                               f32(out[4]), nullptr, f32(out[5]), rays_too};
         render_fit(f, make_march(march), make_weights(f, weights), u8(bits), in, num_rays, to,
@@ -186,9 +189,10 @@ void bind_loss(nb::module_& m) {
       nb::call_guard<nb::gil_scoped_release>());
   m.def(
       "color_loss",
-      [](Address values, Addresses targets, int channels, int64_t rays, float delta,
-         Addresses out) {
-        return color_loss(f32(values), make_targets(targets), channels, rays, delta, {f32(out[0]), f32(out[1])});
+      [](Address values, Addresses targets, int channels, int64_t rays,
+         std::vector<double> loss, Addresses out) {
+        return color_loss(f32(values), make_targets(targets), channels, rays, make_loss(loss),
+                          {f32(out[0]), f32(out[1])});
       },
       nb::call_guard<nb::gil_scoped_release>());
 }

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neural_render.kernels.gradients import pullback
 from neural_render.kernels.records import ColorTargets, Composited, PackedSamples
+from neural_render.kernels.specs import LossSpec
 
 
 def composite(
@@ -126,13 +127,29 @@ def as_tuple(seen: Composited) -> tuple[Tensor, ...]:
 
 
 def color_loss(
-    values: Tensor, targets: ColorTargets, delta: float
+    values: Tensor, targets: ColorTargets, loss: LossSpec
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See ``ops.color_loss``; also the loss's gradient to ``values``."""
     wanted = torch.lerp(targets.background, targets.colors, targets.opacity[:, None])
     error = values - wanted
     share = targets.weights[:, None] / max(1, len(values))
-    size = error.abs()
+    if loss.relative > 0:
+        scale = 1 / (values**2 + loss.relative)
+        losses = error**2 * scale
+        return (losses * share).sum(), losses.mean(dim=1), 2 * error * scale * share
+    delta, size = loss.delta, error.abs()
     losses = torch.where(size <= delta, error**2, 2 * delta * size - delta**2)
     gradient = 2 * error.clamp(-delta, delta) * share
     return (losses * share).sum(), (error**2).mean(dim=1), gradient
+
+
+def distance_loss(
+    distance: Float[Tensor, " rays"], opacity: Float[Tensor, " rays"], targets: ColorTargets
+) -> Float[Tensor, ""]:
+    """See ``ops.distance_loss``."""
+    known = (targets.distance > 0) & targets.distance.isfinite() & (opacity > 0)
+    wanted = targets.distance.where(known, 1.0)
+    distance = distance.where(known, 1.0)
+    error = 2 * (distance - wanted) / (distance + wanted)
+    share = targets.weights * targets.opacity * opacity.detach() / max(1, len(distance))
+    return (error**2 * share.where(known, 0.0)).sum()

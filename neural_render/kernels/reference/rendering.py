@@ -23,6 +23,7 @@ from neural_render.kernels.reference.compositing import (
     color_loss,
     composite,
     count_asked,
+    distance_loss,
     transmittance_before,
 )
 from neural_render.kernels.reference.encoding import footprint_weights, hash_encode
@@ -134,12 +135,21 @@ def render_loss(
     """See ``ops.render_loss``; also all gradients, to rays only if ``rays_too``."""
     spec, loss = specs
     seen, saved = render_rays(inputs, parameters, spec, keep=True)
-    value, squared, to_values = color_loss(seen.values, targets, loss.delta)
+    value, squared, to_values = color_loss(seen.values, targets, loss)
     zeros = torch.zeros_like(seen.opacity)
+    to_distance = zeros
+    if loss.distance_weight:
+        weight = value.new_tensor(loss.distance_weight)
+        value = value + weight * distance_loss(seen.distance, seen.opacity, targets)
+        (to_distance,) = pullback(
+            lambda distance: distance_loss(distance, seen.opacity, targets),
+            (seen.distance,),
+            (weight,),
+        )
     to_output = RenderOutput(
         values=to_values,
         opacity=zeros,
-        distance=zeros,
+        distance=to_distance,
         distortion=zeros + loss.distortion_weight / max(1, len(zeros)),
         num_marched=seen.num_marched,
         num_survived=seen.num_survived,

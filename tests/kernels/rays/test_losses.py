@@ -23,26 +23,36 @@ from tests.kernels.problems import (
     targets_of,
 )
 
+HUBER = LossSpec(delta=0.1)
+RELATIVE = LossSpec(delta=0.1, relative=0.01, distortion_weight=0.3)
+NEAR = LossSpec(delta=0.1, distance_weight=0.7)
 
-def loss_of(values: Tensor, targets: ColorTargets, delta: float) -> Outputs:
+
+def loss_of(values: Tensor, targets: ColorTargets, loss: LossSpec) -> Outputs:
     """Loss, squared errors and the loss's gradient."""
     values = values.clone().requires_grad_()
-    loss, squared = ops.color_loss(values, targets, delta)
-    (3 * loss).backward()
+    value, squared = ops.color_loss(values, targets, loss)
+    (3 * value).backward()
     assert values.grad is not None
-    return {"loss": loss.detach(), "squared": squared, "to_values": values.grad}
+    return {"loss": value.detach(), "squared": squared, "to_values": values.grad}
 
 
 def black(num_rays: int) -> ColorTargets:
     """Opaque black, each ray of weight 1."""
     zeros, ones = torch.zeros(num_rays, 3), torch.ones(num_rays)
-    return ColorTargets(colors=zeros, opacity=ones, background=zeros + 0.5, weights=ones)
+    return ColorTargets(
+        colors=zeros,
+        opacity=ones,
+        background=zeros + 0.5,
+        weights=ones,
+        distance=torch.zeros(num_rays),
+    )
 
 
 def test_it_is_the_squared_error_below_delta_and_linear_above(backend: str) -> None:
     for name in (backend, "reference"):
         with dispatch.using(name):
-            seen = loss_of(torch.tensor([[0.05, -0.05, 0.5]]), black(1), 0.1)
+            seen = loss_of(torch.tensor([[0.05, -0.05, 0.5]]), black(1), HUBER)
         assert torch.allclose(seen["loss"], torch.tensor(0.0025 + 0.0025 + 0.09))
         assert torch.allclose(seen["squared"], torch.tensor([0.255 / 3]))
         assert torch.allclose(seen["to_values"], 3 * torch.tensor([[0.1, -0.1, 0.2]]))
@@ -57,7 +67,7 @@ def test_targets_stand_in_front_of_the_same_background(backend: str) -> None:
     )
     for name in (backend, "reference"):
         with dispatch.using(name):
-            seen = loss_of(torch.tensor([[0.2, 0.4, 0.6], [0.8, 0.85, 0.9]]), targets, 0.1)
+            seen = loss_of(torch.tensor([[0.2, 0.4, 0.6], [0.8, 0.85, 0.9]]), targets, HUBER)
         assert torch.allclose(seen["squared"], torch.zeros(2), atol=1e-12)
 
 
@@ -66,25 +76,27 @@ def test_rays_of_no_weight_do_not_count(backend: str) -> None:
     values = torch.tensor([[0.1, 0.0, 0.0], [0.9, 0.9, 0.9]])
     for name in (backend, "reference"):
         with dispatch.using(name):
-            seen = loss_of(values, targets, 10.0)
+            seen = loss_of(values, targets, LossSpec(delta=10.0))
         assert torch.allclose(seen["loss"], torch.tensor(0.01))
         assert not seen["to_values"][1].any()
 
 
 def test_every_backend_agrees(backend: str) -> None:
     """One, none and many rays, other channels, strided tensors; NaN is not hidden."""
-    for num_rays, channels in ((0, 3), (1, 3), (3000, 3), (1025, 7)):
-        values = torch.rand(num_rays, channels, generator=generator(6))
-        targets = targets_of(num_rays, channels)
-        assert_parity(backend, lambda v=values, t=targets: loss_of(v, t, 0.1))
-        assert_parity(backend, lambda v=values, t=targets: loss_of(strided(v), t, 10.0))
+    for loss in (HUBER, LossSpec(delta=10.0), RELATIVE):
+        for num_rays, channels in ((0, 3), (1, 3), (3000, 3), (1025, 7)):
+            values = torch.rand(num_rays, channels, generator=generator(6))
+            targets = targets_of(num_rays, channels)
+            assert_parity(backend, lambda v=values, t=targets, s=loss: loss_of(v, t, s))
+            assert_parity(backend, lambda v=values, t=targets, s=loss: loss_of(strided(v), t, s))
     values = torch.full((2, 3), torch.nan)
-    with dispatch.using(backend):
-        seen = loss_of(values, targets_of(2), 0.1)
-    assert all(bool(value.isnan().any()) for value in seen.values())
+    for loss in (HUBER, RELATIVE):
+        with dispatch.using(backend):
+            seen = loss_of(values, targets_of(2), loss)
+        assert all(bool(value.isnan().any()) for value in seen.values())
 
 
-def fitted(fused: bool, num_rays: int) -> Outputs:
+def fitted(fused: bool, num_rays: int, loss: LossSpec) -> Outputs:
     """Loss, errors and all gradients of ``render_loss``, or of the ops that it stands for."""
     field = small_field(num_conditions=2)
     inputs = render_inputs(rays_through_cube(num_rays), occupancy_of(ball(0.4)), 3, 2)
@@ -100,36 +112,37 @@ def fitted(fused: bool, num_rays: int) -> Outputs:
     for leaf in leaves.values():
         leaf.requires_grad_()
     targets = replace(targets_of(num_rays), background=inputs.background)
-    spec, loss = RenderSpec(field=field, march=march()), LossSpec(delta=0.1, distortion_weight=0.3)
+    spec = RenderSpec(field=field, march=march())
     if fused:
         seen = ops.render_loss(inputs, targets, parameters, (spec, loss))
         value, squared, counts = seen.loss, seen.squared, (seen.num_survived, seen.num_marched)
     else:
         output = ops.render_rays(inputs, parameters, spec)
-        value, squared = ops.color_loss(output.values, targets, loss.delta)
-        value = value + loss.distortion_weight * output.distortion.mean()
+        value, squared = ops.output_loss(output, targets, loss)
         counts = (output.num_survived, output.num_marched)
     gradients = torch.autograd.grad(2 * value, list(leaves.values()))
     found = {f"to_{name}": value for name, value in zip(leaves, gradients, strict=True)}
     return {"loss": value.detach(), "squared": squared, "counts": torch.stack(counts), **found}
 
 
+@pytest.mark.parametrize("loss", [HUBER, RELATIVE, NEAR])
 @pytest.mark.parametrize("num_rays", [1, 700])
-def test_render_loss_is_what_its_parts_give(backend: str, num_rays: int) -> None:
+def test_render_loss_is_what_its_parts_give(backend: str, num_rays: int, loss: LossSpec) -> None:
     for name in (backend, "reference"):
         with dispatch.using(name):
-            one, other = fitted(True, num_rays), fitted(False, num_rays)
+            one, other = fitted(True, num_rays, loss), fitted(False, num_rays, loss)
         assert one["counts"].tolist() == other["counts"].tolist()
         for what in one.keys() - {"counts"}:
             scale = other[what].abs().max()
             assert torch.allclose(one[what], other[what], rtol=1e-3, atol=1e-4 * float(scale)), what
 
 
-def test_render_loss_without_gradients_is_the_same_loss(backend: str) -> None:
+@pytest.mark.parametrize("loss", [HUBER, RELATIVE, NEAR])
+def test_render_loss_without_gradients_is_the_same_loss(backend: str, loss: LossSpec) -> None:
     field, inputs = small_field(), render_inputs(rays_through_cube(50), full_occupancy())
     parameters = parameters_of(field)
     parameters.table.requires_grad_()
-    specs = RenderSpec(field=field, march=march()), LossSpec(delta=0.1)
+    specs = RenderSpec(field=field, march=march()), loss
     with dispatch.using(backend):
         with torch.no_grad():
             free = ops.render_loss(inputs, targets_of(50), parameters, specs)

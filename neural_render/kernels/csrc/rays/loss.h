@@ -7,17 +7,46 @@
 #include "pool.h"
 
 struct ColorTargets {
-  const float *colors, *opacity, *background, *weights;
+  const float *colors, *opacity, *background, *weights, *distance;
+};
+
+// See `LossSpec`.
+struct LossNumbers {
+  float delta, relative, distortion_weight, distance_weight, roulette;
 };
 
 struct LossOut {
   float *squared, *gradient;  // [rays], [rays channels]
 };
 
+// `loss_of_rays` where errors are relative to what is seen.
+static inline double relative_loss_of_rays(const float* values, const ColorTargets& t,
+                                           int channels, int64_t first, int64_t end, int64_t rays,
+                                           float relative, const LossOut& out) {
+  double sum = 0;
+  for (int64_t r = first; r < end; r++) {
+    const float share = t.weights[r] / (float)rays;
+    float loss = 0;
+    for (int64_t i = r * channels; i < (r + 1) * channels; i++) {
+      float behind = t.background[i];
+      float error = values[i] - (behind + t.opacity[r] * (t.colors[i] - behind));
+      float scale = 1 / (values[i] * values[i] + relative);
+      loss += error * error * scale;
+      out.gradient[i] = 2 * error * scale * share;
+    }
+    out.squared[r] = loss / (float)channels;
+    sum += (double)loss * share;
+  }
+  return sum;
+}
+
 // The loss of rays [first, end) out of `rays`; `out` gets their squared errors and gradients.
 static inline double loss_of_rays(const float* values, const ColorTargets& t, int channels,
-                                  int64_t first, int64_t end, int64_t rays, float delta,
-                                  const LossOut& out) {
+                                  int64_t first, int64_t end, int64_t rays,
+                                  const LossNumbers& kind, const LossOut& out) {
+  if (kind.relative > 0)
+    return relative_loss_of_rays(values, t, channels, first, end, rays, kind.relative, out);
+  const float delta = kind.delta;
   double sum = 0;
   for (int64_t r = first; r < end; r++) {
     const float share = t.weights[r] / (float)rays;
@@ -38,6 +67,24 @@ static inline double loss_of_rays(const float* values, const ColorTargets& t, in
   return sum;
 }
 
+// The distance loss of rays [first, end) out of `rays`; `gradient` ([rays]) gets its own, to
+// `distance`.
+static inline double distance_loss_of_rays(const float* distance, const float* opacity,
+                                           const ColorTargets& t, int64_t first, int64_t end,
+                                           int64_t rays, float weight, float* gradient) {
+  double sum = 0;
+  for (int64_t r = first; r < end; r++) {
+    const float wanted = t.distance[r], seen = distance[r];
+    gradient[r] = 0;
+    if (!(wanted > 0 && wanted < INFINITY && opacity[r] > 0)) continue;
+    const float share = weight * t.weights[r] * t.opacity[r] * opacity[r] / (float)rays;
+    const float both = seen + wanted, error = 2 * (seen - wanted) / both;
+    gradient[r] = 2 * share * error * (4 * wanted / (both * both));
+    sum += (double)(error * error) * share;
+  }
+  return sum;
+}
+
 static inline double in_order(const std::vector<double>& parts) {
   double total = 0;
   for (double part : parts) total += part;
@@ -46,12 +93,12 @@ static inline double in_order(const std::vector<double>& parts) {
 
 // The loss is summed in blocks of a fixed size, so that threads change nothing.
 static inline double color_loss(const float* values, const ColorTargets& t, int channels,
-                                int64_t rays, float delta, const LossOut& out) {
+                                int64_t rays, const LossNumbers& kind, const LossOut& out) {
   constexpr int64_t BLOCK_RAYS = 1024;
   std::vector<double> sums((rays + BLOCK_RAYS - 1) / BLOCK_RAYS);
   parallel_for((int)sums.size(), [&](int block, int) {
     int64_t first = block * BLOCK_RAYS, end = std::min(rays, first + BLOCK_RAYS);
-    sums[block] = loss_of_rays(values, t, channels, first, end, rays, delta, out);
+    sums[block] = loss_of_rays(values, t, channels, first, end, rays, kind, out);
   });
   return in_order(sums);
 }
