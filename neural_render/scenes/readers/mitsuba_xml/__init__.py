@@ -1,0 +1,1 @@
+"""Mitsuba's XML, version 3, and older versions mended first."""

@@ -1,0 +1,127 @@
+"""Reads a Mitsuba XML scene."""
+
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+from neural_render.core.errors import SceneError
+from neural_render.scenes.readers.files import sentence
+from neural_render.scenes.readers.found import Names
+from neural_render.scenes.readers.mitsuba_xml.mending import mend
+from neural_render.scenes.readers.mitsuba_xml.text import number_of, plain_name, read_tree
+from neural_render.scenes.readers.parts import SceneParts
+
+NAME = "Mitsuba XML"
+_VERSION = re.compile(r"^\s*(\d+)\.\d+")
+_UNUSED = re.compile(r'in (\w+) plugin of type "(\w+)"')
+_UNUSED_NAME = re.compile(r'-\s+\w+\s+"([^"]+)"')
+
+
+def read(path: Path) -> SceneParts:
+    """The scene of an XML file under Mitsuba's active variant; SceneError says what is wrong."""
+    tree = read_tree(path)
+    version = _VERSION.match(tree.get("version", ""))
+    if version is None:
+        raise SceneError(
+            f'{path} states no version of Mitsuba\'s format: write <scene version="3.0.0">'
+        )
+    if tree.find(".//shape") is None:
+        raise SceneError(f"{path} has no geometry: it holds no <shape>")
+    max_depth = _max_depth(tree)
+    if int(version.group(1)) < 2:
+        mend(tree)
+    lost = _without_media(tree)
+    _name_lights(tree)
+    scene, unused = _instantiated(path, tree)
+    return SceneParts(format=NAME, scene=scene, max_depth=max_depth, lost=(*lost, *unused))
+
+
+def _max_depth(tree: Element) -> int:
+    """The path length that the file's integrator states; 0 if it states none."""
+    for integrator in tree.iter("integrator"):
+        for child in integrator.findall("integer"):
+            if plain_name(child.get("name", "")) == "max_depth":
+                return int(number_of(child.get("value"), 0))
+        if integrator.get("type") == "direct":
+            return 2
+    return 0
+
+
+def _without_media(tree: Element) -> list[str]:
+    """Takes participating media out of the tree; what they are, in words."""
+    num_media = 0
+    for element in tree.iter():
+        for child in list(element):
+            is_reference = child.tag == "ref" and child.get("name") in ("interior", "exterior")
+            if child.tag == "medium" or is_reference:
+                element.remove(child)
+                num_media += 1
+    return [f"{num_media} participating media"] if num_media else []
+
+
+def _name_lights(tree: Element) -> None:
+    """Identifiers, in the file's order, for what emits and has none."""
+    names = Names()
+    for element in tree.iter():
+        names.give(element.get("id", ""))
+    emitting = [shape for shape in tree.iter("shape") if shape.find("emitter") is not None]
+    for element in (*emitting, *tree.findall("emitter")):
+        if not element.get("id"):
+            element.set("id", names.give("light"))
+
+
+def _instantiated(path: Path, tree: Element) -> tuple[Any, list[str]]:
+    """The scene, and the properties that Mitsuba does not know."""
+    import mitsuba
+
+    class Collector(mitsuba.Appender):
+        """Keeps Mitsuba's warnings instead of printing them."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.texts: list[str] = []
+
+        def append(self, _level: Any, text: str) -> None:
+            self.texts.append(text)
+
+        def log_progress(self, *_: Any) -> None:
+            """Nothing: loading is quick."""
+
+    config = mitsuba.parser.ParserConfig(mitsuba.variant())
+    config.unused_properties = mitsuba.LogLevel.Warn
+    logger, collector = mitsuba.logger(), Collector()
+    others = [logger.appender(index) for index in range(logger.appender_count())]
+    logger.clear_appenders()
+    logger.add_appender(collector)
+    try:
+        state = mitsuba.parser.parse_string(config, ElementTree.tostring(tree, encoding="unicode"))
+        mitsuba.parser.transform_all(config, state)
+        scene = mitsuba.parser.instantiate(config, state)
+    except Exception as error:  # Mitsuba raises RuntimeError, but also others, for any fault
+        raise SceneError(
+            f"{path} cannot be loaded by Mitsuba: {_plain(sentence(error))}; correct that place or"
+            " export the scene again"
+        ) from error
+    finally:
+        logger.clear_appenders()
+        for appender in others:
+            logger.add_appender(appender)
+    return scene, _unused(collector.texts)
+
+
+def _plain(text: str) -> str:
+    """Mitsuba's message without the places in its own source, and without its final stop."""
+    return re.sub(r"\[\w+\.(?:cpp|h):\d+\]\s*", "", text).rstrip(". ")
+
+
+def _unused(texts: list[str]) -> list[str]:
+    """The properties that no plugin read, as ``strict_normals of the integrator volpath``."""
+    found = []
+    for text in texts:
+        plugin = _UNUSED.search(text)
+        if plugin and "unreferenced" in text:
+            names = ", ".join(_UNUSED_NAME.findall(text))
+            found.append(f"{names} of the {plugin.group(1)} {plugin.group(2)}")
+    return list(dict.fromkeys(found))

@@ -1,0 +1,21 @@
+"""What the reader of one format gives; ``opening`` completes it to a LoadedScene."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Axis = Literal["x", "y", "z", ""]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneParts:
+    """A ``mitsuba.Scene``, perhaps unlit, and what only its format's reader can know.
+
+    ``max_depth`` is 0 and ``up`` empty where the file does not say. ``lost`` names, in a few words
+    each, what the file has and we cannot express.
+    """
+
+    format: str
+    scene: Any
+    max_depth: int = 0
+    up: Axis = ""
+    lost: tuple[str, ...] = ()
