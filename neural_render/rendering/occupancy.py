@@ -6,7 +6,7 @@ mean opacity, so that cascades of different step lengths are judged alike.
 """
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from neural_render.core.cameras import Cameras
@@ -33,7 +33,8 @@ class OccupancyGrid:
     """Opacity of one march step in each cell (Morton order), and which cells are worth marching.
 
     ``values`` are ``density * step`` of the cascade's step, the recent maximum over points of the
-    cell; -1 marks cells that no camera sees: they are never evaluated and never occupied. Until the
+    cell; -1 marks cells that no camera sees or
+    that are known to be empty: they are never evaluated and never occupied. Until the
     first update all other cells are occupied. ``bits`` is what ``MarchSpec`` marches through.
     """
 
@@ -74,10 +75,13 @@ class OccupancyGrid:
 
         To be called before the first update.
         """
-        assert int(self._cursor[0]) == 0, "unseen cells are marked before the first update"
-        for cascade in range(self.cascades):
-            seen = seen_cells(cameras, self.side(cascade), near).to(self.values.device)
-            self.values[cascade].masked_fill_(~seen, UNSEEN)
+        seen = [seen_cells(cameras, self.side(cascade), near) for cascade in range(self.cascades)]
+        self.mark_empty(~torch.stack(seen).to(self.values.device))
+
+    def mark_empty(self, empty: Bool[Tensor, "cascades cells"]) -> None:
+        """Empties cells for good. To be called before the first update."""
+        assert int(self._cursor[0]) == 0, "cells are marked before the first update"
+        self.values.masked_fill_(empty, UNSEEN)
         self._forget_summary()
         # Seen cells hold 0, so that a threshold between 0 and UNSEEN tells the two apart.
         spec = OccupancySpec(

@@ -159,6 +159,12 @@ class TracedSource:
             first_channel=3 * group,
         )
 
+    def wait_for(self, num_rays: int) -> None:
+        """Until so many rays are fresh, or the ring is full. SceneError if the tracer died."""
+        while self._ring.fresh < min(num_rays, self._rays.shape[0] * self._rays.shape[1]):
+            time.sleep(WAIT_SECONDS)
+            self._look_after()
+
     def close(self) -> None:
         """Ends the tracing and lets go of the ring; the process can be asked again."""
         self._ring.stop()
@@ -171,17 +177,19 @@ class TracedSource:
     def _wait(self, group: int) -> None:
         """Until there are rays of the group and none is drawn too often; looks after the tracer."""
         began = time.perf_counter()
-        if began - self._checked > CHECK_SECONDS:
-            self._process.check()
-            self._checked = began
         first = self._ring.readable(group)[1] == 0
         while self._starved(group):
             time.sleep(WAIT_SECONDS)
-            if time.perf_counter() - self._checked > CHECK_SECONDS:
-                self._process.check()
-                self._checked = time.perf_counter()
+            self._look_after()
+        self._look_after()
         if not first:
             self._waited += time.perf_counter() - began
+
+    def _look_after(self) -> None:
+        now = time.perf_counter()
+        if now - self._checked > CHECK_SECONDS:
+            self._process.check()
+            self._checked = now
 
     def _starved(self, group: int) -> bool:
         if self._ring.readable(group)[1] == 0:

@@ -18,6 +18,8 @@ from neural_render.scenes.settings import SceneSettings
 DEFAULT_DEPTH = 8
 MAX_EXTENT, MIN_EXTENT = 1e6, 1e-6
 
+UP: dict[str, Triple] = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+
 # A new format is one more line here.
 READERS: dict[str, Callable[[Path], SceneParts]] = {
     ".xml": mitsuba_xml.read,
@@ -47,6 +49,8 @@ def load_scene(settings: SceneSettings) -> LoadedScene:
         cameras=cameras,
         low=low,
         high=high,
+        up=UP[lighting.up_axis(settings.up, parts.up, cameras)],
+        environment="",
         max_depth=settings.max_depth or parts.max_depth or DEFAULT_DEPTH,
         warnings=tuple(warnings),
     )

@@ -1,0 +1,56 @@
+"""Space that rays are known to pass through unhindered, as cells of an occupancy grid.
+
+Where the first surface along many rays is known (from a path tracer, a depth sensor), the cells in
+front of it are empty. Cells that nothing is known of stay possible: those behind surfaces too, where
+what mirrors and glass show seems to lie.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from neural_render.core.rays import Rays
+from neural_render.kernels.cells import NUM_CELLS, with_neighbours
+from neural_render.kernels.morton import morton_encode
+from neural_render.kernels.specs import MORTON_RESOLUTION
+
+POINTS_PER_RAY = 96
+MAX_POINTS = 1 << 21  # looked at together
+
+
+@torch.no_grad()
+def empty_cells(
+    rays: Rays, distance: Float[Tensor, " rays"], generator: torch.Generator
+) -> Bool[Tensor, "1 cells"]:
+    """Whether a cell of the unit cube (Morton order) is passed by a ray and near no surface.
+
+    ``distance`` is that of a ray's first surface, 0 where there is none. A cell with a surface in
+    it or beside it (26 neighbours) is never empty.
+    """
+    device, inverse = distance.device, 1.0 / rays.directions
+    # Where rays enter the cube and leave it; NaN for those in the plane of a side.
+    ends = torch.stack([-rays.origins * inverse, (1 - rays.origins) * inverse]).nan_to_num(0.0)
+    enter = ends.amin(0).amax(1).clamp(min=0)
+    leave = ends.amax(0).amin(1)
+    hit = (distance > 0) & (distance <= leave)
+    end = distance.where(hit, leave)
+    surface = torch.zeros(NUM_CELLS + 1, dtype=torch.bool, device=device)
+    surface[cells_of(rays.origins + rays.directions * distance[:, None])[hit]] = True
+    passed = torch.zeros_like(surface)
+    for part in torch.arange(len(rays), device=device).split(MAX_POINTS // POINTS_PER_RAY):
+        place = torch.rand((len(part), POINTS_PER_RAY), generator=generator, device=device)
+        t = enter[part, None] + place * (end - enter)[part, None]
+        points = rays.origins[part, None] + rays.directions[part, None] * t[..., None]
+        cells = cells_of(points.view(-1, 3))
+        passed[cells[(end > enter)[part].repeat_interleave(POINTS_PER_RAY)]] = True
+    near = with_neighbours(surface[None, :NUM_CELLS])
+    return passed[None, :NUM_CELLS] & ~near
+
+
+def cells_of(points: Float[Tensor, "points 3"]) -> Tensor:
+    """The cell (Morton order) of each point; of those outside the unit cube: one behind the last."""
+    cells = (points * MORTON_RESOLUTION).floor()
+    inside = ((cells >= 0) & (cells < MORTON_RESOLUTION)).all(1)
+    return morton_encode(cells.nan_to_num(0.0).clamp(0, MORTON_RESOLUTION - 1).long()).where(
+        inside, NUM_CELLS
+    )
