@@ -110,6 +110,7 @@ def problem_of(options: dict[str, Any], settings: TrainingSettings) -> Problem:
         settings=settings,
         seed=0,
         device=CPU,
+        color_space="srgb",
     )
 
 

@@ -257,10 +257,10 @@ def color_loss(
 
     For display-referred values the loss is squared below ``loss.delta`` and linear above it with
     the same slope (Huber 1964, times 2). For scene-linear ones, ``loss.relative`` > 0, it is
-    ``error^2 / (value^2 + relative)``, no gradient going through the denominator (Lehtinen et al.
-    2018, "Noise2Noise", section 3.1), and the squared errors are these: bright light does not drown
-    the rest, and what noisy targets lead to is their mean. Summed over channels, averaged over rays
-    with their weights. Differentiable in ``values``, the loss alone.
+    ``error^2 / (value^2 + relative)``, no gradient going through the denominator (Mueller et al.
+    2021, "Real-time neural radiance caching"), and the squared errors are these: bright light does
+    not drown the rest, and noisy targets lead to their mean. Summed over channels, averaged over
+    rays with their weights. Differentiable in ``values``, the loss alone.
     """
     return autograd.ColorLoss.apply(values, targets, loss)
 

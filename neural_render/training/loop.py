@@ -86,6 +86,7 @@ def train(
         settings=settings,
         seed=context.seed,
         device=field.table.device,
+        color_space=context.color_space,
     )
     record = run_record(problem, context)
     state = TrainingState(

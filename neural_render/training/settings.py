@@ -8,6 +8,7 @@ from neural_render.core.errors import SettingError
 CLOCKS = ("wall", "cpu")
 MAX_ERROR_SAMPLING = 0.95
 BACKGROUNDS = ("random", "white", "black")
+LOSSES = ("auto", "huber", "relative")
 
 
 @dataclass(kw_only=True)
@@ -57,8 +58,28 @@ class TrainingSettings:
     weight_decay: float = field(
         default=1e-6, metadata={"help": "L2 decay of the network weights (not of the table)"}
     )
+    loss: str = field(
+        default="auto",
+        metadata={
+            "help": "huber (errors of displayed colour), relative (squared errors over what is seen"
+            " squared, which noise does not bias), or auto: relative for scene-linear radiance",
+            "choices": LOSSES,
+        },
+    )
     huber_delta: float = field(
-        default=0.1, metadata={"help": "errors above this count linearly, below it squared"}
+        default=0.1,
+        metadata={"help": "huber loss: errors above this count linearly, below it squared"},
+    )
+    relative_epsilon: float = field(
+        default=0.01,
+        metadata={"help": "relative loss: what is added to the square of what is seen"},
+    )
+    distance_weight: float = field(
+        default=0.0,
+        metadata={
+            "help": "weight of the errors of distances, where the source knows them; it is wrong"
+            " behind mirrors and glass"
+        },
     )
     distortion_weight: float = field(
         default=0.0, metadata={"help": "weight of the distortion loss, which removes floaters"}
@@ -108,6 +129,7 @@ class TrainingSettings:
 
 def check_settings(settings: TrainingSettings) -> None:
     """Nothing if the settings make sense; SettingError naming the first that does not."""
+    _one_of("loss", settings.loss, LOSSES)
     _one_of("clock", settings.clock, CLOCKS)
     _one_of("background", settings.background, BACKGROUNDS)
     if settings.num_steps == 0 and settings.max_seconds == 0:
@@ -116,6 +138,7 @@ def check_settings(settings: TrainingSettings) -> None:
         )
     at_least = {"checkpoint_steps": 0, "num_steps": 0, "max_seconds": 0, "report_every": 0}
     at_least |= {"samples_per_step": 0, "weight_decay": 0, "distortion_weight": 0, "roulette": 0}
+    at_least |= {"distance_weight": 0}
     for name, low in at_least.items():
         value = getattr(settings, name)
         if not value >= low or math.isinf(value):
@@ -125,6 +148,7 @@ def check_settings(settings: TrainingSettings) -> None:
         "learning_rate_end",
         "checkpoint_every",
         "huber_delta",
+        "relative_epsilon",
         "epsilon",
     )
     for name in above_zero:

@@ -33,6 +33,7 @@ class Problem:
     settings: TrainingSettings
     seed: int
     device: torch.device
+    color_space: str  # of the radiance: srgb (display-referred) or linear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,20 @@ def training_background(
     if kind == "random":
         return torch.rand(shape, generator=generator, device=device)
     return torch.full(shape, 1.0 if kind == "white" else 0.0, device=device)
+
+
+def loss_spec(settings: TrainingSettings, color_space: str) -> LossSpec:
+    """The loss that ``settings`` ask for of radiance in ``color_space``."""
+    kind = settings.loss
+    if kind == "auto":
+        kind = "relative" if color_space == "linear" else "huber"
+    return LossSpec(
+        delta=settings.huber_delta,
+        relative=settings.relative_epsilon if kind == "relative" else 0.0,
+        distortion_weight=settings.distortion_weight,
+        distance_weight=settings.distance_weight,
+        roulette=settings.roulette,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +142,7 @@ def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> S
             distance=batch.distance,
             first_channel=batch.first_channel,
         ),
-        loss=LossSpec(
-            delta=settings.huber_delta,
-            distortion_weight=settings.distortion_weight,
-            roulette=settings.roulette,
-        ),
+        loss=loss_spec(settings, problem.color_space),
         jitter=drawn.jitter,
         conditions=batch.conditions,
         step_scale=plan.step_scale,

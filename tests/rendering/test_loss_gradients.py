@@ -15,6 +15,7 @@ from neural_render.rendering import Renderer, RenderingSettings, build_renderer
 from tests.rendering.analytic import CPU, frame, rays_at, rays_into_cube, small_field
 
 LOSS = LossSpec(delta=0.1, distortion_weight=0.2)
+LIGHTS = LossSpec(delta=0.1, relative=0.01, distortion_weight=0.2, distance_weight=0.3)
 # Of the length of a gradient: the two ways sum in other orders, and in bfloat16 one of them hands
 # on 8 bits of what the networks say.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
@@ -74,6 +75,40 @@ def by_autograd(
     value, _ = ops.output_loss(seen, targets, given["loss"])
     named = dict(field.named_parameters())
     return dict(zip(named, torch.autograd.grad(value, list(named.values())), strict=True))
+
+
+@pytest.mark.parametrize("first", [0, 3, 6])
+def test_targets_in_some_channels_and_conditions_of_each_ray(backend: str, first: int) -> None:
+    """Light groups: the gradient is that of a render of all channels, the others ignored."""
+    renderer, rays, given = problem(64)
+    spec = small_field(density_bias=2.0, num_conditions=4).spec
+    spec = replace(spec, num_channels=9, radiance="exp")
+    fused = RadianceField(spec, torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        fused.table.mul_(4e4)
+    targets = replace(given["targets"], first_channel=first)
+    conditions = torch.rand(64, 4, generator=torch.Generator().manual_seed(8))
+    given |= {"targets": targets, "conditions": conditions, "loss": LIGHTS}
+    for field in (fused, like(fused, Unfused)):
+        seen, found = renderer.loss_gradients(field, rays, **given)
+        background = torch.zeros(64, 9)
+        background[:, first : first + 3] = targets.background
+        whole = renderer.render(
+            field, rays, background=background, jitter=given["jitter"], conditions=conditions
+        )
+        whole = replace(whole, values=whole.values[:, first : first + 3])
+        value, squared = ops.output_loss(whole, targets, LIGHTS)
+        torch.testing.assert_close(seen.loss, value.detach(), rtol=1e-2, atol=1e-6)
+        named = dict(field.named_parameters())
+        expected = torch.autograd.grad(value, list(named.values()))
+        assert squared.shape == seen.squared.shape and found.keys() == named.keys()
+        for name, gradient in zip(named, expected, strict=True):
+            error = (dense(found[name], field) - gradient).norm() / gradient.norm()
+            assert gradient.any() and error < TOLERANCE[dispatch.precision()], name
+        other = renderer.loss_gradients(
+            field, rays, **(given | {"conditions": torch.zeros(64, 4)})
+        )[0]
+        assert other.loss != seen.loss
 
 
 @pytest.mark.parametrize("num_rays", [1, 64])

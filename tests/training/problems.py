@@ -119,6 +119,7 @@ def train_ball(
     field: RadianceField | None = None,
     threads: int = 2,
     backend: str = "auto",
+    color_space: str = "srgb",
 ) -> tuple[Progress, RadianceField]:
     """Trains or resumes a run on the ball with a backend, the fastest if none is named."""
     name = dispatch.resolve(backend)
@@ -130,6 +131,7 @@ def train_ball(
         threads=threads,
         capture="ball",
         config="seed: 5\n",
+        color_space=color_space,
     )
     source = source or StripedBall()
     with dispatch.using(name) as kernels:

@@ -101,6 +101,9 @@ def spin(count: int) -> int:
     [
         ({"clock": "sun"}, r"training\.clock=sun is not one of wall, cpu"),
         ({"background": "green"}, r"training\.background=green is not one of random, white"),
+        ({"loss": "l1"}, r"training\.loss=l1 is not one of auto, huber, relative"),
+        ({"relative_epsilon": 0.0}, r"training\.relative_epsilon=0\.0 must be above 0"),
+        ({"distance_weight": -1.0}, r"training\.distance_weight=-1\.0 must be a number not below"),
         ({"num_steps": 0, "max_seconds": 0.0}, r"both 0: give one"),
         ({"num_steps": -1}, r"training\.num_steps=-1 must be a number not below 0"),
         ({"max_seconds": float("nan")}, r"training\.max_seconds=nan must be a number"),

@@ -113,6 +113,7 @@ def render_loss(
     given, weights = render_tensors(inputs, spec), parameter_tensors(parameters, spec.field)
     bits = occupancy_bits(inputs.occupancy, spec.march.cascades)
     num_rays, channels = len(inputs.rays), spec.field.num_channels
+    wanted = target_tensors(targets, num_rays, channels)  # copies must outlive the call
     squared = torch.empty(num_rays)
     to_networks = [torch.empty_like(weight) for weight in weights[1:]]
     # What nobody asked for stays at this one zero.
@@ -127,7 +128,7 @@ def render_loss(
         addresses(*weights),
         bits.data_ptr(),
         addresses(*given),
-        addresses(*target_tensors(targets, num_rays, channels)),
+        addresses(*wanted),
         loss_numbers(loss),
         num_rays,
         addresses(squared, *to_networks, *to_rays, to_conditions),

@@ -58,6 +58,92 @@ def test_it_is_the_squared_error_below_delta_and_linear_above(backend: str) -> N
         assert torch.allclose(seen["to_values"], 3 * torch.tensor([[0.1, -0.1, 0.2]]))
 
 
+def test_relative_errors_are_over_what_is_seen(backend: str) -> None:
+    """No gradient goes through the denominator, and nothing bends however large the error."""
+    targets = replace(black(1), colors=torch.tensor([[1.0, 9.0, 0.5]]))
+    for name in (backend, "reference"):
+        with dispatch.using(name):
+            seen = loss_of(
+                torch.tensor([[2.0, 1.0, 0.0]]), targets, LossSpec(delta=0.1, relative=0.25)
+            )
+        each = torch.tensor([1 / 4.25, 64 / 1.25, 0.25 / 0.25])
+        assert torch.allclose(seen["loss"], each.sum())
+        assert torch.allclose(seen["squared"], each.mean()[None])
+        slopes = 3 * 2 * torch.tensor([[1 / 4.25, -8 / 1.25, -0.5 / 0.25]])
+        assert torch.allclose(seen["to_values"], slopes)
+
+
+def test_noisy_targets_lead_to_their_mean(backend: str) -> None:
+    """Not to their median or less, as Huber's loss does, however skewed they are."""
+    noise = (2 * torch.randn(4000, 3, generator=generator(7))).exp()
+    targets = replace(black(4000), colors=noise)
+    mean = noise.mean(dim=0)
+
+    def slope(values: Tensor, loss: LossSpec) -> Tensor:
+        return loss_of(values.expand(4000, 3), targets, loss)["to_values"].sum(0)
+
+    for name in (backend, "reference"):
+        with dispatch.using(name):
+            assert (noise.median(0).values < 0.3 * mean).all()
+            assert (slope(0.999 * mean, RELATIVE) < 0).all()
+            assert (slope(1.001 * mean, RELATIVE) > 0).all()
+            assert (slope(0.5 * mean, HUBER) > 0).all()
+
+
+def near(distance: Tensor, opacity: Tensor, targets: ColorTargets) -> tuple[Tensor, Tensor]:
+    """The distance loss and its gradient."""
+    distance = distance.clone().requires_grad_()
+    loss = ops.distance_loss(distance, opacity, targets)
+    return loss.detach(), torch.autograd.grad(loss, distance)[0]
+
+
+def test_the_distance_loss_by_hand() -> None:
+    """Where it is not known, nothing is there to be seen, or nothing is seen yet, it is zero."""
+    distance = torch.tensor([3.0, 1.0, 1.0, 1.0, 1.0, 0.0])
+    wanted = torch.tensor([1.0, 1.0, 0.0, torch.inf, 2.0, 2.0])
+    opacity = torch.tensor([0.5, 1.0, 1.0, 1.0, 1.0, 0.0])
+    there = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0, 1.0])
+    targets = replace(black(6), distance=wanted, opacity=there)
+    loss, gradient = near(distance, opacity, replace(targets, weights=torch.full((6,), 3.0)))
+    assert torch.allclose(loss, torch.tensor(3 * 0.5 * 1.0 / 6))
+    slope = 3 * 0.5 / 6 * (2 * 1.0 * 4 * 1.0 / 16)
+    assert torch.allclose(gradient, torch.tensor([slope, 0, 0, 0, 0, 0]))
+
+
+@pytest.mark.parametrize("density", [1e-30, 1e-12, 1.0, 1e6])
+def test_distances_in_thin_air_have_finite_gradients(backend: str, density: float) -> None:
+    """Of a ray through one density all along, before a wall that is known to be near."""
+    rays = rays_through_cube(20)
+    targets = replace(targets_of(20), distance=torch.full((20,), 0.01), opacity=torch.ones(20))
+    for name in (backend, "reference"):
+        with dispatch.using(name):
+            samples = ops.march_rays(rays, torch.zeros(20), full_occupancy(), march(), 4000)
+            thin = torch.full((4000,), density, requires_grad=True)
+            seen = ops.composite(thin, torch.rand(4000, 3), samples, targets.background)
+            ops.distance_loss(seen.distance, seen.opacity, targets).backward()
+        assert thin.grad is not None and thin.grad.isfinite().all()
+        assert thin.grad.abs().max() < 10
+
+
+@pytest.mark.parametrize("weight", [0.5, 50.0])
+def test_the_distance_loss_brings_density_to_the_surface(backend: str, weight: float) -> None:
+    """A step against the gradient makes what is seen nearer to where it should be."""
+    field = small_field()
+    inputs = render_inputs(rays_through_cube(200), full_occupancy())
+    parameters = parameters_of(field)
+    targets = replace(targets_of(200), weights=torch.ones(200), distance=torch.full((200,), 0.6))
+    spec = RenderSpec(field=field, march=march())
+    with dispatch.using(backend):
+        before = ops.render_rays(inputs, parameters, spec)
+        specs = spec, LossSpec(delta=1e-6, distance_weight=weight)
+        found = ops.render_loss_gradients(inputs, targets, parameters, specs)[1]
+        step = 1e-3 / float(found.density_weights.norm())
+        moved = parameters.density_weights - step * found.density_weights
+        after = ops.render_rays(inputs, replace(parameters, density_weights=moved), spec)
+        losses = [ops.distance_loss(x.distance, x.opacity, targets) for x in (before, after)]
+    assert losses[1] < losses[0]
+
+
 def test_targets_stand_in_front_of_the_same_background(backend: str) -> None:
     targets = replace(
         black(2),
