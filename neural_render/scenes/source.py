@@ -68,9 +68,7 @@ def scene_frame(scene: dict[str, Any]) -> SceneFrame:
 def scene_lighting(scene: dict[str, Any], pilot: dict[str, Any]) -> Lighting:
     """The light groups of a scene, scaled so that the mean of what the field learns is 1."""
     groups = [
-        LightGroup(
-            name=group["name"], color=tuple(group["color"]), scale=max(sum(mean) / 3, 1e-8)
-        )
+        LightGroup(name=group["name"], color=tuple(group["color"]), scale=max(sum(mean) / 3, 1e-8))
         for group, mean in zip(scene["groups"], pilot["means"], strict=True)
     ]
     moving = [

@@ -23,9 +23,7 @@ END_SECONDS = 5.0  # that the process has to end by itself
 class TracerProcess:
     """A path tracer that has loaded a scene. ``close`` ends it, and so does the end of this one."""
 
-    def __init__(
-        self, scene: SceneSettings, views: ViewSettings, tracer: TracerSettings
-    ) -> None:
+    def __init__(self, scene: SceneSettings, views: ViewSettings, tracer: TracerSettings) -> None:
         """Starts it and loads the scene; SceneError if that cannot be done."""
         self.variant = chosen_variant(tracer.variant)
         self._log = tempfile.TemporaryFile("w+", errors="replace")
@@ -107,7 +105,9 @@ class TracerProcess:
         """What to say when the process is gone."""
         code = self._process.wait()
         self._log.seek(0)
-        last = ([line.strip() for line in self._log.read().splitlines() if line.strip()] or [""])[-1]
+        last = ([line.strip() for line in self._log.read().splitlines() if line.strip()] or [""])[
+            -1
+        ]
         how = f"with code {code}"
         if code < 0:
             how = f"by {signal.Signals(-code).name}"

@@ -132,13 +132,29 @@ class Worker:
             half_height=drawn.half_height.tolist(),
         )
 
+    def places(self, *, num: int, seed: int) -> None:
+        """Random places of the light that moves."""
+        drawn = self.moving[0].draw(num, _rng(seed, 4))
+        self._answer("places", places=drawn.tolist())
+
     def render(
-        self, *, pose: dict[str, Any], size: list[int], group: int, samples: int, seed: int, **to: Any
+        self,
+        *,
+        pose: dict[str, Any],
+        size: list[int],
+        group: int,
+        samples: int,
+        seed: int,
+        place: list[float],
+        path: str,
     ) -> None:
-        """A picture [height width 4] of radiance and opacity, saved at ``to["path"]``."""
+        """A picture [height width 4] of radiance and opacity, saved at ``path``.
+
+        ``place``: of the moving light, if there is one.
+        """
         width, height = size
-        if self.moving:
-            self._switch.place(self.moving[0].light, to.get("place") or self.moving[0].at)
+        for moving in self.moving:
+            self._switch.place(moving.light, _triple(np.asarray(place)))
         self._light(group)
         tracer, pixels = self._tracer(1), width * height
         total, count = np.zeros((pixels, 4)), np.zeros(pixels)
@@ -147,10 +163,8 @@ class Worker:
         waves = -(-pixels * samples // tracer.num_rays)
         for wave in range(waves):
             index = (wave * tracer.num_rays + np.arange(tracer.num_rays)) % pixels
-            place = np.stack([index % width, index // width], axis=1) + rng.uniform(
-                size=(len(index), 2)
-            )
-            across = 2 * place / [width, height] - 1
+            corner = np.stack([index % width, index // width], axis=1)
+            across = 2 * (corner + rng.uniform(size=corner.shape)) / [width, height] - 1
             camera = Poses(**{key: np.asarray(value) for key, value in pose.items()})
             radiance, distance = tracer.trace(*camera.through(across), seed * 1_000_003 + wave)
             seen = np.isfinite(distance)
@@ -159,7 +173,7 @@ class Worker:
             np.add.at(count, index, 1)
             self._answer("progress", done=wave + 1, of=waves)
         picture = (total / count[:, None]).reshape(height, width, 4).astype(np.float32)
-        np.save(to["path"], picture)
+        np.save(path, picture)
         self._answer("rendered")
 
     def trace(self, *, name: str, blocks: int, seed: int) -> None:

@@ -1,0 +1,153 @@
+"""Held-out views of a scene, path-traced with many paths per pixel, in two independent halves.
+
+Each light group is traced alone, at unit emission: any dials' picture is a sum of these. Halves that
+differ say how much of a measured error is the reference's own noise.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neural_render.core.cameras import Cameras, Lens
+from neural_render.core.files import whole_file
+from neural_render.core.lights import Color
+from neural_render.scenes.settings import SceneSettings, ViewSettings
+from neural_render.scenes.tracing.process import TracerProcess
+
+HALVES = 2
+VERSION = 1  # of what is cached
+
+
+@dataclass(frozen=True, kw_only=True)
+class References:
+    """Cameras in the scene's world and what they see: scene-linear, misses are black.
+
+    ``places`` are those of the moving light, a row for each view, of no columns where none moves.
+    """
+
+    names: tuple[str, ...]
+    cameras: Cameras
+    pictures: Float[np.ndarray, "groups halves views height width 4"]  # radiance, opacity
+    places: Float[Tensor, "views place"]
+
+    def half(
+        self, index: int, half: int, emission: tuple[Color, ...]
+    ) -> Float[Tensor, "height width 3"]:
+        """One half of a view under lights of these emissions."""
+        pictures = torch.from_numpy(self.pictures[:, half, index, ..., :3])
+        return torch.einsum("ghwc,gc->hwc", pictures, pictures.new_tensor(emission))
+
+    def opacity(self, index: int) -> Float[Tensor, "height width"]:
+        """Where a view sees the scene, not what is behind it."""
+        return torch.from_numpy(self.pictures[0, :, index, ..., 3].mean(axis=0))
+
+
+def drawn_cameras(process: TracerProcess, num: int, seed: int, side: int) -> Cameras:
+    """Cameras of the distribution that training has; the longer side of their pictures is given."""
+    poses = process.ask("poses", command="poses", num=num, seed=seed)
+    half = torch.tensor([poses["half_width"], poses["half_height"]], dtype=torch.float32).T
+    size = (side * half / half.amax(1, keepdim=True)).round().clamp(min=1)
+    return Cameras(
+        world_from_camera=torch.tensor(poses["world_from_camera"], dtype=torch.float32),
+        focal_px=size / 2 / half,
+        center_px=size / 2,
+        distortion=torch.zeros(num, 6),
+        lens=torch.full((num,), int(Lens.PERSPECTIVE)),
+        width=size[:, 0].long(),
+        height=size[:, 1].long(),
+    )
+
+
+def trace_references(
+    process: TracerProcess,
+    scene: SceneSettings,
+    views: ViewSettings,
+    *,
+    cache: Path,
+    progress: Callable[[float], None],
+) -> References:
+    """The held-out views, from ``cache`` where the same were traced before.
+
+    ``progress`` is told the share that is done. SceneError if the tracer fails.
+    """
+    cameras = drawn_cameras(process, views.test, views.seed, views.test_size)
+    groups = [group["name"] for group in process.scene["groups"]]
+    places = _places(process, views)
+    file = cache / f"{_key(process.scene, scene, views)}.npz"
+    pictures = _cached(file)
+    if pictures is None:
+        jobs = [
+            (group, half, view)
+            for group in range(len(groups))
+            for half in range(HALVES)
+            for view in range(views.test)
+        ]
+        width, height = int(cameras.width.max()), int(cameras.height.max())
+        pictures = np.zeros((len(groups), HALVES, views.test, height, width, 4), np.float32)
+        for number, (group, half, view) in enumerate(jobs):
+            picture = cache / f"{file.stem}.part.npy"
+            cache.mkdir(parents=True, exist_ok=True)
+            pose = cameras.world_from_camera[view : view + 1]
+            size = torch.stack([cameras.width[view], cameras.height[view]])
+            half_size = size / 2 / cameras.focal_px[view]
+            process.ask(
+                "rendered",
+                command="render",
+                progress=lambda done, of, number=number: progress((number + done / of) / len(jobs)),
+                pose={
+                    "world_from_camera": pose.tolist(),
+                    "half_width": half_size[:1].tolist(),
+                    "half_height": half_size[1:].tolist(),
+                },
+                size=size.tolist(),
+                group=group,
+                samples=views.reference_samples,
+                seed=views.seed * 65537 + number,
+                place=places[view].tolist(),
+                path=str(picture),
+            )
+            pictures[group, half, view] = np.load(picture)
+            picture.unlink()
+        with whole_file(file) as draft, draft.open("wb") as stream:
+            np.savez_compressed(stream, pictures=pictures)
+    names = tuple(f"view_{index:03d}" for index in range(views.test))
+    return References(names=names, cameras=cameras, pictures=pictures, places=places)
+
+
+def _places(process: TracerProcess, views: ViewSettings) -> Float[Tensor, "views place"]:
+    """Where the moving light is in each held-out view: anywhere that training saw it."""
+    if not process.scene["moving"]:
+        return torch.zeros(views.test, 0)
+    found = process.ask("places", command="places", num=views.test, seed=views.seed)
+    return torch.tensor(found["places"], dtype=torch.float32)
+
+
+def _cached(file: Path) -> np.ndarray | None:
+    """The pictures in a file of the cache; None where there is none, or it is broken."""
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return stored["pictures"]
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+
+
+def _key(found: dict[str, Any], scene: SceneSettings, views: ViewSettings) -> str:
+    """What tells references apart: the scene's files, its settings, its views."""
+    path = Path(found["path"])
+    files = sorted(entry for entry in path.parent.rglob("*") if entry.is_file())[:10000]
+    stated = [
+        VERSION,
+        hashlib.sha256(path.read_bytes()).hexdigest(),
+        [(str(entry.relative_to(path.parent)), entry.stat().st_size) for entry in files],
+        {**asdict(scene), "path": path.name},
+        asdict(views),
+    ]
+    return hashlib.sha256(json.dumps(stated).encode()).hexdigest()[:24]
