@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, UInt8, UInt16
 from torch import Tensor
 
-from neural_render.core.color import linear_from_srgb, srgb_from_linear, viridis
+from neural_render.core.color import film_from_linear, linear_from_srgb, viridis
 from neural_render.core.errors import OutputError, SettingError
 from neural_render.core.files import whole_file
 
@@ -27,11 +27,14 @@ _PNG_FILTER_UP = 2
 
 
 def display_color(
-    color: Float[Tensor, "*pixels 3"], colour_space: str
+    color: Float[Tensor, "*pixels 3"], colour_space: str, exposure: float = 1.0
 ) -> Float[Tensor, "*pixels 3"]:
-    """Display-referred sRGB of a render in the run's colour space (``srgb`` or ``linear``)."""
+    """Display-referred sRGB of a render in the run's colour space (``srgb`` or ``linear``).
+
+    Scene-linear colour is multiplied by ``exposure`` and rolled off as ``film_from_linear`` says.
+    """
     _check_colour_space(colour_space)
-    return srgb_from_linear(color) if colour_space == "linear" else color
+    return film_from_linear(color * exposure) if colour_space == "linear" else color
 
 
 def associated_linear(

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from neural_render.core.cameras import Cameras, image_rays
-from neural_render.core.color import linear_from_srgb, srgb_from_linear
+from neural_render.core.color import film_from_linear, linear_from_srgb
 from neural_render.core.errors import OutputError
 from neural_render.export.frames import Film, write_film, z_depth
 from neural_render.export.images import EMPTY_DEPTH
@@ -126,7 +126,7 @@ def test_pictures_are_srgb_and_exr_is_linear(tmp_path: Path, colour_space: str) 
     film, wall = make_film(1, colour_space)
     write(film, tmp_path, "frames", "exr")
     color = wall(0).color
-    expected = color if colour_space == "srgb" else srgb_from_linear(color)
+    expected = color if colour_space == "srgb" else film_from_linear(color)
     picture = torch.tensor(np.array(PIL.Image.open(tmp_path / "color_0000.png"))) / 255
     torch.testing.assert_close(picture, expected, atol=0.5 / 255 + 1e-6, rtol=0)
 

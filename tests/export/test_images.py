@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neural_render.core.color import linear_from_srgb, srgb_from_linear
+from neural_render.core.color import film_from_linear, linear_from_srgb
 from neural_render.core.errors import OutputError, SettingError
 from neural_render.export import images
 from tests.small_disk import FULL, small_disk
@@ -93,7 +93,7 @@ class TestColour:
     def test_display_colour_is_converted_once(self) -> None:
         color = random(4, 3)
         assert torch.equal(images.display_color(color, "srgb"), color)
-        assert torch.equal(images.display_color(color, "linear"), srgb_from_linear(color))
+        assert torch.equal(images.display_color(color, "linear"), film_from_linear(color))
 
     def test_an_unknown_colour_space_is_refused(self) -> None:
         with pytest.raises(SettingError, match="'rgb' is not known; give srgb or linear"):
