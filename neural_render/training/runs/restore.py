@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neural_render.core.lights import Lighting
 from neural_render.core.protocols import SceneFrame
 from neural_render.fields import RadianceField
 from neural_render.rendering import OccupancyGrid, Renderer
@@ -22,6 +23,7 @@ class TrainedScene:
     renderer: Renderer
     frame: SceneFrame
     background: Float[Tensor, " channels"]
+    lighting: Lighting
     record: RunRecord
     progress: Progress
 
@@ -43,7 +45,8 @@ def load_for_rendering(run: RunFolder, device: torch.device) -> TrainedScene:
         field=field,
         renderer=Renderer(record.march, occupancy, antialias=record.antialias),
         frame=record.frame,
-        background=torch.full((record.num_channels,), level, device=device),
+        background=torch.full((field.num_channels,), level, device=device),
+        lighting=record.lighting,
         record=record,
         progress=checkpoint.progress,
     )
