@@ -6,7 +6,7 @@ Nothing here is differentiable. Values are display-referred sRGB for PNG and sce
 
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from neural_render.core.files import whole_file
 COLOUR_SPACES = ("srgb", "linear")
 EMPTY_DEPTH = 1e10  # where nothing is seen; what Blender writes too
 MIN_OPACITY = 1e-3  # below it a depth is not worth the name
+LARGEST_HALF = 65504.0
 _EMPTY_GREY = 0.5
 _PNG_KINDS = {1: 0, 3: 2, 4: 6}  # PNG's colour type by the number of channels
 _PNG_FILTER_UP = 2
@@ -117,15 +118,22 @@ def write_exr(
     path: Path,
     layers: Mapping[str, Float[Tensor, "height width"]],
     *,
+    half: Collection[str] = (),
     attributes: Mapping[str, str | float] | None = None,
 ) -> None:
-    """Write one OpenEXR of 32-bit float channels, losslessly compressed, named by ``layers``.
+    """Write one OpenEXR, losslessly compressed, whose channels are named by ``layers``.
 
-    Channels R, G, B are scene-linear (Rec. 709 primaries) and associated with A.
+    Channels are 32-bit floats, those named in ``half`` of 16 bits: there, what is above the largest
+    half (65504) becomes that. R, G, B are scene-linear (Rec. 709 primaries) and associated with A.
     """
-    pixels = torch.stack([layer.detach().cpu().float() for layer in layers.values()], dim=-1)
+    planes = []
+    for name, layer in layers.items():
+        plane = layer.detach().cpu().float()
+        planes.append(plane.clamp(-LARGEST_HALF, LARGEST_HALF) if name in half else plane)
+    pixels = torch.stack(planes, dim=-1)
+    kinds = {name: "half" if name in half else "float" for name in layers}
     stated = {"compression": "zip", "oiio:ColorSpace": "lin_rec709", **(attributes or {})}
-    _write_openimageio(path, pixels.numpy(), list(layers), stated)
+    _write_openimageio(path, pixels.numpy(), kinds, stated)
 
 
 def _png_chunk(kind: bytes, data: bytes) -> bytes:
@@ -135,7 +143,7 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
 def _write_openimageio(
     path: Path,
     pixels: Float[np.ndarray, "height width channels"],
-    names: list[str],
+    kinds: Mapping[str, str],
     attributes: Mapping[str, str | float],
 ) -> None:
     try:
@@ -146,7 +154,9 @@ def _write_openimageio(
         ) from error
     height, width, channels = pixels.shape
     spec = oiio.ImageSpec(width, height, channels, "float")
-    spec.channelnames = names
+    spec.channelnames = list(kinds)
+    if "half" in kinds.values():
+        spec.channelformats = tuple(oiio.TypeDesc(kind) for kind in kinds.values())
     for key, value in attributes.items():
         spec.attribute(key, value)
     with whole_file(path) as temporary:

@@ -47,6 +47,8 @@ from neural_render.training.step import (
 )
 from neural_render.training.stopping import SIGNALS, StopSignals, TrainingInterrupted
 
+PHOTOGRAPHED = Lighting()
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
@@ -59,7 +61,7 @@ class RunContext:
     capture: str  # where the rays came from, to be stored
     config: str  # the resolved settings, to be stored as config.yaml
     color_space: str = "srgb"
-    lighting: Lighting = Lighting()
+    lighting: Lighting = PHOTOGRAPHED
 
 
 def train(

@@ -1,6 +1,7 @@
 """The display transform: each of its promises, everywhere."""
 
 import colorsys
+from itertools import pairwise
 
 import pytest
 import torch
@@ -63,7 +64,7 @@ def test_its_slope_goes_to_nothing_towards_white() -> None:
 def test_stops_from_eight_below_grey_to_six_above_differ() -> None:
     """14 stops: 15 levels, each unlike the one before."""
     levels = [level(stop) for stop in range(-8, 7)]
-    assert all(high > low for low, high in zip(levels, levels[1:], strict=False)), levels
+    assert all(high > low for low, high in pairwise(levels)), levels
 
 
 def test_nothing_is_white_up_to_six_stops_over_grey() -> None:

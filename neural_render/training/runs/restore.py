@@ -8,8 +8,10 @@ from torch import Tensor
 
 from neural_render.core.lights import Lighting
 from neural_render.core.protocols import SceneFrame
+from neural_render.export.environment import load_environment
 from neural_render.fields import RadianceField
 from neural_render.rendering import OccupancyGrid, Renderer
+from neural_render.rendering.environment import EnvironmentMap
 from neural_render.training.runs.checkpoint import open_checkpoint, restore_occupancy
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.state import Progress, RunRecord
@@ -24,6 +26,7 @@ class TrainedScene:
     frame: SceneFrame
     background: Float[Tensor, " channels"]
     lighting: Lighting
+    environment: tuple[EnvironmentMap, ...]  # none or one
     record: RunRecord
     progress: Progress
 
@@ -47,6 +50,7 @@ def load_for_rendering(run: RunFolder, device: torch.device) -> TrainedScene:
         frame=record.frame,
         background=torch.full((field.num_channels,), level, device=device),
         lighting=record.lighting,
+        environment=(load_environment(run.path),) if run.environment_path.exists() else (),
         record=record,
         progress=checkpoint.progress,
     )
