@@ -164,10 +164,24 @@ def _write_openimageio(
         assert output is not None, oiio.geterror()
         # Nothing is flushed before `close`: a full disk may speak up as late as there.
         written = output.open(str(temporary), spec) and output.write_image(pixels)
-        if not (output.close() and written):
+        # Not even `close` tells that the last four thousand bytes were not taken: the reader does.
+        if not (output.close() and written and _has_last_row(temporary, height)):
             # The library does not say why; the system does.
-            temporary.write_bytes(bytes(pixels.nbytes))
+            temporary.write_bytes(bytes(2 * pixels.nbytes + (1 << 16)))
             raise OSError(output.geterror())
+
+
+def _has_last_row(path: Path, height: int) -> bool:
+    """Whether the last row of a picture that was written from top to bottom can be read."""
+    import OpenImageIO as oiio
+
+    source = oiio.ImageInput.open(str(path))
+    if source is None:
+        return False
+    row = source.read_scanline(height - 1, 0, "float")
+    source.geterror()  # or the library prints it at the end
+    source.close()
+    return row is not None
 
 
 def _check_colour_space(colour_space: str) -> None:
