@@ -120,8 +120,12 @@ def summary(record: Mapping[str, Any], films: Iterable[Path]) -> str:
     """What ``measure`` returned and where the films are, a line each."""
     shown = {
         "PSNR": ("{:.2f} dB", record["psnr"]),
+        "as shown": ("{:.2f} dB", record.get("psnr_display")),
+        "reference": ("{:.2f} dB, its halves", record.get("psnr_reference")),
         "SSIM": ("{:.4f}", record["ssim"]),
         "FLIP": ("{:.4f}", record["flip"]),
+        "rel. MSE": ("{:.4f}", record.get("relative_mse")),
+        "mean light": ("{:.4f} of the reference's", record.get("mean_ratio")),
         "test views": ("{}, on " + record["protocol"]["background"], record["num_views"]),
         "training": ("{:.1f} s", record["train_seconds"]),
         "CPU time": ("{:.1f} s per thread", record["train_cpu_seconds"]),
