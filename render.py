@@ -24,8 +24,10 @@ COMMAND = config.Command(
         "python render.py run=outputs/fox/2026-01-31_12-00-00 path=spiral size=1280x720",
         "python render.py path=test output=frames            # the test views, depth and opacity",
         "python render.py path=flight.json output=video,exr  # keyframes, interpolated",
+        "python render.py lights.key=2 lights.environment=[0.2,0.3,0.6]  # a baked scene, relit",
+        "python render.py render.light_at=[0,-1,0.5] render.exposure=-1  # a light that moves",
     ),
-    sections=("outputs", "run", "capture", "kernels", "render"),
+    sections=("outputs", "run", "capture", "kernels", "render", "lights"),
     short={name: f"render.{name}" for name in ("path", "output", "size", "frames", "fps")},
     configs=Path(__file__).resolve().parent / "configs",
     needs_run=True,
@@ -42,7 +44,7 @@ def main(settings: config.Settings) -> None:
         capture=open_capture(settings.capture, progress=False, images=False),
         background=settings.evaluation.background,
     )
-    for path in results.film(settings.render, progress=sys.stderr.isatty()):
+    for path in results.film(settings.render, settings.lights, progress=sys.stderr.isatty()):
         print(path)
 
 

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from neural_render.config.settings import Setting, closest
 from neural_render.core.errors import SettingError
@@ -25,6 +26,7 @@ HYDRA_OPTIONS = {
 SWEEP = re.compile(r"^(choice|range|glob|shuffle|sort)\(.*\)$")
 QUOTED = re.compile(r"""^(?P<quote>['"]).*(?P=quote)$""", re.DOTALL)
 ALTERNATIVE = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\[[^\]]*\]|[^,])+""")
+WORDS_OF_HYDRA = ("true", "false", "null", "nan", "inf")
 WORDS_OF_TRUTH = {"true": "true", "yes": "true", "on": "true", "1": "true"} | {
     "false": "false",
     "no": "false",
@@ -86,7 +88,13 @@ def _prepare_setting(word: str, vocabulary: Vocabulary, sweeping: bool) -> str:
             _check_preset(part, vocabulary)
         return word
     setting = vocabulary.settings.get(key)
-    if setting is None:
+    group, _, name = key.partition(".")
+    free = vocabulary.settings.get(group)
+    if name and free is not None and free.is_free:
+        # A word of a dictionary is what Hydra adds to one, and what it merges.
+        written = (f"{{{spelled(name)}:{_convert_free(key, part)}}}" for part in parts)
+        return f"+{group}=" + ",".join(written)
+    if setting is None or setting.is_free:
         raise SettingError(_unknown(key, vocabulary))
     if sweeping and SWEEP.match(value):
         return f"{key}={value}"
@@ -103,10 +111,13 @@ def _check_preset(name: str, vocabulary: Vocabulary) -> None:
 
 def _unknown(key: str, vocabulary: Vocabulary) -> str:
     """The sentence for a name that is no setting of this command."""
+    free = vocabulary.settings.get(key.removesuffix("."))
+    if free is not None and free.is_free:
+        return f"{free.key} is a group of settings; give one of them, such as {free.key}.key=2"
     inside = [name for name in vocabulary.settings if name.startswith(key + ".")]
     if inside:
         return f"{key} is a group of settings; give one of them, such as {inside[0]}=..."
-    if key in vocabulary.foreign:
+    if key in vocabulary.foreign or key.partition(".")[0] in vocabulary.foreign:
         return (
             f"{key} is a setting of another command; {vocabulary.program} does not use it. "
             f"`python {vocabulary.program} --help` lists what it uses."
@@ -128,6 +139,32 @@ def _convert(setting: Setting, value: str) -> str:
     if converted is None:
         raise SettingError(f"{setting.key}={value} is not {setting.wanted}.")
     return converted
+
+
+def _convert_free(key: str, value: str) -> str:
+    """A number or a list of numbers in Hydra's grammar; SettingError for anything else."""
+    text = value.strip()
+    is_list = text.startswith("[") and text.endswith("]")
+    try:
+        numbers = [repr(float(part)) for part in (text[1:-1] if is_list else text).split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or (len(numbers) > 1 and not is_list):
+        raise SettingError(f"{key}={value} is not a number or a list like [1,0.9,0.8].")
+    return f"[{','.join(numbers)}]" if is_list else numbers[0]
+
+
+def spelled(name: str) -> str:
+    """A free name in letters that Hydra takes for a word, to be read back by ``unspelled``."""
+    plain = re.fullmatch(r"[A-Za-z_][\w-]*", name, re.ASCII)
+    if plain and name.lower() not in WORDS_OF_HYDRA:
+        return name
+    return "".join(f"%{byte:02X}" for byte in name.encode())
+
+
+def unspelled(name: str) -> str:
+    """The name that ``spelled`` was given."""
+    return unquote(name)
 
 
 def _convert_plain(kind: object, value: str) -> str | None:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from neural_render.config.arguments import unspelled
 from neural_render.config.settings import Settings, check, list_settings, typed
 from neural_render.core.errors import CheckpointError, SettingError
 from neural_render.training.runs.folder import RunFolder
@@ -98,6 +99,8 @@ def _settings_of_job(config: DictConfig, configs: Path, needs_run: bool) -> Sett
         settings = _overridden(stored, [str(word) for word in words], configs)
         _check_unchanged(stored, settings)
         settings = dataclasses.replace(settings, run=str(run.path))
+    named = {unspelled(name): value for name, value in settings.lights.items()}
+    settings = dataclasses.replace(settings, lights=named)
     check(settings)
     return _with_absolute_paths(settings)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import SettingError
+from neural_render.core.lights import check_dials
 from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.export.film import RenderSettings, check_film
 from neural_render.fields.settings import FieldSettings
@@ -46,6 +47,13 @@ class Settings:
     kernels: KernelSettings = dataclasses.field(default_factory=KernelSettings)
     evaluation: EvaluationSettings = dataclasses.field(default_factory=EvaluationSettings)
     render: RenderSettings = dataclasses.field(default_factory=RenderSettings)
+    lights: dict[str, Any] = dataclasses.field(
+        default_factory=dict,
+        metadata={
+            "help": "the light group NAME of a baked scene: a number times the file's emission, or"
+            " a list [red,green,blue] instead of it"
+        },
+    )
 
 
 def sections_but(*names: str) -> tuple[str, ...]:
@@ -63,10 +71,17 @@ class Setting:
     metadata: Mapping[str, Any]
 
     @property
+    def is_free(self) -> bool:
+        """Whether it is a group of settings whose names are the user's."""
+        return typing.get_origin(self.kind) is dict
+
+    @property
     def wanted(self) -> str:
         """What a value must be, in words."""
         if "choices" in self.metadata:
             return "one of " + ", ".join(map(str, self.metadata["choices"]))
+        if self.is_free:
+            return "a number or a list like [1,0.9,0.8]"
         words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
         return words.get(self.kind, f"a list like {_plain(self.default)}")
 
@@ -77,11 +92,15 @@ def _plain(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple | list):
         return "[" + ",".join(map(_plain, value)) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_plain(entry)}" for key, entry in value.items()) + "}"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def typed(setting: Setting) -> str:
     """``key=default`` as the user would type it."""
+    if setting.is_free:
+        return f"{setting.key}.NAME=VALUE"
     return f"{setting.key}={_plain(setting.default)}"
 
 
@@ -128,6 +147,7 @@ def check(settings: Settings) -> None:
     check_ranges(settings)
     check_training(settings.training)
     check_film(settings.render)
+    check_dials(settings.lights)
 
 
 def check_ranges(settings: Settings) -> None:

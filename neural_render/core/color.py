@@ -7,6 +7,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+GREY = 0.18  # scene-linear; where the film's shoulder begins
+# The standard's rounded constants leave a kink of 2 % where its two parts meet. These, which follow
+# from its 0.055 and 2.4, leave none; the curves differ by less than 2e-5.
+_TOE = 0.055 / 1.4  # display-referred
+_TOE_SLOPE = (1.055 / 2.4) ** 2.4 * (1.4 / 0.055) ** 1.4
+
 
 def srgb_from_linear(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Display-referred sRGB of scene-linear values; differentiable; values above 1 are kept."""
@@ -18,6 +24,31 @@ def linear_from_srgb(srgb: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Scene-linear values of display-referred sRGB; differentiable."""
     curved = ((srgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4
     return curved.where(srgb > 0.04045, srgb / 12.92)
+
+
+def film_from_linear(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Display-referred sRGB in [0, 1) of scene-linear radiance, rolled off as film does.
+
+    Up to ``GREY`` it is the sRGB curve; above, what is left up to white is approached as 1 / x, so
+    that the slope falls to 0 and no highlight has an edge. It is monotone and C1; in 8 bits, whole
+    stops from 8 below grey to 6 above differ, and white (255) comes 9 stops above grey. Exposure is
+    applied before it. Each channel goes by itself: bright saturated colours fade to white, and
+    their hue turns towards the nearest of yellow, cyan and magenta, but never past it.
+    Differentiable; below 0 it is 0.
+    """
+    over = (linear - GREY).clamp(min=0) / (1 - GREY)
+    shown = torch.where(linear > GREY, 1 - (1 - GREY) / (1 + over), linear.clamp(min=0))
+    curved = 1.055 * shown.clamp(min=_TOE / _TOE_SLOPE) ** (1 / 2.4) - 0.055
+    srgb = torch.where(shown > _TOE / _TOE_SLOPE, curved, _TOE_SLOPE * shown)
+    return srgb.clamp(max=1 - torch.finfo(linear.dtype).eps)
+
+
+def linear_from_film(srgb: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Scene-linear radiance of what ``film_from_linear`` gave, in [0, 1)."""
+    curved = ((srgb.clamp(min=_TOE) + 0.055) / 1.055) ** 2.4
+    shown = torch.where(srgb > _TOE, curved, srgb / _TOE_SLOPE)
+    over = (1 - GREY) / (1 - shown.clamp(max=1 - torch.finfo(srgb.dtype).eps)) - 1
+    return torch.where(shown > GREY, GREY + (1 - GREY) * over, shown)
 
 
 def quantised(srgb: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:

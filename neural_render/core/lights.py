@@ -5,9 +5,10 @@ times that one's emission (colour channel by colour channel). A field with light
 radiance channels for each, in their order, found at neutral unit emission.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -17,6 +18,21 @@ from neural_render.core.errors import SettingError
 
 Color = tuple[float, float, float]
 NUM_LIGHT_CONDITIONS = 15  # of a light that moves
+
+
+def check_dials(dials: Mapping[str, Any]) -> None:
+    """SettingError for the first that is no brightness (a number) and no colour (three numbers)."""
+    for name, dial in dials.items():
+        values = list(dial) if isinstance(dial, list | tuple) else [dial]
+        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        shown = f"lights.{name}={dial}".replace(" ", "")
+        if not numbers or (isinstance(dial, list | tuple) and len(values) != 3):
+            raise SettingError(
+                f"{shown} is not a brightness or a colour: give a number, such as lights.{name}=2,"
+                f" or a list of three, such as lights.{name}=[1,0.9,0.8]."
+            )
+        if not all(0 <= value < math.inf for value in values):
+            raise SettingError(f"{shown} must be finite and nowhere below 0: light cannot be less.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +98,19 @@ class Lighting:
                 known = f"it has {', '.join(names)}" if names else "it was made from photos"
                 raise SettingError(f"lights.{name} is not a light of this run: {known}.")
         return tuple(dials.get(group.name, group.color) for group in self.groups)
+
+    def emission(self, dials: Mapping[str, Any]) -> tuple[Color, ...]:
+        """Each group's emission where a dial is a number (times the file's colour) or a colour.
+
+        SettingError for a light that this run has not.
+        """
+        own = {group.name: group.color for group in self.groups}
+        colors = {}
+        for name, dial in dials.items():
+            red, green, blue = own.get(name, (1.0, 1.0, 1.0))
+            is_number = isinstance(dial, int | float)
+            colors[name] = (red * dial, green * dial, blue * dial) if is_number else tuple(dial)
+        return self.dialled(colors)
 
     def mixed(
         self, values: Float[Tensor, "*pixels channels"], emission: tuple[Color, ...]

@@ -48,14 +48,14 @@ def evaluation_record(
     averaged = ("psnr", "ssim", "flip", "render_seconds")
     means = {key: mean(getattr(score, key) for score in scores) for key in averaged}
     rows = [asdict(score) for score in scores]
-    return _for_json(
+    return for_json(
         {**means, "num_views": len(scores), **asdict(figures), "protocol": protocol, "views": rows}
     )
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write ``record`` as JSON that any parser reads (NaN and infinities as null), whole or not."""
-    text = json.dumps(_for_json(record), indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(for_json(record), indent=1, allow_nan=False, ensure_ascii=False)
     with whole_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -83,12 +83,12 @@ def mean(values: Iterable[float]) -> float:
     return math.fsum(listed) / len(listed) if listed else math.nan
 
 
-def _for_json(value: Any) -> Any:
+def for_json(value: Any) -> Any:
     """The same nested record with None for every float that JSON cannot hold."""
     if isinstance(value, Mapping):
-        return {key: _for_json(entry) for key, entry in value.items()}
+        return {key: for_json(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_for_json(entry) for entry in value]
+        return [for_json(entry) for entry in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -119,8 +119,11 @@ def machine_description() -> dict[str, str]:
 def _headline(record: Mapping[str, Any]) -> str:
     shown = [
         ("PSNR", record["psnr"], "{:.2f} dB"),
+        ("PSNR as shown", record.get("psnr_display"), "{:.2f} dB"),
         ("SSIM", record["ssim"], "{:.4f}"),
         ("FLIP", record["flip"], "{:.4f}"),
+        ("relative MSE", record.get("relative_mse"), "{:.4f}"),
+        ("mean light", record.get("mean_ratio"), "{:.4f}"),
         ("training", record["train_seconds"], "{:.0f} s"),
         ("a view", record["render_seconds"], "{:.2f} s"),
     ]
@@ -156,10 +159,11 @@ def _strips(views: Sequence[Mapping[str, Any]], folder: Path) -> str:
     chosen = [drawn[index * (len(drawn) - 1) // max(count - 1, 1)] for index in range(count)]
     strips = [
         f'<div class="soft">{escape(view["name"])}</div>'
-        f'<img alt="photo, render and error" src="{_jpeg(folder / view["image"])}">'
+        f'<img alt="photo or reference, render and error" src="{_jpeg(folder / view["image"])}">'
         for view in chosen
     ]
-    return _section("Photo, render, error: from the worst view to the best", "".join(strips))
+    left = "Reference" if any("psnr_reference" in view for view in views) else "Photo"
+    return _section(f"{left}, render, error: from the worst view to the best", "".join(strips))
 
 
 def _jpeg(path: Path) -> str:
@@ -187,7 +191,10 @@ def _costs(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _views_table(views: Sequence[Mapping[str, Any]]) -> str:
-    columns = [("psnr", ".2f"), ("ssim", ".4f"), ("flip", ".4f"), ("render_seconds", ".2f")]
+    forms = {"psnr": ".2f", "psnr_display": ".2f", "ssim": ".4f", "flip": ".4f"}
+    forms |= {"relative_mse": ".4f", "mean_ratio": ".4f", "psnr_reference": ".2f"}
+    forms |= {"render_seconds": ".2f"}
+    columns = [(key, form) for key, form in forms.items() if all(key in view for view in views)]
     header = "".join(f'<th class="number">{key.replace("_", " ")}</th>' for key, _ in columns)
     rows = []
     for view in views:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +53,37 @@ class RenderSettings:
     fps: float = field(
         default=30.0,
         metadata={"help": "frames per second of a video", "minimum": 1.0, "maximum": 1000.0},
+    )
+    exposure: float = field(
+        default=0.0,
+        metadata={
+            "help": "stops that the pictures and the video of a scene-linear run are brighter",
+            "minimum": -64.0,
+            "maximum": 64.0,
+        },
+    )
+    exr: str = field(
+        default="half",
+        metadata={
+            "help": "bits of the colours and the opacity of an EXR: half (16) or float (32); depth"
+            " and distance always have 32",
+            "choices": ("half", "float"),
+        },
+    )
+    backdrop: str = field(
+        default="auto",
+        metadata={
+            "help": "what lies behind the scene in pictures and videos: environment, black, white"
+            " or auto (the environment if the run has one)",
+            "choices": ("auto", "environment", "black", "white"),
+        },
+    )
+    light_at: list[float] = field(
+        default_factory=list,
+        metadata={
+            "help": "[x,y,z] in the scene's world: where the moving light stands, or the direction"
+            " in which it shines; empty: as in the scene's file"
+        },
     )
 
 
@@ -141,3 +173,12 @@ def check_film(settings: RenderSettings) -> None:
     """SettingError for what can be seen to be wrong without a capture."""
     outputs_of(settings)
     size_of(settings)
+    _check_light_at(settings.light_at)
+
+
+def _check_light_at(at: Sequence[float]) -> None:
+    if len(at) not in (0, 3) or not all(map(math.isfinite, at)):
+        raise SettingError(
+            f"render.light_at={list(at)} is not a place or a direction: give three finite numbers,"
+            " such as render.light_at=[0,-1,0.5]."
+        )

@@ -1,8 +1,9 @@
 """A camera path as files: numbered PNG pictures, EXR layers, a video; one render per frame.
 
     frames   color_0000.png, depth_0000.png (z-depth as colours), opacity_0000.png
-    exr      frame_0000.exr: R G B (scene-linear, associated), A, Z (z-depth), distance (along the
-             ray), both in the capture's own units
+    exr      frame_0000.exr: R G B (scene-linear, associated), for each light group GROUP.R GROUP.G
+             GROUP.B (the same at its unit emission), A, Z (z-depth), distance (along the ray), both
+             in the capture's own units
     video    video.mp4
 
 ``frames.json`` beside them says what was rendered, and which depths the colours mean.
@@ -21,14 +22,13 @@ from tqdm import tqdm
 
 from neural_render.core.cameras import Cameras, image_rays
 from neural_render.core.color import quantised
+from neural_render.export.developing import Development
 from neural_render.export.folder import PARTS, FrameFolder
 from neural_render.export.images import (
     EMPTY_DEPTH,
     MIN_OPACITY,
-    associated_linear,
     depth_limits,
     depth_picture,
-    display_color,
     write_exr,
     write_png,
 )
@@ -44,14 +44,13 @@ _COLOR, _DEPTH, _OPACITY = PARTS["frames"]
 class Film:
     """What is filmed: cameras in the world, and a function that renders what they see.
 
-    ``background`` is what the renders were composited over, in the run's colour space
-    (``srgb`` or ``linear``). ``description`` (JSON) tells this film from others: run, step, path.
+    ``development`` makes pictures and layers of the renders. ``description`` (JSON) tells this film
+    from others: run, step, path.
     """
 
     cameras: Cameras
     render_one: Callable[[int], Image]
-    background: tuple[float, float, float]
-    colour_space: str
+    development: Development
     world_from_field_scale: float
     description: Mapping[str, Any]
 
@@ -62,14 +61,16 @@ def write_film(
     *,
     outputs: tuple[str, ...],
     frames_per_second: float = 30.0,
+    exr: str = "half",
     resume: bool = False,
     progress: bool = True,
 ) -> tuple[Path, ...]:
     """The paths to look at: the video, the first colour picture, the first EXR; what was asked for.
 
     With ``resume``, frames that an interrupted film of the same description left complete are not
-    rendered again; without, the frames of any earlier film in ``folder`` are removed first. Raises
-    ``OutputError`` where nothing can be written or the frames in ``folder`` are another's.
+    rendered again; without, the frames of any earlier film in ``folder`` are removed first.
+    ``exr`` (half or float) is the precision of an EXR's colours and opacity. Raises ``OutputError``
+    where nothing can be written or the frames in ``folder`` are another's.
     """
     assert outputs and set(outputs) <= set(OUTPUTS), outputs
     numbered = tuple(output for output in OUTPUTS if output in outputs and output in PARTS)
@@ -77,13 +78,13 @@ def write_film(
     everything = list(range(len(film.cameras)))
     missing = frames.missing(len(everything))
     if "video" not in outputs:
-        for _ in _pictures(film, frames, missing, missing, progress):
+        for _ in _pictures(film, frames, missing, missing, exr=exr, progress=progress):
             continue
         return tuple(frames.file(PARTS[output][0], 0) for output in numbered)
     if "frames" not in outputs:
         missing = everything  # EXR does not hold the 8-bit pictures that the video is made of
     video = folder / "video.mp4"
-    pictures = _pictures(film, frames, everything, missing, progress)
+    pictures = _pictures(film, frames, everything, missing, exr=exr, progress=progress)
     write_video(video, pictures, frames_per_second=frames_per_second)
     return (video, *(frames.file(PARTS[output][0], 0) for output in numbered))
 
@@ -98,31 +99,42 @@ def z_depth(
 
 
 def _pictures(
-    film: Film, frames: FrameFolder, indices: list[int], missing: list[int], progress: bool
+    film: Film,
+    frames: FrameFolder,
+    indices: list[int],
+    missing: list[int],
+    *,
+    exr: str,
+    progress: bool,
 ) -> Iterator[UInt8[Tensor, "height width 3"]]:
     """8-bit sRGB pictures, rendered where ``missing``; their files are written before each."""
     render = set(missing)
     for index in tqdm(indices, desc="render", unit="frame", disable=not progress):
         if index in render:
-            image = film.render_one(index)
-            image = Image(
-                color=image.color.cpu(), opacity=image.opacity.cpu(), distance=image.distance.cpu()
-            )
+            image = film.render_one(index).to(torch.device("cpu"))
+            picture = film.development.picture(image, index)
             if frames.parts:
-                _write_frame(film, frames, index, image)
-            srgb = display_color(image.color, film.colour_space)
-            yield quantised(srgb)
+                _write_frame(film, frames, index, image, picture, exr)
+            yield quantised(picture)
         else:
             yield _read_picture(frames.file(_COLOR, index))
 
 
-def _write_frame(film: Film, frames: FrameFolder, index: int, image: Image) -> None:
-    """Write the files of one frame that the folder is to hold."""
+def _write_frame(
+    film: Film,
+    frames: FrameFolder,
+    index: int,
+    image: Image,
+    srgb: Float[Tensor, "height width 3"],
+    exr: str,
+) -> None:
+    """Write the files of one frame that the folder is to hold; ``srgb`` is its colour picture."""
     distance = image.distance * film.world_from_field_scale
     depth = z_depth(distance, film.cameras, index)
     if _LAYERS in frames.parts:
         layers = _layers(film, image, distance=distance, depth=depth)
-        write_exr(frames.file(_LAYERS, index), layers)
+        half = set(layers) - {"Z", "distance"} if exr == "half" else set()
+        write_exr(frames.file(_LAYERS, index), layers, half=half)
     if _COLOR not in frames.parts:
         return
     if frames.depth_limits is None:
@@ -130,7 +142,7 @@ def _write_frame(film: Film, frames: FrameFolder, index: int, image: Image) -> N
         frames.fix_depth_limits(found or (0.0, film.world_from_field_scale))
     assert frames.depth_limits is not None
     picture = depth_picture(depth, image.opacity, frames.depth_limits)
-    write_png(frames.file(_COLOR, index), display_color(image.color, film.colour_space))
+    write_png(frames.file(_COLOR, index), srgb)
     write_png(frames.file(_DEPTH, index), picture)
     write_png(frames.file(_OPACITY, index), image.opacity[..., None])
 
@@ -143,12 +155,9 @@ def _layers(
     depth: Float[Tensor, "height width"],
 ) -> dict[str, Float[Tensor, "height width"]]:
     """The channels of an EXR by their names."""
-    color = associated_linear(
-        image.color, image.opacity, background=film.background, colour_space=film.colour_space
-    )
     empty = image.opacity < MIN_OPACITY
     return {
-        **dict(zip("RGB", color.unbind(-1), strict=True)),
+        **film.development.layers(image),
         "A": image.opacity,
         "Z": depth.masked_fill(empty, EMPTY_DEPTH),
         "distance": distance.masked_fill(empty, EMPTY_DEPTH),

@@ -6,7 +6,7 @@ Nothing here is differentiable. Values are display-referred sRGB for PNG and sce
 
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +14,28 @@ import torch
 from jaxtyping import Float, UInt8, UInt16
 from torch import Tensor
 
-from neural_render.core.color import linear_from_srgb, srgb_from_linear, viridis
+from neural_render.core.color import film_from_linear, linear_from_srgb, viridis
 from neural_render.core.errors import OutputError, SettingError
 from neural_render.core.files import whole_file
 
 COLOUR_SPACES = ("srgb", "linear")
 EMPTY_DEPTH = 1e10  # where nothing is seen; what Blender writes too
 MIN_OPACITY = 1e-3  # below it a depth is not worth the name
+LARGEST_HALF = 65504.0
 _EMPTY_GREY = 0.5
 _PNG_KINDS = {1: 0, 3: 2, 4: 6}  # PNG's colour type by the number of channels
 _PNG_FILTER_UP = 2
 
 
 def display_color(
-    color: Float[Tensor, "*pixels 3"], colour_space: str
+    color: Float[Tensor, "*pixels 3"], colour_space: str, exposure: float = 1.0
 ) -> Float[Tensor, "*pixels 3"]:
-    """Display-referred sRGB of a render in the run's colour space (``srgb`` or ``linear``)."""
+    """Display-referred sRGB of a render in the run's colour space (``srgb`` or ``linear``).
+
+    Scene-linear colour is multiplied by ``exposure`` and rolled off as ``film_from_linear`` says.
+    """
     _check_colour_space(colour_space)
-    return srgb_from_linear(color) if colour_space == "linear" else color
+    return film_from_linear(color * exposure) if colour_space == "linear" else color
 
 
 def associated_linear(
@@ -114,15 +118,22 @@ def write_exr(
     path: Path,
     layers: Mapping[str, Float[Tensor, "height width"]],
     *,
+    half: Collection[str] = (),
     attributes: Mapping[str, str | float] | None = None,
 ) -> None:
-    """Write one OpenEXR of 32-bit float channels, losslessly compressed, named by ``layers``.
+    """Write one OpenEXR, losslessly compressed, whose channels are named by ``layers``.
 
-    Channels R, G, B are scene-linear (Rec. 709 primaries) and associated with A.
+    Channels are 32-bit floats, those named in ``half`` of 16 bits: there, what is above the largest
+    half (65504) becomes that. R, G, B are scene-linear (Rec. 709 primaries) and associated with A.
     """
-    pixels = torch.stack([layer.detach().cpu().float() for layer in layers.values()], dim=-1)
+    planes = []
+    for name, layer in layers.items():
+        plane = layer.detach().cpu().float()
+        planes.append(plane.clamp(-LARGEST_HALF, LARGEST_HALF) if name in half else plane)
+    pixels = torch.stack(planes, dim=-1)
+    kinds = {name: "half" if name in half else "float" for name in layers}
     stated = {"compression": "zip", "oiio:ColorSpace": "lin_rec709", **(attributes or {})}
-    _write_openimageio(path, pixels.numpy(), list(layers), stated)
+    _write_openimageio(path, pixels.numpy(), kinds, stated)
 
 
 def _png_chunk(kind: bytes, data: bytes) -> bytes:
@@ -132,7 +143,7 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
 def _write_openimageio(
     path: Path,
     pixels: Float[np.ndarray, "height width channels"],
-    names: list[str],
+    kinds: Mapping[str, str],
     attributes: Mapping[str, str | float],
 ) -> None:
     try:
@@ -143,7 +154,9 @@ def _write_openimageio(
         ) from error
     height, width, channels = pixels.shape
     spec = oiio.ImageSpec(width, height, channels, "float")
-    spec.channelnames = names
+    spec.channelnames = list(kinds)
+    if "half" in kinds.values():
+        spec.channelformats = tuple(oiio.TypeDesc(kind) for kind in kinds.values())
     for key, value in attributes.items():
         spec.attribute(key, value)
     with whole_file(path) as temporary:
@@ -151,10 +164,24 @@ def _write_openimageio(
         assert output is not None, oiio.geterror()
         # Nothing is flushed before `close`: a full disk may speak up as late as there.
         written = output.open(str(temporary), spec) and output.write_image(pixels)
-        if not (output.close() and written):
+        # Not even `close` tells that the last four thousand bytes were not taken: the reader does.
+        if not (output.close() and written and _has_last_row(temporary, height)):
             # The library does not say why; the system does.
-            temporary.write_bytes(bytes(pixels.nbytes))
+            temporary.write_bytes(bytes(2 * pixels.nbytes + (1 << 16)))
             raise OSError(output.geterror())
+
+
+def _has_last_row(path: Path, height: int) -> bool:
+    """Whether the last row of a picture that was written from top to bottom can be read."""
+    import OpenImageIO as oiio
+
+    source = oiio.ImageInput.open(str(path))
+    if source is None:
+        return False
+    row = source.read_scanline(height - 1, 0, "float")
+    source.geterror()  # or the library prints it at the end
+    source.close()
+    return row is not None
 
 
 def _check_colour_space(colour_space: str) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from neural_render.core.errors import CheckpointError
 from neural_render.core.files import whole_file
+from neural_render.core.lights import Lighting
 from neural_render.core.protocols import RaySource
 from neural_render.fields import RadianceField
 from neural_render.kernels import ops
@@ -46,6 +47,8 @@ from neural_render.training.step import (
 )
 from neural_render.training.stopping import SIGNALS, StopSignals, TrainingInterrupted
 
+PHOTOGRAPHED = Lighting()
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
@@ -58,6 +61,7 @@ class RunContext:
     capture: str  # where the rays came from, to be stored
     config: str  # the resolved settings, to be stored as config.yaml
     color_space: str = "srgb"
+    lighting: Lighting = PHOTOGRAPHED
 
 
 def train(
@@ -260,6 +264,7 @@ def run_record(problem: Problem, context: RunContext) -> RunRecord:
         precision=context.precision,
         capture=context.capture,
         seed=context.seed,
+        lighting=context.lighting,
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from neural_render.config import Command, Settings, changed_settings, completed, main, yaml_of
 from neural_render.config.composition import load_settings
-from neural_render.config.settings import list_settings
+from neural_render.config.settings import list_settings, typed
 from neural_render.core.errors import CaptureError
 from neural_render.training.stopping import TrainingInterrupted
 
@@ -141,7 +141,7 @@ def test_help_names_every_setting_preset_and_example(
     assert main(command, lambda settings: None) == 0
     page = capsys.readouterr().out
     for setting in list_settings(Settings):
-        assert f"\n  {setting.key}=" in page
+        assert f"\n  {typed(setting).partition('=')[0]}=" in page
         assert setting.metadata["help"].split()[0] in page
     assert "  preset=short  " in page and "thirty seconds" in page
     assert "\n  path=" in page and "render.path=\n" in page

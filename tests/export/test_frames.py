@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from neural_render.core.cameras import Cameras, image_rays
-from neural_render.core.color import linear_from_srgb, srgb_from_linear
+from neural_render.core.color import film_from_linear, linear_from_srgb
 from neural_render.core.errors import OutputError
+from neural_render.export.developing import PlainDevelopment
 from neural_render.export.frames import Film, write_film, z_depth
 from neural_render.export.images import EMPTY_DEPTH
 from neural_render.rendering.images import Image
@@ -69,16 +70,15 @@ def make_film(count: int = 4, colour_space: str = "srgb", **description: Any) ->
     film = Film(
         cameras=cameras,
         render_one=wall,
-        background=BACKGROUND,
-        colour_space=colour_space,
+        development=PlainDevelopment(background=BACKGROUND, colour_space=colour_space),
         world_from_field_scale=SCALE,
         description={"step": 100, **description},
     )
     return film, wall
 
 
-def write(film: Film, folder: Path, *outputs: str, resume: bool = False) -> tuple[Path, ...]:
-    return write_film(film, folder, outputs=outputs, resume=resume, progress=False)
+def write(film: Film, folder: Path, *outputs: str, **options: Any) -> tuple[Path, ...]:
+    return write_film(film, folder, outputs=outputs, progress=False, **options)
 
 
 def names(folder: Path) -> set[str]:
@@ -124,9 +124,9 @@ def test_frames_hold_colour_depth_and_opacity(tmp_path: Path) -> None:
 @pytest.mark.parametrize("colour_space", ["srgb", "linear"])
 def test_pictures_are_srgb_and_exr_is_linear(tmp_path: Path, colour_space: str) -> None:
     film, wall = make_film(1, colour_space)
-    write(film, tmp_path, "frames", "exr")
+    write(film, tmp_path, "frames", "exr", exr="float")
     color = wall(0).color
-    expected = color if colour_space == "srgb" else srgb_from_linear(color)
+    expected = color if colour_space == "srgb" else film_from_linear(color)
     picture = torch.tensor(np.array(PIL.Image.open(tmp_path / "color_0000.png"))) / 255
     torch.testing.assert_close(picture, expected, atol=0.5 / 255 + 1e-6, rtol=0)
 

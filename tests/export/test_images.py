@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neural_render.core.color import linear_from_srgb, srgb_from_linear
+from neural_render.core.color import film_from_linear, linear_from_srgb
 from neural_render.core.errors import OutputError, SettingError
 from neural_render.export import images
 from tests.small_disk import FULL, small_disk
@@ -81,6 +81,36 @@ class TestExr:
             images.write_exr(tmp_path / "a.exr", {"R": random(64, 64)})
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.parametrize("half", [(), ("R", "G")])
+    @pytest.mark.parametrize("lacking", [1, 500, 3000])
+    def test_the_last_bytes_are_not_lost_silently(
+        self, tmp_path: Path, half: tuple[str, ...], lacking: int
+    ) -> None:
+        """The library's own buffer is flushed when it no longer looks."""
+        path, layers = tmp_path / "a.exr", {name: random(64, 24) for name in "RGB"}
+        images.write_exr(path, layers, half=half)
+        size = path.stat().st_size
+        path.unlink()
+        with pytest.raises(OutputError, match=FULL), small_disk(size - lacking):
+            images.write_exr(path, layers, half=half)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_halves_are_halves_and_the_rest_is_exact(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.exr"
+        layers = {name: random(9, 13) for name in ("R", "key.R", "Z")}
+        layers["R"][0, 0] = 1e9
+        images.write_exr(path, layers, half={"R", "key.R"})
+        source = oiio.ImageInput.open(str(path))
+        kinds = map(str, source.spec().channelformats)
+        assert dict(zip(source.spec().channelnames, kinds, strict=True)) == {
+            "R": "half", "key.R": "half", "Z": "float",
+        }  # fmt: skip
+        found = dict(zip(source.spec().channelnames,
+                         np.moveaxis(source.read_image("float"), -1, 0), strict=True))  # fmt: skip
+        assert np.array_equal(found["Z"], layers["Z"].numpy())
+        np.testing.assert_allclose(found["key.R"], layers["key.R"].numpy(), rtol=2**-11, atol=1e-7)
+        assert found["R"][0, 0] == images.LARGEST_HALF, "no infinity"
+
     def test_without_openimageio_it_says_what_to_install(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -93,7 +123,7 @@ class TestColour:
     def test_display_colour_is_converted_once(self) -> None:
         color = random(4, 3)
         assert torch.equal(images.display_color(color, "srgb"), color)
-        assert torch.equal(images.display_color(color, "linear"), srgb_from_linear(color))
+        assert torch.equal(images.display_color(color, "linear"), film_from_linear(color))
 
     def test_an_unknown_colour_space_is_refused(self) -> None:
         with pytest.raises(SettingError, match="'rgb' is not known; give srgb or linear"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from neural_render.core.lights import Lighting
 from neural_render.core.protocols import SceneFrame
 from neural_render.core.rays import RayBatch, Rays
 from neural_render.core.transforms import Similarity
@@ -20,6 +21,7 @@ from neural_render.training.settings import TrainingSettings
 
 CPU = torch.device("cpu")
 RADIUS = 0.3
+PHOTOGRAPHED = Lighting()
 GRID = GridSettings(levels=8, log2_rows=13, finest=128)
 
 
@@ -120,6 +122,7 @@ def train_ball(
     threads: int = 2,
     backend: str = "auto",
     color_space: str = "srgb",
+    lighting: Lighting = PHOTOGRAPHED,
 ) -> tuple[Progress, RadianceField]:
     """Trains or resumes a run on the ball with a backend, the fastest if none is named."""
     name = dispatch.resolve(backend)
@@ -132,6 +135,7 @@ def train_ball(
         capture="ball",
         config="seed: 5\n",
         color_space=color_space,
+        lighting=lighting,
     )
     source = source or StripedBall()
     with dispatch.using(name) as kernels:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from neural_render.core.errors import CheckpointError, DivergenceError
+from neural_render.core.lights import Lighting
 from neural_render.kernels.specs import FieldSpec
 from neural_render.rendering import OccupancyGrid
 from neural_render.training.runs import records
@@ -19,7 +21,7 @@ from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.state import Progress, RunRecord, TrainingState
 
 FORMAT = "neural_render checkpoint"
-VERSION = 3
+VERSION = 4
 LARGEST_WEIGHT = 1e6  # sound weights stay below 100
 # Beyond these a state.json is broken or hostile: nothing is computed from its numbers.
 LIMITS = {"levels": 64, "features": 16, "log2_rows": 28, "coarsest": 1 << 20, "finest": 1 << 24}
@@ -93,6 +95,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         record = records.from_json(RunRecord, document["run"], "run")
         progress = records.from_json(Progress, document["progress"], "progress")
         _check_limits(record)
+        _check_lighting(record.lighting, record.field)
         shapes = _shapes(path)
         for group in ("field", "average", "moment1", "moment2"):
             _check_shapes(group, record.field, shapes, document["version"])
@@ -194,6 +197,9 @@ def _document(path: Path) -> dict[str, Any]:
         raise ValueError(f"state.json lacks {', '.join(sorted(missing))}")
     if version == 1 and isinstance(document["run"], dict):
         document["run"].setdefault("precision", "float32")  # all that there was
+    if version <= 3 and isinstance(document["run"], dict):
+        unlit = json.loads(json.dumps(records.to_json(Lighting())))  # photographs
+        document["run"].setdefault("lighting", unlit)
     return document
 
 
@@ -204,6 +210,32 @@ def _check_limits(record: RunRecord) -> None:
             low = 0 if entry.name in MAY_BE_ZERO else 1
             if entry.name in LIMITS and not low <= value <= LIMITS[entry.name]:
                 raise ValueError(f"state.json says {entry.name}={value}, which is out of range")
+
+
+def _check_lighting(lighting: Lighting, spec: FieldSpec) -> None:
+    """ValueError for lights that do not fit the field, or whose numbers nothing can be lit with."""
+    names = [group.name for group in lighting.groups]
+    if len(set(names)) < len(names) or "" in names:
+        raise ValueError("state.json gives two light groups one name, or one no name")
+    if names and 3 * len(names) != spec.num_channels:
+        raise ValueError(
+            f"state.json has {len(names)} light groups for a field of {spec.num_channels} channels"
+        )
+    numbers = [lighting.exposure, *(group.scale for group in lighting.groups)]
+    if not all(0 < number < math.inf for number in numbers):
+        raise ValueError("state.json says an exposure or a light's scale that is not above 0")
+    colors = [value for group in lighting.groups for value in group.color]
+    if not all(0 <= value < math.inf for value in colors):
+        raise ValueError("state.json says a light's color that is negative or not finite")
+    places = [value for light in lighting.moving for value in (*light.low, *light.high, *light.at)]
+    if not all(map(math.isfinite, places)):
+        raise ValueError("state.json says places of a moving light that are not finite")
+    if len(lighting.moving) > 1 or any(light.group not in names for light in lighting.moving):
+        raise ValueError("state.json says several moving lights, or one of no light group")
+    if lighting.num_conditions not in (0, spec.num_conditions):
+        raise ValueError(
+            f"state.json has a moving light for a field of {spec.num_conditions} conditions"
+        )
 
 
 def _shapes(path: Path) -> dict[str, list[int]]:

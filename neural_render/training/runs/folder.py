@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neural_render.core.errors import CheckpointError, OutputError, SettingError
+from neural_render.export.environment import ENVIRONMENT_FILE
 from neural_render.training.runs.atomic import PARTIAL, discard, writing
 
 try:
@@ -79,6 +80,11 @@ class RunFolder:
     def tensorboard_path(self) -> Path:
         """TensorBoard's events."""
         return self.path / "tensorboard"
+
+    @property
+    def environment_path(self) -> Path:
+        """The picture of what lies far around a baked scene, where it has one."""
+        return self.path / ENVIRONMENT_FILE
 
     @property
     def evaluation_path(self) -> Path:

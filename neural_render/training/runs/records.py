@@ -38,6 +38,10 @@ def _checked(hint: Any, value: Any, name: str) -> Any:
         if value not in arguments:
             raise ValueError(f"{name} must be one of {arguments}, not {_shown(value)}")
         return value
+    if origin is tuple and arguments[1:] == (...,):
+        if not isinstance(value, list):
+            raise ValueError(f"{name} must be a list, not {_shown(value)}")
+        return tuple(_checked(arguments[0], item, f"{name}[{i}]") for i, item in enumerate(value))
     if origin is tuple:
         if not isinstance(value, list) or len(value) != len(arguments):
             raise ValueError(f"{name} must be a list of {len(arguments)}, not {_shown(value)}")
@@ -46,7 +50,10 @@ def _checked(hint: Any, value: Any, name: str) -> Any:
     accepted = (int, float) if hint is float else (hint,)
     if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
         raise ValueError(f"{name} must be of type {hint.__name__}, not {_shown(value)}")
-    return hint(value)
+    try:
+        return hint(value)
+    except OverflowError as error:  # JSON's whole numbers have no end, floats have
+        raise ValueError(f"{name}={_shown(value)} is too large") from error
 
 
 def _shown(value: Any) -> str:

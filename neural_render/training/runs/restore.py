@@ -6,9 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neural_render.core.lights import Lighting
 from neural_render.core.protocols import SceneFrame
+from neural_render.export.environment import load_environment
 from neural_render.fields import RadianceField
 from neural_render.rendering import OccupancyGrid, Renderer
+from neural_render.rendering.environment import EnvironmentMap
 from neural_render.training.runs.checkpoint import open_checkpoint, restore_occupancy
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.state import Progress, RunRecord
@@ -22,6 +25,8 @@ class TrainedScene:
     renderer: Renderer
     frame: SceneFrame
     background: Float[Tensor, " channels"]
+    lighting: Lighting
+    environment: tuple[EnvironmentMap, ...]  # none or one
     record: RunRecord
     progress: Progress
 
@@ -43,7 +48,9 @@ def load_for_rendering(run: RunFolder, device: torch.device) -> TrainedScene:
         field=field,
         renderer=Renderer(record.march, occupancy, antialias=record.antialias),
         frame=record.frame,
-        background=torch.full((record.num_channels,), level, device=device),
+        background=torch.full((field.num_channels,), level, device=device),
+        lighting=record.lighting,
+        environment=(load_environment(run.path),) if run.environment_path.exists() else (),
         record=record,
         progress=checkpoint.progress,
     )

@@ -1,15 +1,14 @@
 """What a trained scene has to show: its numbers on the test views, and films."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from neural_render.captures.records import Capture
-from neural_render.core.cameras import Cameras
 from neural_render.evaluation.evaluate import evaluate
 from neural_render.evaluation.protocol import EvaluationProtocol, background_color, background_name
 from neural_render.evaluation.records import TrainingFigures
@@ -17,10 +16,12 @@ from neural_render.evaluation.report import machine_description, write_report
 from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.export.film import RenderSettings, film_cameras, outputs_of
 from neural_render.export.folder import holds_film
-from neural_render.export.frames import Film, write_film
-from neural_render.rendering import Image, render_image
+from neural_render.export.frames import write_film
+from neural_render.training.films.shooting import scene_film, scene_renders
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene
+
+NO_DIALS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,12 @@ class Results:
         record, done = self.scene.record, self.scene.progress
         return evaluate(
             self.capture.test,
-            self._renders(self.capture.test.cameras),
+            scene_renders(
+                self.scene,
+                self.capture.test.cameras,
+                background_color(self._background_name),
+                torch.zeros(0),
+            ),
             protocol=EvaluationProtocol(
                 split=self.capture.split,
                 background=self._background_name,
@@ -70,39 +76,34 @@ class Results:
         )
 
     def film(
-        self, settings: RenderSettings, *, max_side: int = 0, progress: bool
+        self,
+        settings: RenderSettings,
+        lights: Mapping[str, Any] = NO_DIALS,
+        *,
+        max_side: int = 0,
+        progress: bool,
     ) -> tuple[Path, ...]:
         """The paths of the film that ``settings`` ask for, in ``renders/``; none for ``none``.
 
         Frames that an interrupted film of the same views left are not rendered again; those of
-        other views in their place are replaced.
+        other views in their place are replaced. ``lights`` are dials (``lights.NAME``).
         ``max_side`` bounds the frames where no size is stated; 0: they are as large as the photos.
         """
         outputs = outputs_of(settings)
         if not outputs:
             return ()
         name, cameras = film_cameras(settings, self.capture, max_side=max_side)
-        size = f"{int(cameras.width[0])}x{int(cameras.height[0])}"
-        film = Film(
-            cameras=cameras,
-            render_one=self._renders(cameras),
-            background=background_color(self._background_name),
-            colour_space=self.scene.record.color_space,
-            world_from_field_scale=self.scene.frame.world_from_field.scale,
-            description={
-                "step": self.scene.progress.step,
-                "background": self._background_name,
-                "size": size,
-                "path": settings.path,
-                "poses": sha256(cameras.world_from_camera.numpy(force=True).tobytes()).hexdigest(),
-            },
+        film = scene_film(
+            self.scene, cameras, settings, lights=lights, background=self._background_name
         )
+        size = film.description["size"]
         folder = self.run.path / "renders" / f"{name}_{size}"
         return write_film(
             film,
             folder,
             outputs=outputs,
             frames_per_second=settings.fps,
+            exr=settings.exr,
             resume=holds_film(folder, film.description),
             progress=progress,
         )
@@ -114,28 +115,17 @@ class Results:
             self.background, trained=trained, has_opacity=self.capture.has_opacity
         )
 
-    def _renders(self, cameras: Cameras) -> Callable[[int], Image]:
-        """Renders what one of ``cameras`` (in the world) sees."""
-        scene = self.scene
-        placed = cameras.in_frame(scene.frame.world_from_field.inverse())
-        color = background_color(self._background_name)
-        background = scene.background.new_tensor(color)
-        assert len(background) == scene.field.num_channels
-
-        def render_one(index: int) -> Image:
-            with torch.inference_mode():
-                image = render_image(scene.renderer, scene.field, placed, index, background)
-                return image.to(torch.device("cpu"))
-
-        return render_one
-
 
 def summary(record: Mapping[str, Any], films: Iterable[Path]) -> str:
     """What ``measure`` returned and where the films are, a line each."""
     shown = {
         "PSNR": ("{:.2f} dB", record["psnr"]),
+        "as shown": ("{:.2f} dB", record.get("psnr_display")),
+        "reference": ("{:.2f} dB, its halves", record.get("psnr_reference")),
         "SSIM": ("{:.4f}", record["ssim"]),
         "FLIP": ("{:.4f}", record["flip"]),
+        "rel. MSE": ("{:.4f}", record.get("relative_mse")),
+        "mean light": ("{:.4f} of the reference's", record.get("mean_ratio")),
         "test views": ("{}, on " + record["protocol"]["background"], record["num_views"]),
         "training": ("{:.1f} s", record["train_seconds"]),
         "CPU time": ("{:.1f} s per thread", record["train_cpu_seconds"]),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from neural_render.core.lights import Lighting
 from neural_render.core.protocols import SceneFrame
 from neural_render.fields import RadianceField
 from neural_render.kernels.specs import FieldSpec, MarchSpec
@@ -28,6 +29,7 @@ class RunRecord:
     precision: str  # of the kernels in the last sitting: float32 or bfloat16
     capture: str  # where the training views came from, as the user gave it
     seed: int
+    lighting: Lighting  # what the channels are, group by group; none for photographs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Films of trained scenes, whatever they were made from."""

@@ -1,0 +1,144 @@
+"""How a trained scene is filmed: from the user's words about lights and exposure to renders."""
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neural_render.core.cameras import Cameras
+from neural_render.core.errors import SettingError
+from neural_render.evaluation.protocol import background_color
+from neural_render.export.developing import (
+    ENVIRONMENT,
+    Backdrop,
+    Development,
+    EnvironmentBackdrop,
+    LitDevelopment,
+    PlainBackdrop,
+    PlainDevelopment,
+)
+from neural_render.export.film import RenderSettings
+from neural_render.export.frames import Film
+from neural_render.rendering import Image, render_image
+from neural_render.rendering.lit import Dials, set_dials
+from neural_render.training.runs.restore import TrainedScene
+
+
+def scene_film(
+    scene: TrainedScene,
+    cameras: Cameras,
+    settings: RenderSettings,
+    *,
+    lights: Mapping[str, Any],
+    background: str,
+) -> Film:
+    """The film of what ``cameras`` (in the world) see of the scene under ``lights``.
+
+    ``background`` (white or black) lies behind photographs, where ``render.backdrop`` says nothing.
+    SettingError for lights that the run has not and for an exposure of what is already exposed.
+    """
+    dials = set_dials(scene.lighting, lights, settings.light_at)
+    behind = _backdrop_name(scene, settings, background)
+    stops = 2.0**settings.exposure
+    if settings.exposure and scene.record.color_space == "srgb":
+        raise SettingError(
+            f"render.exposure={settings.exposure:g} exposes scene-linear light and this run was"
+            " made from photos, which are exposed: leave it out."
+        )
+    development: Development
+    if scene.lighting.groups:
+        over = (0.0,) * scene.field.num_channels
+        development = LitDevelopment(
+            dials=dials,
+            exposure=scene.lighting.exposure * stops,
+            backdrop=_backdrop(scene, behind, dials, cameras),
+        )
+    else:
+        over = background_color(behind)
+        development = PlainDevelopment(
+            background=over,
+            colour_space=scene.record.color_space,
+            exposure=scene.lighting.exposure * stops,
+        )
+    poses = sha256(cameras.world_from_camera.numpy(force=True).tobytes()).hexdigest()
+    return Film(
+        cameras=cameras,
+        render_one=scene_renders(scene, cameras, over, dials.conditions),
+        development=development,
+        world_from_field_scale=scene.frame.world_from_field.scale,
+        description={
+            "step": scene.progress.step,
+            "background": behind,
+            "size": f"{int(cameras.width[0])}x{int(cameras.height[0])}",
+            "path": settings.path,
+            "poses": poses,
+            "lights": dials.emission,
+            "light_at": settings.light_at,
+            "exposure": settings.exposure,
+            "exr": settings.exr,
+        },
+    )
+
+
+def lit_renders(
+    scene: TrainedScene, cameras: Cameras, dials: Dials, backdrop: str
+) -> Callable[[int], Image]:
+    """Renders the scene-linear picture of one of ``cameras`` (in the world) under the dials.
+
+    Behind it is the environment (``backdrop=environment``) or nothing (``black``).
+    """
+    black = (0.0,) * scene.field.num_channels
+    render = scene_renders(scene, cameras, black, dials.conditions)
+    behind = _backdrop(scene, backdrop, dials, cameras)
+
+    def render_one(index: int) -> Image:
+        image = dials.mixed(render(index))
+        return behind.before(image, index) if isinstance(behind, EnvironmentBackdrop) else image
+
+    return render_one
+
+
+def scene_renders(
+    scene: TrainedScene,
+    cameras: Cameras,
+    background: tuple[float, ...],
+    conditions: Float[Tensor, " conditions"],
+) -> Callable[[int], Image]:
+    """Renders all channels of what one of ``cameras`` (in the world) sees over ``background``."""
+    placed = cameras.in_frame(scene.frame.world_from_field.inverse())
+    behind = scene.background.new_tensor(background)
+    assert len(behind) == scene.field.num_channels
+    told = conditions.to(behind) if len(conditions) else None
+
+    def render_one(index: int) -> Image:
+        with torch.inference_mode():
+            image = render_image(scene.renderer, scene.field, placed, index, behind, told)
+            return image.to(torch.device("cpu"))
+
+    return render_one
+
+
+def _backdrop_name(scene: TrainedScene, settings: RenderSettings, background: str) -> str:
+    """environment, black or white."""
+    wanted = settings.backdrop
+    if wanted == "environment" and not scene.environment:
+        raise SettingError(
+            "render.backdrop=environment asks for the scene's environment and this run has none:"
+            " give black, white or auto."
+        )
+    if wanted != "auto":
+        return wanted
+    if not scene.lighting.groups:
+        return background
+    return "environment" if scene.environment else "black"
+
+
+def _backdrop(scene: TrainedScene, name: str, dials: Dials, cameras: Cameras) -> Backdrop:
+    if name != "environment":
+        return PlainBackdrop(level=background_color(name)[0])
+    return EnvironmentBackdrop(
+        environment=scene.environment[0], emission=dials.of_group(ENVIRONMENT), cameras=cameras
+    )
