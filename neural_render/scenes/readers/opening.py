@@ -10,6 +10,7 @@ from typing import Any
 
 from neural_render.core.errors import SceneError
 from neural_render.scenes.readers import found, lighting
+from neural_render.scenes.readers.gltf import reading as gltf
 from neural_render.scenes.readers.mitsuba_xml import reading as mitsuba_xml
 from neural_render.scenes.readers.parts import SceneParts
 from neural_render.scenes.records import LoadedScene, SceneCamera, SceneLight, Triple
@@ -21,6 +22,8 @@ MAX_EXTENT, MIN_EXTENT = 1e6, 1e-6
 # A new format is one more line here.
 READERS: dict[str, Callable[[Path], SceneParts]] = {
     ".xml": mitsuba_xml.read,
+    ".gltf": gltf.read,
+    ".glb": gltf.read,
 }
 
 
@@ -117,11 +120,11 @@ def _lit(
     if settings.environment:
         picture = Path(settings.environment).expanduser().absolute()
         return *lighting.with_environment(scene, picture, up), []
-    if len(scene.emitters()) > 0:
+    if parts.lit:
         return scene, [], []
     low, high = found.bounds_of(scene)
     warning = (
-        f"{path.name} has no lights and is lit as in a studio: by a soft environment"
+        f"{path.name} has no light of its own and is lit as in a studio: by a soft environment"
         ' ("environment") and a large area light from above ("key"), with'
         f" scene.up={up}; scene.environment=FILE.exr takes their place."
     )

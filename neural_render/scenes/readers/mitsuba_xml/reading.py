@@ -34,7 +34,13 @@ def read(path: Path) -> SceneParts:
     lost = _without_media(tree)
     _name_lights(tree)
     scene, unused = _instantiated(path, tree)
-    return SceneParts(format=NAME, scene=scene, max_depth=max_depth, lost=(*lost, *unused))
+    return SceneParts(
+        format=NAME,
+        scene=scene,
+        lit=len(scene.emitters()) > 0,
+        max_depth=max_depth,
+        lost=(*lost, *unused),
+    )
 
 
 def _max_depth(tree: Element) -> int:
@@ -103,7 +109,7 @@ def _instantiated(path: Path, tree: Element) -> tuple[Any, list[str]]:
     try:
         state = mitsuba.parser.parse_string(config, ElementTree.tostring(tree, encoding="unicode"))
         mitsuba.parser.transform_all(config, state)
-        scene = mitsuba.parser.instantiate(config, state)
+        scene: Any = mitsuba.parser.instantiate(config, state)
     except Exception as error:  # Mitsuba raises RuntimeError, but also others, for any fault
         raise SceneError(
             f"{path} cannot be loaded by Mitsuba: {_plain(sentence(error))}; correct that place or"
