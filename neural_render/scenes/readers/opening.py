@@ -13,6 +13,7 @@ from neural_render.scenes.readers import found, lighting
 from neural_render.scenes.readers.gltf import reading as gltf
 from neural_render.scenes.readers.mitsuba_xml import reading as mitsuba_xml
 from neural_render.scenes.readers.parts import SceneParts
+from neural_render.scenes.readers.plain import reading as plain
 from neural_render.scenes.records import LoadedScene, SceneCamera, SceneLight, Triple
 from neural_render.scenes.settings import SceneSettings
 
@@ -24,6 +25,9 @@ READERS: dict[str, Callable[[Path], SceneParts]] = {
     ".xml": mitsuba_xml.read,
     ".gltf": gltf.read,
     ".glb": gltf.read,
+    ".obj": plain.read_obj,
+    ".ply": plain.read_ply,
+    ".stl": plain.read_stl,
 }
 
 

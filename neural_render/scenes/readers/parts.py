@@ -11,8 +11,8 @@ class SceneParts:
     """A ``mitsuba.Scene``, perhaps unlit, and what only its format's reader can know.
 
     ``lit`` says whether its own lights suffice to see it: glowing pictures on an object's surface
-    (glTF's emissive textures) do not. ``max_depth`` is 0 and ``up`` empty where the file does not say. ``lost`` names, in a few words
-    each, what the file has and we cannot express.
+    (glTF's emissive textures) do not. ``max_depth`` is 0 and ``up`` empty where the file does not
+    say. ``lost`` names, in a few words each, what the file has and we cannot express.
     """
 
     format: str

@@ -101,15 +101,16 @@ def _instantiated(path: Path, tree: Element) -> tuple[Any, list[str]]:
 
     config = mitsuba.parser.ParserConfig(mitsuba.variant() or "")
     config.unused_properties = mitsuba.LogLevel.Warn
+    parser: Any = mitsuba.parser  # its stubs lack the types
     logger: Any = mitsuba.logger()
     collector = Collector()
     others = [logger.appender(index) for index in range(logger.appender_count())]
     logger.clear_appenders()
     logger.add_appender(collector)
     try:
-        state = mitsuba.parser.parse_string(config, ElementTree.tostring(tree, encoding="unicode"))
-        mitsuba.parser.transform_all(config, state)
-        scene: Any = mitsuba.parser.instantiate(config, state)
+        state = parser.parse_string(config, ElementTree.tostring(tree, encoding="unicode"))
+        parser.transform_all(config, state)
+        scene: Any = parser.instantiate(config, state)
     except Exception as error:  # Mitsuba raises RuntimeError, but also others, for any fault
         raise SceneError(
             f"{path} cannot be loaded by Mitsuba: {_plain(sentence(error))}; correct that place or"
