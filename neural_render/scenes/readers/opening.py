@@ -10,12 +10,15 @@ from typing import Any
 
 from neural_render.core.errors import SceneError
 from neural_render.scenes.readers import found, lighting
+from neural_render.scenes.readers.blender import reading as blender
 from neural_render.scenes.readers.gltf import reading as gltf
 from neural_render.scenes.readers.mitsuba_xml import reading as mitsuba_xml
 from neural_render.scenes.readers.parts import SceneParts
 from neural_render.scenes.readers.plain import reading as plain
 from neural_render.scenes.records import LoadedScene, SceneCamera, SceneLight, Triple
 from neural_render.scenes.settings import SceneSettings
+
+PLAIN_MESHES = {".obj", ".ply", ".stl"}
 
 DEFAULT_DEPTH = 8
 MAX_EXTENT, MIN_EXTENT = 1e6, 1e-6
@@ -28,6 +31,7 @@ READERS: dict[str, Callable[[Path], SceneParts]] = {
     ".obj": plain.read_obj,
     ".ply": plain.read_ply,
     ".stl": plain.read_stl,
+    **dict.fromkeys((".blend", ".usd", ".usda", ".usdc", ".usdz", ".fbx", ".abc"), blender.read),
 }
 
 
@@ -92,19 +96,20 @@ def find_scene(stated: str) -> Path:
 
 
 def _only_scene(folder: Path, stated: str) -> Path:
-    """The one scene file in a folder."""
-    scenes = [
+    """The one scene file in a folder; plain meshes count only where there is nothing better."""
+    known = [
         entry
         for entry in sorted(folder.iterdir())
         if entry.suffix.lower() in READERS and entry.is_file()
     ]
-    if len(scenes) == 1:
-        return find_scene(str(scenes[0]))
-    if not scenes:
+    if not known:
         raise SceneError(
             f"scene.path={stated} is a folder without a scene file: give one of"
             f" {', '.join(READERS)}"
         )
+    scenes = [entry for entry in known if entry.suffix.lower() not in PLAIN_MESHES] or known
+    if len(scenes) == 1:
+        return find_scene(str(scenes[0]))
     names = ", ".join(scene.name for scene in scenes[:5]) + (", ..." if len(scenes) > 5 else "")
     raise SceneError(
         f"scene.path={stated} is a folder with {len(scenes)} scene files ({names}): name one of"

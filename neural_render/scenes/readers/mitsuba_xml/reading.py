@@ -101,8 +101,8 @@ def _instantiated(path: Path, tree: Element) -> tuple[Any, list[str]]:
 
     config = mitsuba.parser.ParserConfig(mitsuba.variant() or "")
     config.unused_properties = mitsuba.LogLevel.Warn
-    parser: Any = mitsuba.parser  # its stubs lack the types
-    logger: Any = mitsuba.logger()
+    library: Any = mitsuba  # its stubs lack types
+    parser, logger = library.parser, library.logger()
     collector = Collector()
     others = [logger.appender(index) for index in range(logger.appender_count())]
     logger.clear_appenders()
