@@ -74,7 +74,7 @@ class Pictures:
         scaled = linear(pixels) * np.asarray(factor, np.float32)
         return texture(scaled, raw=True, **self.options(info))
 
-    def values(self, info: Values | None, channel: int, factor: float) -> float | Values:
+    def values(self, info: Values | None, channel: int, factor: float | int) -> float | Values:
         """One channel of raw pixels times a factor, as a description of a texture or a number."""
         if not info:
             return float(factor)
