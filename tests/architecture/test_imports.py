@@ -13,7 +13,7 @@ from tests.architecture.sources import PACKAGE, REPOSITORY, python, write_tree
 PROBE = Path(__file__).with_name("import_probe.py")
 
 # Libraries without which everything below the command line has to run.
-NOT_NEEDED_BELOW = ["hydra", "omegaconf", "OpenImageIO", "beartype", "mitsuba"]
+NOT_NEEDED_BELOW = ["hydra", "omegaconf", "OpenImageIO", "beartype", "mitsuba", "trimesh"]
 
 
 def package_modules() -> list[str]:

@@ -58,7 +58,7 @@ def lights_of(scene: Any) -> tuple[SceneLight, ...]:
     _name_all(scene)
     # Traverse alters an identifier that a material has too: the shape's own is asked for.
     owners = {shape.emitter().ptr: shape.id() for shape in scene.shapes() if shape.is_emitter()}
-    parameters = mitsuba.traverse(scene)
+    parameters: Any = mitsuba.traverse(scene)
     found = []
     for key in parameters.keys():  # noqa: SIM118  (it is no dictionary)
         if key.endswith(_WEIGHT):
@@ -140,7 +140,7 @@ def _camera(sensor: Any, name: str) -> tuple[SceneCamera, list[str]]:
     """A perspective sensor as our record, and what of it is lost."""
     import mitsuba
 
-    parameters = mitsuba.traverse(sensor)
+    parameters: Any = mitsuba.traverse(sensor)
     matrix = np.array(parameters["to_world"].matrix, dtype=np.float64).reshape(4, 4)
     lost = []
     rotation = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
@@ -158,7 +158,7 @@ def _camera(sensor: Any, name: str) -> tuple[SceneCamera, list[str]]:
     pose = np.concatenate([rotation * [-1, -1, 1], matrix[:3, 3:]], axis=1)
     camera = SceneCamera(
         name=name,
-        world_from_camera=tuple(tuple(float(value) for value in row) for row in pose),
+        world_from_camera=tuple((float(x), float(y), float(z), float(at)) for x, y, z, at in pose),
         width=width,
         height=height,
         fov_x_rad=math.radians(float(np.array(parameters["x_fov"]).ravel()[0])),

@@ -10,10 +10,15 @@ from typing import Any
 
 from neural_render.core.errors import SceneError
 from neural_render.scenes.readers import found, lighting
+from neural_render.scenes.readers.blender import reading as blender
+from neural_render.scenes.readers.gltf import reading as gltf
 from neural_render.scenes.readers.mitsuba_xml import reading as mitsuba_xml
 from neural_render.scenes.readers.parts import SceneParts
+from neural_render.scenes.readers.plain import reading as plain
 from neural_render.scenes.records import LoadedScene, SceneCamera, SceneLight, Triple
 from neural_render.scenes.settings import SceneSettings
+
+PLAIN_MESHES = {".obj", ".ply", ".stl"}
 
 DEFAULT_DEPTH = 8
 MAX_EXTENT, MIN_EXTENT = 1e6, 1e-6
@@ -23,6 +28,12 @@ UP: dict[str, Triple] = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 
 # A new format is one more line here.
 READERS: dict[str, Callable[[Path], SceneParts]] = {
     ".xml": mitsuba_xml.read,
+    ".gltf": gltf.read,
+    ".glb": gltf.read,
+    ".obj": plain.read_obj,
+    ".ply": plain.read_ply,
+    ".stl": plain.read_stl,
+    **dict.fromkeys((".blend", ".usd", ".usda", ".usdc", ".usdz", ".fbx", ".abc"), blender.read),
 }
 
 
@@ -89,19 +100,20 @@ def find_scene(stated: str) -> Path:
 
 
 def _only_scene(folder: Path, stated: str) -> Path:
-    """The one scene file in a folder."""
-    scenes = [
+    """The one scene file in a folder; plain meshes count only where there is nothing better."""
+    known = [
         entry
         for entry in sorted(folder.iterdir())
         if entry.suffix.lower() in READERS and entry.is_file()
     ]
-    if len(scenes) == 1:
-        return find_scene(str(scenes[0]))
-    if not scenes:
+    if not known:
         raise SceneError(
             f"scene.path={stated} is a folder without a scene file: give one of"
             f" {', '.join(READERS)}"
         )
+    scenes = [entry for entry in known if entry.suffix.lower() not in PLAIN_MESHES] or known
+    if len(scenes) == 1:
+        return find_scene(str(scenes[0]))
     names = ", ".join(scene.name for scene in scenes[:5]) + (", ..." if len(scenes) > 5 else "")
     raise SceneError(
         f"scene.path={stated} is a folder with {len(scenes)} scene files ({names}): name one of"
@@ -121,11 +133,11 @@ def _lit(
     if settings.environment:
         picture = Path(settings.environment).expanduser().absolute()
         return *lighting.with_environment(scene, picture, up), []
-    if len(scene.emitters()) > 0:
+    if parts.lit:
         return scene, [], []
     low, high = found.bounds_of(scene)
     warning = (
-        f"{path.name} has no lights and is lit as in a studio: by a soft environment"
+        f"{path.name} has no light of its own and is lit as in a studio: by a soft environment"
         ' ("environment") and a large area light from above ("key"), with'
         f" scene.up={up}; scene.environment=FILE.exr takes their place."
     )

@@ -23,9 +23,8 @@ def mend(tree: Element) -> None:
             _mend_srgb(element)
         elif element.tag == "film":
             _mend_film(element)
-        elif element.get("name") in ("filterType", "filter_type"):
-            if element.get("value") != "nearest":
-                element.set("value", "bilinear")  # all that Mitsuba 3 has
+        elif element.get("name") == "filterType" and element.get("value") != "nearest":
+            element.set("value", "bilinear")  # Mitsuba 3 has no other
         for child in list(element):
             unknown_sampler = child.tag == "sampler" and child.get("type") not in _SAMPLERS
             if unknown_sampler or (

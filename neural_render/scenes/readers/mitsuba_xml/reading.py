@@ -8,7 +8,6 @@ from xml.etree.ElementTree import Element
 
 from neural_render.core.errors import SceneError
 from neural_render.scenes.readers.files import sentence
-from neural_render.scenes.readers.found import Names
 from neural_render.scenes.readers.mitsuba_xml.mending import mend
 from neural_render.scenes.readers.mitsuba_xml.text import number_of, plain_name, read_tree
 from neural_render.scenes.readers.parts import SceneParts
@@ -35,7 +34,13 @@ def read(path: Path) -> SceneParts:
     lost = _without_media(tree)
     _name_lights(tree)
     scene, unused = _instantiated(path, tree)
-    return SceneParts(format=NAME, scene=scene, max_depth=max_depth, lost=(*lost, *unused))
+    return SceneParts(
+        format=NAME,
+        scene=scene,
+        lit=len(scene.emitters()) > 0,
+        max_depth=max_depth,
+        lost=(*lost, *unused),
+    )
 
 
 def _max_depth(tree: Element) -> int:
@@ -62,14 +67,19 @@ def _without_media(tree: Element) -> list[str]:
 
 
 def _name_lights(tree: Element) -> None:
-    """Identifiers, in the file's order, for what emits and has none."""
-    names = Names()
-    for element in tree.iter():
-        names.give(element.get("id", ""))
+    """Identifiers, in the file's order, for what emits and has none: lights ``light``, ``light_2``.
+
+    A material may be called so too; what ends in ``_emitter`` is taken for a light's name alone.
+    """
+    taken = {element.get("id", "") for element in tree.iter() if element.tag != "ref"}
     emitting = [shape for shape in tree.iter("shape") if shape.find("emitter") is not None]
+    number = 0
     for element in (*emitting, *tree.findall("emitter")):
-        if not element.get("id"):
-            element.set("id", names.give("light"))
+        while not element.get("id"):
+            number += 1
+            wanted = f"light_{number}_emitter" if number > 1 else "light_emitter"
+            if wanted not in taken:
+                element.set("id", wanted)
 
 
 def _instantiated(path: Path, tree: Element) -> tuple[Any, list[str]]:
@@ -89,16 +99,18 @@ def _instantiated(path: Path, tree: Element) -> tuple[Any, list[str]]:
         def log_progress(self, *_: Any) -> None:
             """Nothing: loading is quick."""
 
-    config = mitsuba.parser.ParserConfig(mitsuba.variant())
+    config = mitsuba.parser.ParserConfig(mitsuba.variant() or "")
     config.unused_properties = mitsuba.LogLevel.Warn
-    logger, collector = mitsuba.logger(), Collector()
+    library: Any = mitsuba  # its stubs lack types
+    parser, logger = library.parser, library.logger()
+    collector = Collector()
     others = [logger.appender(index) for index in range(logger.appender_count())]
     logger.clear_appenders()
     logger.add_appender(collector)
     try:
-        state = mitsuba.parser.parse_string(config, ElementTree.tostring(tree, encoding="unicode"))
-        mitsuba.parser.transform_all(config, state)
-        scene = mitsuba.parser.instantiate(config, state)
+        state = parser.parse_string(config, ElementTree.tostring(tree, encoding="unicode"))
+        parser.transform_all(config, state)
+        scene: Any = parser.instantiate(config, state)
     except Exception as error:  # Mitsuba raises RuntimeError, but also others, for any fault
         raise SceneError(
             f"{path} cannot be loaded by Mitsuba: {_plain(sentence(error))}; correct that place or"

@@ -1,0 +1,252 @@
+"""Materials of a glTF file on Mitsuba's ``principled``.
+
+Opaque materials show both sides: glTF hides back faces of a single-sided one, which no material of
+Mitsuba's does, and a black back would be wrong in more scenes. Light is emitted from the front.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neural_render.scenes.readers.building import Floats, linear
+from neural_render.scenes.readers.gltf.document import Document, Values
+from neural_render.scenes.readers.gltf.pictures import Pictures, set_of
+
+PREFIX = "KHR_materials_"
+# What is read, and what changes nothing that a path tracer could show.
+_READ = {
+    "transmission",
+    "volume",
+    "ior",
+    "clearcoat",
+    "sheen",
+    "specular",
+    "emissive_strength",
+    "anisotropy",
+    "pbrSpecularGlossiness",
+}
+# The roughness of the principled model's coat at gloss 0 and 1.
+_COAT_ALPHA = (0.1, 0.001)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Materials:
+    """The BSDFs of a document, each made once."""
+
+    document: Document
+    pictures: Pictures
+    _made: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+
+    def material(self, index: int | None) -> Values:
+        """A material's JSON; the default one's is empty."""
+        return {} if index is None else self.document.all("materials")[index]
+
+    def bsdf(self, index: int | None, *, textured: bool, colored: bool, mirrored: bool) -> Any:
+        """The BSDF for a mesh with or without texture coordinates and vertex colours."""
+        import mitsuba
+
+        key = (index, textured, colored, mirrored)
+        if key not in self._made:
+            material = self.material(index)
+            if not textured:
+                material = without_textures(material)
+            self._made[key] = mitsuba.load_dict(self._description(material, colored, mirrored))
+        return self._made[key]
+
+    def _description(self, material: Values, colored: bool, mirrored: bool) -> Values:
+        name = material.get("name", "without a name")
+        described = self._surface(material, name, colored)
+        normal_map = material.get("normalTexture")
+        if normal_map:
+            described = {
+                "type": "normalmap",
+                "normalmap": self.pictures.normals(normal_map, mirrored=mirrored),
+                "bsdf": described,
+            }
+        if not _transmits(material):
+            described = {"type": "twosided", "bsdf": described}
+        opacity = self._opacity(material)
+        if opacity is not None:
+            described = {"type": "mask", "opacity": opacity, "bsdf": described}
+        return described
+
+    def _surface(self, material: Values, name: str, colored: bool) -> Values:
+        """The principled model of a material."""
+        extensions = self._extensions(material, name)
+        if "pbrSpecularGlossiness" in extensions and "pbrMetallicRoughness" not in material:
+            return self._glossiness(extensions["pbrSpecularGlossiness"], name)
+        roughness = material.get("pbrMetallicRoughness", {})
+        both = roughness.get("metallicRoughnessTexture")
+        values, channel = self.pictures.values, {"roughness": 1, "metallic": 2}
+        described: Values = {
+            "type": "principled",
+            "base_color": self._base_color(roughness, name, colored),
+            "roughness": values(both, channel["roughness"], roughness.get("roughnessFactor", 1.0)),
+            "metallic": values(both, channel["metallic"], roughness.get("metallicFactor", 1.0)),
+        }
+        self._reflection(described, extensions, name)
+        if _transmits(material):
+            self._transmission(described, extensions, name)
+        return described
+
+    def _extensions(self, material: Values, name: str) -> Values:
+        """The material's extensions by the end of their names; the unread ones are lost."""
+        found = {}
+        for extension, content in material.get("extensions", {}).items():
+            short = extension.removeprefix(PREFIX)
+            found[short] = content
+            if short not in _READ:
+                self.document.lose(f"{extension} of the material {name}")
+        return found
+
+    def _base_color(self, roughness: Values, name: str, colored: bool) -> Values:
+        info = roughness.get("baseColorTexture")
+        factor = np.clip(roughness.get("baseColorFactor", [1, 1, 1, 1])[:3], 0, 1)
+        if not colored:
+            return self.pictures.color(info, factor)
+        if info:
+            self.document.lose(f"vertex colours that tint the texture of the material {name}")
+            return self.pictures.color(info, factor)
+        return {"type": "mesh_attribute", "name": "vertex_color"}
+
+    def _reflection(self, described: Values, extensions: Values, name: str) -> None:
+        """Index of refraction, specular factor, coat, sheen and anisotropy."""
+        values = self.pictures.values
+        ior = float(extensions.get("ior", {}).get("ior", 1.5)) or 1.5
+        specular = extensions.get("specular", {})
+        reflectance = ((ior - 1) / (ior + 1)) ** 2 * min(specular.get("specularFactor", 1.0), 1.0)
+        root = math.sqrt(min(reflectance, 0.9))
+        described["eta"] = max((1 + root) / (1 - root), 1.001)
+        for part in ("specularTexture", "specularColorTexture"):
+            if part in specular:
+                self.document.lose(f"{part} of the material {name}")
+        if not np.allclose(specular.get("specularColorFactor", [1, 1, 1]), 1):
+            self.document.lose(f"specularColorFactor of the material {name}")
+        coat = extensions.get("clearcoat", {})
+        if coat.get("clearcoatFactor", 0) > 0:
+            described["clearcoat"] = values(
+                coat.get("clearcoatTexture"), 0, coat["clearcoatFactor"]
+            )
+            alpha, (dull, bright) = coat.get("clearcoatRoughnessFactor", 0.0) ** 2, _COAT_ALPHA
+            described["clearcoat_gloss"] = float(np.clip((dull - alpha) / (dull - bright), 0, 1))
+            for part in ("clearcoatRoughnessTexture", "clearcoatNormalTexture"):
+                if part in coat:
+                    self.document.lose(f"{part} of the material {name}")
+        self._sheen(described, extensions.get("sheen", {}), name)
+        anisotropy = extensions.get("anisotropy", {})
+        if anisotropy.get("anisotropyStrength", 0) > 0:
+            described["anisotropic"] = float(anisotropy["anisotropyStrength"])
+            if anisotropy.get("anisotropyRotation") or "anisotropyTexture" in anisotropy:
+                self.document.lose(f"the anisotropy's direction of the material {name}")
+
+    def _sheen(self, described: Values, sheen: Values, name: str) -> None:
+        color = np.asarray(sheen.get("sheenColorFactor", [0, 0, 0]), np.float64)
+        if color.max() <= 0:
+            return
+        described["sheen"] = float(min(color.max(), 1))
+        described["sheen_tint"] = float(1 - color.min() / color.max())
+        for part in ("sheenColorTexture", "sheenRoughnessTexture"):
+            if part in sheen:
+                self.document.lose(f"{part} of the material {name}")
+
+    def _transmission(self, described: Values, extensions: Values, name: str) -> None:
+        """Solid glass where the file says that there is a volume, else a thin pane of it."""
+        transmission = extensions["transmission"]
+        described["spec_trans"] = self.pictures.values(
+            transmission.get("transmissionTexture"), 0, transmission["transmissionFactor"]
+        )
+        volume = extensions.get("volume", {})
+        if volume.get("thicknessFactor", 0) > 0:
+            if not np.allclose(volume.get("attenuationColor", [1, 1, 1]), 1):
+                self.document.lose(f"the volume's attenuation of the material {name}")
+            return
+        described["type"] = "principledthin"
+        lost = [key for key in ("clearcoat", "clearcoat_gloss", "metallic") if key in described]
+        metallic = described["metallic"]
+        for key in lost:
+            del described[key]
+        if "clearcoat" in lost or metallic != 0:
+            self.document.lose(f"coat and metal of the thin glass of the material {name}")
+
+    def _glossiness(self, old: Values, name: str) -> Values:
+        """The archived specular-glossiness model, its specular colour taken for grey."""
+        if not np.allclose(np.ptp(old.get("specularFactor", [1, 1, 1])), 0):
+            self.document.lose(f"the specular colour of the material {name}")
+        if "specularGlossinessTexture" in old:
+            self.document.lose(f"specularGlossinessTexture of the material {name}")
+        factor = np.clip(old.get("diffuseFactor", [1, 1, 1, 1])[:3], 0, 1)
+        return {
+            "type": "principled",
+            "base_color": self.pictures.color(old.get("diffuseTexture"), factor),
+            "roughness": 1 - float(old.get("glossinessFactor", 1.0)),
+            "specular": 0.5,
+        }
+
+    def _opacity(self, material: Values) -> float | Values | None:
+        """What hides parts of the surface; None where it is all there."""
+        mode = material.get("alphaMode", "OPAQUE")
+        if mode == "OPAQUE":
+            return None
+        roughness = material.get("pbrMetallicRoughness", {})
+        factor = float(roughness.get("baseColorFactor", [1, 1, 1, 1])[3])
+        info = roughness.get("baseColorTexture")
+        if mode == "BLEND":
+            return self.pictures.values(info, 3, factor)
+        cutoff = float(material.get("alphaCutoff", 0.5))
+        if not info:
+            return 1.0 if factor >= cutoff else 0.0
+        return self.pictures.thresholded(info, 3, cutoff / factor if factor > 0 else math.inf)
+
+    def emission(self, index: int | None, *, textured: bool) -> tuple[Values, Floats | None] | None:
+        """The radiance of a material and the pixels of its texture, or None if it is dark."""
+        material = self.material(index)
+        factor = np.asarray(material.get("emissiveFactor", [0, 0, 0]), np.float64)
+        strength = material.get("extensions", {}).get(f"{PREFIX}emissive_strength", {})
+        factor = factor * strength.get("emissiveStrength", 1.0)
+        if factor.max() <= 0:
+            return None
+        info = material.get("emissiveTexture") if textured else None
+        described = self.pictures.color(info, factor)
+        if not info:
+            return described, None
+        pixels = linear(self.pictures.pixels(info)[..., :3]).max(axis=-1)
+        return (described, pixels) if pixels.max() > 0 else None
+
+    def texcoord_set(self, index: int | None) -> int:
+        """The one set of texture coordinates that a material may use here."""
+        material = self.material(index)
+        infos = list(_infos(material))
+        sets = [set_of(info) for info in infos]
+        if len(set(sets)) > 1:
+            self.document.lose(
+                "textures on a second set of coordinates of the material"
+                f" {material.get('name', 'without a name')}"
+            )
+        return sets[0] if sets else 0
+
+
+def _transmits(material: Values) -> bool:
+    extension = material.get("extensions", {}).get(f"{PREFIX}transmission", {})
+    return extension.get("transmissionFactor", 0) > 0
+
+
+def _infos(values: Values) -> Any:
+    """The texture infos in a material, the base colour's first; occlusion means nothing here."""
+    for key, value in sorted(values.items(), key=lambda item: item[0] != "pbrMetallicRoughness"):
+        if key == "occlusionTexture" or not isinstance(value, dict):
+            continue
+        if key.endswith("Texture") and "index" in value:
+            yield value
+        elif key != "extras":
+            yield from _infos(value)
+
+
+def without_textures(values: Values) -> Values:
+    """A material as it is on a mesh without texture coordinates."""
+    return {
+        key: without_textures(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if not key.endswith("Texture")
+    }

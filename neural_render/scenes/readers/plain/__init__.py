@@ -1,0 +1,1 @@
+"""Plain meshes: OBJ with its materials, PLY, STL."""

@@ -1,0 +1,227 @@
+"""Materials of an OBJ file (MTL), on Mitsuba's models.
+
+A material with PBR terms (Pr, Pm, or ``bsdf pbr`` with Ks = unused, roughness, metallic), or with
+highlights (Ks, Ns), is ``principled``; one without is ``diffuse``. Both sides are shown.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neural_render.scenes.readers.building import decoded, linear, rgb, texture
+from neural_render.scenes.readers.files import Reference, checked_paths
+
+Values = dict[str, Any]
+_READ_MAPS = ("map_kd", "map_d", "map_ke", "norm", "map_pr", "map_pm")
+_LOST_MAPS = ("map_ks", "map_ns", "map_bump", "bump", "disp", "decal", "refl")
+# How many words follow an option of a map.
+_OPTION_WORDS = {"-mm": 2, "-s": 3, "-o": 3, "-t": 3}
+_GLASS = {4, 6, 7, 9}
+_REFERENCE = re.compile(rb"^\s*mtllib\s+(.+?)\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """The statements of a material, lower case, as words, and the file that they stand in."""
+
+    name: str
+    file: Path
+    stated: dict[str, list[str]] = field(default_factory=dict)
+
+    def numbers(self, key: str, default: tuple[float, ...]) -> NDArray[np.float64]:
+        """The numbers of a statement; one stands for three where three are wanted."""
+        try:
+            found = [float(word) for word in self.stated[key][: len(default)]]
+        except (KeyError, ValueError):
+            found = []
+        if len(found) == 1 and len(default) == 3:
+            found *= 3
+        return np.array(found if len(found) == len(default) else default)
+
+
+def libraries(content: bytes) -> list[str]:
+    """The names of the material files that an OBJ file refers to."""
+    return [line.decode("utf-8", "replace") for line in _REFERENCE.findall(content)]
+
+
+def read_materials(path: Path) -> dict[str, Material]:
+    """The materials in an MTL file, whose pictures are all there."""
+    found: dict[str, Material] = {}
+    material: Material | None = None
+    for line in path.read_bytes().decode("utf-8", "replace").splitlines():
+        words = line.split("#", 1)[0].split()
+        if not words:
+            continue
+        key = words[0].lower()
+        if key == "newmtl":
+            material = Material(name=" ".join(words[1:]) or "material", file=path)
+            found[material.name] = material
+        elif material is not None:
+            material.stated[key] = words[1:]
+    checked_paths(
+        path,
+        [
+            Reference(what="texture", written=split_map(part.stated[key])[0])
+            for part in found.values()
+            for key in _READ_MAPS
+            if key in part.stated
+        ],
+    )
+    return found
+
+
+def split_map(words: list[str]) -> tuple[str, dict[str, list[str]]]:
+    """The file of a map and its options."""
+    options: dict[str, list[str]] = {}
+    rest = list(words)
+    while len(rest) > 1 and rest[0].startswith("-"):
+        key = rest.pop(0)
+        options[key] = []
+        for _ in range(_OPTION_WORDS.get(key, 1)):
+            # Of -s, -o and -t all but the first number may be left out.
+            if len(rest) < 2 or (options[key] and not _is_number(rest[0])):
+                break
+            options[key].append(rest.pop(0))
+    return " ".join(rest), options
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def bsdf(material: Material, lose: Callable[[str], None]) -> Values:
+    """The description of a material's BSDF; ``lose`` is told what it cannot express."""
+    for key in _LOST_MAPS:
+        if key in material.stated:
+            lose(f"{key} of the material {material.name}")
+    described = _surface(material)
+    if "norm" in material.stated:
+        normals = _texture(material, "norm", raw=True)
+        described = {"type": "normalmap", "normalmap": normals, "bsdf": described}
+    if described.get("spec_trans") is None:
+        described = {"type": "twosided", "bsdf": described}
+    opacity = _opacity(material)
+    if opacity is not None:
+        described = {"type": "mask", "opacity": opacity, "bsdf": described}
+    return described
+
+
+def _surface(material: Material) -> Values:
+    color = _color(material, "kd", "map_kd", 1.0 if "map_kd" in material.stated else 0.8)
+    specular = material.numbers("ks", (0.0, 0.0, 0.0))
+    pbr = material.stated.get("bsdf") == ["pbr"]
+    if pbr or not {"pr", "pm", "map_pr", "map_pm"}.isdisjoint(material.stated):
+        roughness, metallic = (specular[1], specular[2]) if pbr else (0.5, 0.0)
+        return {
+            "type": "principled",
+            "base_color": color,
+            "roughness": _value(material, "pr", float(roughness)),
+            "metallic": _value(material, "pm", float(metallic)),
+        }
+    if int(material.numbers("illum", (2.0,))[0]) in _GLASS and _transparency(material) > 0:
+        index = float(material.numbers("ni", (1.5,))[0])
+        return {
+            "type": "principled",
+            "base_color": rgb(np.clip(material.numbers("tf", (1.0, 1.0, 1.0)), 0, 1)),
+            "roughness": _roughness(material),
+            "spec_trans": 1.0,
+            "eta": max(index, 1.001),
+        }
+    if specular.max() <= 0:
+        return {"type": "diffuse", "reflectance": color}
+    root = math.sqrt(min(float(specular.mean()), 0.9))
+    return {
+        "type": "principled",
+        "base_color": color,
+        "roughness": _roughness(material),
+        "eta": max((1 + root) / (1 - root), 1.001),
+    }
+
+
+def _roughness(material: Material) -> float:
+    """Phong's exponent as the principled model's roughness, whose square is the width alpha."""
+    exponent = max(float(material.numbers("ns", (10.0,))[0]), 0.0)
+    return math.sqrt(math.sqrt(2 / (exponent + 2)))
+
+
+def _transparency(material: Material) -> float:
+    if "d" in material.stated:
+        words = [word for word in material.stated["d"] if word != "-halo"]
+        return 1 - float(words[0]) if words and _is_number(words[0]) else 0.0
+    return float(material.numbers("tr", (0.0,))[0])
+
+
+def _opacity(material: Material) -> float | Values | None:
+    """What hides parts of the surface; None where it is all there."""
+    if "map_d" in material.stated:
+        return _texture(material, "map_d", raw=True, channels=1)
+    glass = int(material.numbers("illum", (2.0,))[0]) in _GLASS
+    transparency = min(max(_transparency(material), 0.0), 1.0)
+    return 1 - transparency if transparency > 0 and not glass else None
+
+
+def radiance(material: Material) -> Values | None:
+    """The description of what a material emits; None if it is dark."""
+    textured = "map_ke" in material.stated
+    factor = material.numbers("ke", (1.0, 1.0, 1.0) if textured else (0.0, 0.0, 0.0))
+    if factor.max() <= 0:
+        return None
+    return _color(material, "ke", "map_ke", 1.0)
+
+
+def _color(material: Material, key: str, map_key: str, default: float) -> Values:
+    factor = material.numbers(key, (default, default, default))
+    if map_key in material.stated:
+        return _texture(material, map_key, raw=False, factor=factor)
+    return rgb(factor if key == "ke" else np.clip(factor, 0, 1))
+
+
+def _value(material: Material, key: str, default: float) -> float | Values:
+    if f"map_{key}" in material.stated:
+        return _texture(material, f"map_{key}", raw=True, channels=1)
+    return float(np.clip(material.numbers(key, (default,))[0], 0, 1))
+
+
+def _texture(
+    material: Material,
+    key: str,
+    *,
+    raw: bool,
+    channels: int = 3,
+    factor: NDArray[np.float64] | None = None,
+) -> Values:
+    """A map's picture, times a factor, with its options -s and -o."""
+    import mitsuba
+
+    written, options = split_map(material.stated[key])
+    path = checked_paths(material.file, [Reference(what="texture", written=written)])[0]
+    pixels: NDArray[Any] = decoded(path.read_bytes(), f"{material.file}: the texture {written}")
+    pixels = pixels[..., :channels]
+    if factor is not None and not np.allclose(factor, 1):
+        pixels = linear(pixels) * factor.astype(np.float32)
+    more: Values = {}
+    if "-s" in options or "-o" in options:
+        scale = _pair(options.get("-s", []), 1.0)
+        offset = _pair(options.get("-o", []), 0.0)
+        # The file's v points up, Mitsuba's down: v' = 1 - (s (1 - v) + o).
+        matrix = [[scale[0], 0, offset[0]], [0, scale[1], 1 - scale[1] - offset[1]], [0, 0, 1]]
+        more["to_uv"] = mitsuba.ScalarTransform3f(matrix)
+    if options.get("-clamp") == ["on"]:
+        more["wrap_mode"] = "clamp"
+    return texture(pixels, raw=raw, **more)
+
+
+def _pair(words: list[str], default: float) -> tuple[float, float]:
+    numbers = [float(word) for word in words[:2] if _is_number(word)]
+    numbers += [default] * (2 - len(numbers))
+    return numbers[0], numbers[1]
