@@ -12,6 +12,7 @@ from pathlib import Path
 from neural_render import config
 from neural_render.captures.opening import open_capture
 from neural_render.kernels.settings import start_kernels
+from neural_render.training.films.views import has_views, load_views
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.results import Results
@@ -38,10 +39,15 @@ def main(settings: config.Settings) -> None:
     """Opens the run and the cameras of its capture, renders the path, prints what was written."""
     _, _, device = start_kernels(settings.kernels)
     run = RunFolder.open(Path(settings.run))
+    scene = load_for_rendering(run, device)
+    if has_views(run.path):
+        capture = load_views(run.path, scene.frame)
+    else:
+        capture = open_capture(settings.capture, progress=False, images=False)
     results = Results(
         run=run,
-        scene=load_for_rendering(run, device),
-        capture=open_capture(settings.capture, progress=False, images=False),
+        scene=scene,
+        capture=capture,
         background=settings.evaluation.background,
     )
     for path in results.film(settings.render, settings.lights, progress=sys.stderr.isatty()):

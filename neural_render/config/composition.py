@@ -40,7 +40,7 @@ DEFAULTS = [
 ]
 
 # What a run is begun with stays: the field, its place, and which photos it must not have seen.
-FIXED = ("field.", "capture.scale", "capture.aabb_scale", "capture.test_every", "seed")
+FIXED = ("field.", "scene.", "capture.scale", "capture.aabb_scale", "capture.test_every", "seed")
 
 
 class _Escape(BaseException):

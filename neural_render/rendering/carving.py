@@ -1,8 +1,8 @@
 """Space that rays are known to pass through unhindered, as cells of an occupancy grid.
 
 Where the first surface along many rays is known (from a path tracer, a depth sensor), the cells in
-front of it are empty. Cells that nothing is known of stay possible: those behind surfaces too, where
-what mirrors and glass show seems to lie.
+front of it are empty. Cells that nothing is known of stay possible: those behind surfaces too,
+where what mirrors and glass show seems to lie.
 """
 
 import torch
@@ -48,7 +48,7 @@ def empty_cells(
 
 
 def cells_of(points: Float[Tensor, "points 3"]) -> Tensor:
-    """The cell (Morton order) of each point; of those outside the unit cube: one behind the last."""
+    """The cell (Morton order) of points; of those outside the unit cube one behind the last."""
     cells = (points * MORTON_RESOLUTION).floor()
     inside = ((cells >= 0) & (cells < MORTON_RESOLUTION)).all(1)
     return morton_encode(cells.nan_to_num(0.0).clamp(0, MORTON_RESOLUTION - 1).long()).where(

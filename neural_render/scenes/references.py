@@ -1,7 +1,7 @@
 """Held-out views of a scene, path-traced with many paths per pixel, in two independent halves.
 
-Each light group is traced alone, at unit emission: any dials' picture is a sum of these. Halves that
-differ say how much of a measured error is the reference's own noise.
+Each light group is traced alone, at unit emission: any dials' picture is a sum of these. Halves
+that differ say how much of a measured error is the reference's own noise.
 """
 
 import hashlib

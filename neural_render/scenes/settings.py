@@ -136,6 +136,13 @@ class TracerSettings:
         default=1 << 20,
         metadata={"help": "rays that are kept to draw from", "minimum": 1024, "maximum": 1 << 26},
     )
+    carve: bool = field(
+        default=True,
+        metadata={
+            "help": "space that traced rays pass before their first surface is empty from the"
+            " start; false: the field learns that from colours alone"
+        },
+    )
     fresh: float = field(
         default=2.0,
         metadata={

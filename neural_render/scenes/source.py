@@ -83,8 +83,8 @@ def scene_lighting(scene: dict[str, Any], pilot: dict[str, Any]) -> Lighting:
 class TracedSource:
     """A ``RaySource`` whose rays a tracer's process traces meanwhile.
 
-    Each batch is lit by one light group, drawn at random. What it gives depends on how far the tracer
-    is, so a bake is repeated in kind, not bit for bit.
+    Each batch is lit by one light group, drawn at random. What it gives depends on how far the
+    tracer is, so a bake is repeated in kind, not bit for bit.
     """
 
     has_opacity = True
@@ -127,7 +127,7 @@ class TracedSource:
         )
 
     def sample(self, num_rays: int, generator: torch.Generator) -> RayBatch:
-        """Rays of one random group; waits where too few are fresh. SceneError if the tracer died."""
+        """Rays of one random group; waits where too few are fresh. SceneError if tracing fails."""
         device = generator.device
         groups = self._lighting.groups
         group = int(torch.randint(len(groups), (1,), generator=generator, device=device))

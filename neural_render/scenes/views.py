@@ -129,7 +129,8 @@ def viewpoints(
         kind = "cameras" if scene.cameras else "shell"
     if kind == "cameras" and not scene.cameras:
         raise SettingError(
-            f"views.kind=cameras, but {scene.path} has no camera: give views.kind=shell or interior."
+            f"views.kind=cameras, but {scene.path} has no camera: give views.kind=shell, or"
+            " interior."
         )
     low, high = np.asarray(scene.low), np.asarray(scene.high)
     found = Viewpoints(

@@ -23,7 +23,7 @@ _KINDS: dict[str, Literal["area", "environment", "point", "spot", "directional"]
     "DirectionalArea": "directional",
 }
 _WEIGHT = ".sampling_weight"
-_EMISSION = ("radiance.value", "intensity.value", "irradiance.value")
+_EMISSION = ("radiance.value", "intensity.value", "irradiance.value", "scale")
 _ENDINGS = ("_mesh", "_shape", "_emitter")
 
 

@@ -45,7 +45,7 @@ def new_tracer(scene: LoadedScene, *, paths: int, samples_per_ray: int) -> Trace
     """The tracer for Mitsuba's active variant."""
     import mitsuba
 
-    if "scalar" in mitsuba.variant():
+    if "scalar" in str(mitsuba.variant()):
         return ScalarTracer(scene, samples_per_ray=samples_per_ray)
     return WavefrontTracer(scene, paths=paths, samples_per_ray=samples_per_ray)
 

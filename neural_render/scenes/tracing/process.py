@@ -1,5 +1,6 @@
 """The path tracer's process as the rest of the program sees it: asked, listened to, ended."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -25,9 +26,10 @@ class TracerProcess:
 
     def __init__(self, scene: SceneSettings, views: ViewSettings, tracer: TracerSettings) -> None:
         """Starts it and loads the scene; SceneError if that cannot be done."""
+        self.views, self._tracing = views, False
         self.variant = chosen_variant(tracer.variant)
-        self._log = tempfile.TemporaryFile("w+", errors="replace")
-        path = os.pathsep.join(filter(None, [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]))
+        self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  (see `close`)
+        path = filter(None, [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
             [sys.executable, "-m", "neural_render.scenes.tracing.worker"],
             stdin=subprocess.PIPE,
@@ -35,7 +37,7 @@ class TracerProcess:
             stderr=self._log,
             text=True,
             bufsize=1,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
             # Ctrl-C is for the training, which ends this process after it has saved its state.
             start_new_session=True,
         )
@@ -47,9 +49,16 @@ class TracerProcess:
             variant=self.variant,
         )
 
+    @property
+    def name(self) -> str:
+        """What a run of this scene is called."""
+        return Path(self.scene["path"]).stem
+
     def tell(self, **command: Any) -> None:
         """Sends a command."""
         assert self._process.stdin is not None
+        assert not self._tracing, "it listens to nothing while it fills a ring"
+        self._tracing = command.get("command") == "trace"
         try:
             self._process.stdin.write(json.dumps(command) + "\n")
         except (BrokenPipeError, ValueError):
@@ -72,6 +81,7 @@ class TracerProcess:
             if found["event"] == "error":
                 raise SceneError(found["message"])
             if found["event"] == event:
+                self._tracing = False
                 return found
             if progress is not None and found["event"] == "progress":
                 progress(found["done"], found["of"])
@@ -88,10 +98,8 @@ class TracerProcess:
     def close(self) -> None:
         """Ends the process."""
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
         try:
             self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:

@@ -1,7 +1,7 @@
 """The path tracer's process: reads commands, a line of JSON each, and answers likewise.
 
-Its threads and Python's lock, or a wrong LLVM, may stop or kill it: nothing else lives here. It ends
-with its parent, whose end of the pipe closes. Torch is not imported.
+Its threads and Python's lock, or a wrong LLVM, may stop or kill it: nothing else lives here. It
+ends with its parent, whose end of the pipe closes. Torch is not imported.
 """
 
 import json

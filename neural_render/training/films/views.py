@@ -1,0 +1,78 @@
+"""The cameras of a bake, in its run folder: what films and held-out views are taken from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neural_render.captures.records import Capture, Views
+from neural_render.core.cameras import Cameras, Lens
+from neural_render.core.errors import CheckpointError
+from neural_render.core.protocols import SceneFrame
+from neural_render.evaluation.records import write_json
+
+VIEWS_FILE = "views.json"
+_NUMBERS = {"world_from_camera": (3, 4), "focal_px": (2,), "center_px": (2,)}
+
+
+def save_views(folder: Path, train: Cameras, test: Cameras, split: str) -> None:
+    """Writes the cameras of training (some of them) and the held-out ones."""
+    record = {"split": split, "train": _stored(train), "test": _stored(test)}
+    write_json(folder / VIEWS_FILE, record)
+
+
+def has_views(folder: Path) -> bool:
+    """Whether a run was baked from a scene, not trained on photos."""
+    return (folder / VIEWS_FILE).is_file()
+
+
+def load_views(folder: Path, frame: SceneFrame) -> Capture:
+    """The cameras of a baked run as a capture without photos; CheckpointError if broken."""
+    path = folder / VIEWS_FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        train, test = (_views(record[part], part) for part in ("train", "test"))
+        split = str(record["split"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is broken ({error}): bake the scene again, or restore that file."
+        ) from error
+    return Capture(
+        name=folder.parent.name,
+        path=folder,
+        format="scene",
+        train=train,
+        test=test,
+        frame=frame,
+        has_opacity=True,
+        split=split,
+        warnings=(),
+    )
+
+
+def _stored(cameras: Cameras) -> dict[str, Any]:
+    names = (*_NUMBERS, "width", "height")
+    return {name: getattr(cameras, name).tolist() for name in names}
+
+
+def _views(stored: dict[str, Any], part: str) -> Views:
+    sizes = {name: torch.tensor(stored[name], dtype=torch.long) for name in ("width", "height")}
+    num = len(sizes["width"])
+    numbers = {
+        name: torch.tensor(stored[name], dtype=torch.float32).reshape(num, *shape)
+        for name, shape in _NUMBERS.items()
+    }
+    cameras = Cameras(
+        **numbers,
+        **sizes,
+        distortion=torch.zeros(num, 6),
+        lens=torch.full((num,), int(Lens.PERSPECTIVE)),
+    )
+    return Views(
+        cameras=cameras,
+        names=tuple(f"{part}_{index:03d}" for index in range(num)),
+        pixels=torch.empty((0, 4), dtype=torch.uint8),
+        offsets=torch.zeros(num, dtype=torch.long),
+        masks=torch.empty(0, dtype=torch.uint8),
+    )

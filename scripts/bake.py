@@ -1,0 +1,107 @@
+"""Bakes an artist's scene into a neural field, whose lights stay dials."""
+
+import os
+
+# Idle threads of torch's OpenMP pool spin by default and would take the cores away from the
+# kernels' own threads. OpenMP reads this once, when torch is loaded: hence before any import.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from neural_render import config
+from neural_render.fields import RadianceField, field_spec
+from neural_render.kernels import dispatch
+from neural_render.kernels.settings import start_kernels
+from neural_render.rendering import build_renderer
+from neural_render.scenes.references import trace_references
+from neural_render.scenes.source import TracedSource
+from neural_render.scenes.tracing.process import TracerProcess
+from neural_render.training.films.bakes import BakeMeasures
+from neural_render.training.films.baking import baked_lighting, begin_bake, carve, reference_bar
+from neural_render.training.films.views import load_views
+from neural_render.training.loop import RunContext, train
+from neural_render.training.randomness import generator_for
+from neural_render.training.runs.restore import load_for_rendering
+from neural_render.training.runs.results import Results, summary
+from neural_render.training.schedules import auto_log2_rows
+
+PREVIEW_SIDE = 400  # pixels: the film after a bake is a look, render.py makes the large ones
+
+COMMAND = config.Command(
+    program="scripts/bake.py",
+    summary=str(__doc__),
+    examples=(
+        "python scripts/bake.py                                  # the scene of the program's own",
+        "python scripts/bake.py scene.path=cbox.xml training.max_seconds=600",
+        "python scripts/bake.py scene.path=helmet.gltf scene.environment=sky.exr",
+        "python scripts/bake.py scene.path=room.xml views.kind=interior scene.moving=sun",
+        "python scripts/bake.py run=outputs/latest training.max_seconds=1200   # continue",
+        "python render.py lights.key=2.0 lights.environment=[0.2,0.3,0.6]     # then relight",
+    ),
+    sections=config.sections_but("capture", "lights"),
+    short={},
+    configs=Path(__file__).resolve().parents[1] / "configs",
+    needs_run=False,
+)
+
+
+def main(settings: config.Settings) -> None:
+    """Loads the scene in the tracer's process, bakes it, measures and films it."""
+    progress = sys.stderr.isatty()
+    backend, threads, device = start_kernels(settings.kernels)
+    with closing(TracerProcess(settings.scene, settings.views, settings.tracer)) as process:
+        rows = auto_log2_rows(settings.training, device)
+        settings = config.completed(settings, name=process.name, log2_rows=rows)
+        lighting = baked_lighting(process, settings.run, settings.seed)
+        run = begin_bake(process, settings.run, Path(settings.outputs), settings.name)
+        with closing(
+            TracedSource(process, lighting, settings.tracer, seed=settings.seed, device=device)
+        ) as source:
+            spec = field_spec(
+                settings.field,
+                num_channels=source.num_channels,
+                cascades=source.frame.cascades,
+                radiance="exp",
+                num_conditions=lighting.num_conditions,
+            )
+            field = RadianceField(spec, generator_for(settings.seed, 0, "initialise", device))
+            renderer = build_renderer(settings.rendering, source.frame, device)
+            carve(
+                settings.tracer, source, renderer, generator_for(settings.seed, 0, "rays", device)
+            )
+            context = RunContext(
+                seed=settings.seed,
+                backend=backend,
+                precision=dispatch.precision(),
+                threads=threads,
+                capture=process.scene["path"],
+                config=config.yaml_of(settings),
+                color_space="linear",
+                lighting=lighting,
+            )
+            train(source, field, renderer, settings.training, run, context)
+            traced = source.figures
+        with reference_bar(progress) as advance:
+            references = trace_references(
+                process,
+                settings.scene,
+                settings.views,
+                cache=Path(settings.outputs) / "references",
+                progress=advance,
+            )
+    scene = load_for_rendering(run, device)
+    capture = load_views(run.path, scene.frame)
+    samples = settings.views.reference_samples
+    measures = BakeMeasures(run=run, scene=scene, references=references, samples=samples)
+    record = measures.measure(settings.evaluation, traced, split=capture.split, progress=progress)
+    results = Results(run=run, scene=scene, capture=capture, background="black")
+    results.report(record, config.changed_settings(settings))
+    films = results.film(settings.render, max_side=PREVIEW_SIDE, progress=progress)
+    print(summary(record, films))
+    print(run.path)
+
+
+if __name__ == "__main__":
+    sys.exit(config.main(COMMAND, main))
