@@ -51,7 +51,8 @@ check() { # name, sanitizers, runtime libraries, pytest arguments
 }
 
 parity="tests/kernels/test_parity.py tests/kernels/test_parity_rendering.py
-  tests/kernels/rays/test_gradients.py tests/kernels/rays/test_roulette.py"
+  tests/kernels/rays/test_gradients.py tests/kernels/rays/test_roulette.py
+  tests/kernels/rays/test_losses.py tests/kernels/rays/test_fuzz_losses.py"
 if [ "$kind" != thread ]; then
   # shellcheck disable=SC2086  # several files
   # The sanitizer keeps freed memory back, which that test waits to see used again.
