@@ -85,6 +85,15 @@ def test_keyframes_become_layers(render, copied_run: Path, tmp_path: Path) -> No
     assert (copied_run / "renders/my flight_8x8/frame_0003.exr").is_file()
 
 
+def test_photos_may_stand_before_black_or_white(render, copied_run: Path) -> None:
+    corners = []
+    for backdrop in ("black", "white"):
+        render("path=orbit", "output=frames", "size=8x8", "frames=1", f"render.backdrop={backdrop}")
+        picture = np.asarray(Image.open(copied_run / "renders/orbit_8x8/color_0000.png"))
+        corners.append(int(picture[0, 0].max()))
+    assert corners[0] < 30 and corners[1] > 225
+
+
 def test_frames_that_are_there_are_not_rendered_again(render, copied_run: Path) -> None:
     """Unless they are another film's."""
     words = ("path=orbit", "output=frames", "size=8x8", "frames=3")
@@ -110,6 +119,11 @@ def test_frames_that_are_there_are_not_rendered_again(render, copied_run: Path) 
         (["size=800"], "render.size=800 is not a size: give WIDTHxHEIGHT in pixels"),
         (["size=0x9"], "render.size=0x9 is not a size"),
         (["frames=0"], "render.frames=0 is too small; give at least 1"),
+        (["lights.key=2"], "lights.key is not a light of this run: it was made from photos"),
+        (["lights.key=-1"], "lights.key=-1.0 must be finite and nowhere below 0"),
+        (["render.light_at=[0,1,0]"], "render.light_at=[0.0, 1.0, 0.0] moves a light and this run"),
+        (["render.exposure=1"], "render.exposure=1 exposes scene-linear light and this run was"),
+        (["render.backdrop=environment"], "this run has none: give black, white or auto"),
         (["training.num_steps=9"], "training.num_steps is a setting of another command"),
         (["run=gone"], "run=gone is not there"),
         (["outputs=gone"], "gone holds no latest run: train one first"),
