@@ -77,7 +77,7 @@ def test_a_camera_sees_it_averaged_over_each_pixel() -> None:
     u = (math.atan2(ahead[0], -ahead[2]) / math.tau) % 1
     row, column = round(math.acos(ahead[1]) / math.pi * 511), int(u * 1024)
     picture[row - 2 : row + 3, column - 2 : column + 3] = 100.0
-    found = sky.behind(seen, 0)
+    found = sky.behind(seen, 0, torch.ones(7, 9) > 0)
     assert found.shape == (7, 9, 3)
     assert found[3, 4, 0] > 1 and found[0, 0, 0] == 0
     assert found[..., 0].max() == found[3, 4, 0]
@@ -87,5 +87,14 @@ def test_upright_cameras_see_the_zenith_above() -> None:
     picture = torch.zeros(32, 64, 3)
     picture[:16] = 1.0
     sky = EnvironmentMap(picture=picture, world_from_environment=turned((1, 0, 0), 90))
-    found = sky.behind(camera(8, 20), 0)  # of a world whose z is up
+    found = sky.behind(camera(8, 20), 0, torch.ones(20, 8) > 0)  # of a world whose z is up
     assert (found[:7] > 0.99).all() and (found[13:] < 0.01).all()
+
+
+def test_pixels_that_nobody_wants_are_black() -> None:
+    sky = EnvironmentMap(picture=torch.full((3, 4, 3), 2.0), world_from_environment=torch.eye(3))
+    wanted = torch.zeros(7, 9, dtype=torch.bool)
+    assert not sky.behind(camera(9, 7), 0, wanted).any()
+    wanted[2, 3] = True
+    found = sky.behind(camera(9, 7), 0, wanted)
+    assert found[2, 3].tolist() == pytest.approx([2.0] * 3) and found.count_nonzero() == 3
