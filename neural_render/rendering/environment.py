@@ -16,7 +16,7 @@ from torch import Tensor
 
 from neural_render.core.cameras import Cameras, pixel_centers, rays_through_pixels
 
-LOOKUPS_PER_SIDE = 4  # of each pixel: a sun is smaller than a pixel
+MOST_LOOKUPS = 4  # along each side of a pixel that is larger than the environment's
 PIXELS_AT_ONCE = 1 << 17
 
 
@@ -51,7 +51,10 @@ class EnvironmentMap:
         centers = pixel_centers(cameras, index)
         seen = centers.new_zeros(len(centers), 3)
         places = wanted.to(centers.device).flatten().nonzero()[:, 0]
-        steps = (torch.arange(LOOKUPS_PER_SIDE) + 0.5) / LOOKUPS_PER_SIDE - 0.5
+        texel_rad = math.tau / self.picture.shape[1]
+        pixel_rad = 1 / float(cameras.focal_px[index].min())
+        count = min(math.ceil(2 * pixel_rad / texel_rad), MOST_LOOKUPS)
+        steps = (torch.arange(count) + 0.5) / count - 0.5
         offsets = torch.cartesian_prod(steps, steps).to(centers)
         for part in places.split(PIXELS_AT_ONCE):
             camera = torch.full_like(part, index)
