@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 from neural_render.config.settings import Setting, closest
 from neural_render.core.errors import SettingError
@@ -26,6 +25,7 @@ HYDRA_OPTIONS = {
 SWEEP = re.compile(r"^(choice|range|glob|shuffle|sort)\(.*\)$")
 QUOTED = re.compile(r"""^(?P<quote>['"]).*(?P=quote)$""", re.DOTALL)
 ALTERNATIVE = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\[[^\]]*\]|[^,])+""")
+SPELLED = "hex_"
 WORDS_OF_HYDRA = ("true", "false", "null", "nan", "inf")
 WORDS_OF_TRUTH = {"true": "true", "yes": "true", "on": "true", "1": "true"} | {
     "false": "false",
@@ -91,9 +91,8 @@ def _prepare_setting(word: str, vocabulary: Vocabulary, sweeping: bool) -> str:
     group, _, name = key.partition(".")
     free = vocabulary.settings.get(group)
     if name and free is not None and free.is_free:
-        # A word of a dictionary is what Hydra adds to one, and what it merges.
-        written = (f"{{{spelled(name)}:{_convert_free(key, part)}}}" for part in parts)
-        return f"+{group}=" + ",".join(written)
+        values = ",".join(_convert_free(key, part) for part in parts)
+        return f"+{group}.{spelled(name)}={values}"
     if setting is None or setting.is_free:
         raise SettingError(_unknown(key, vocabulary))
     if sweeping and SWEEP.match(value):
@@ -155,16 +154,20 @@ def _convert_free(key: str, value: str) -> str:
 
 
 def spelled(name: str) -> str:
-    """A free name in letters that Hydra takes for a word, to be read back by ``unspelled``."""
+    """A free name in letters that Hydra takes for a key, to be read back by ``unspelled``."""
     plain = re.fullmatch(r"[A-Za-z_][\w-]*", name, re.ASCII)
-    if plain and name.lower() not in WORDS_OF_HYDRA:
+    if plain and not name.startswith(SPELLED) and name.lower() not in WORDS_OF_HYDRA:
         return name
-    return "".join(f"%{byte:02X}" for byte in name.encode())
+    return SPELLED + name.encode(errors="surrogateescape").hex()
 
 
 def unspelled(name: str) -> str:
     """The name that ``spelled`` was given."""
-    return unquote(name)
+    try:
+        spelling = bytes.fromhex(name.removeprefix(SPELLED))
+    except ValueError:  # somebody's own
+        return name
+    return spelling.decode(errors="surrogateescape") if name.startswith(SPELLED) else name
 
 
 def _convert_plain(kind: object, value: str) -> str | None:

@@ -15,6 +15,7 @@ from neural_render.rendering.environment import EnvironmentMap
 from neural_render.rendering.images import Image
 from neural_render.rendering.lit import Dials
 
+NO_LIGHT = 1e-6  # is left behind what is opaque: the rounding of sums of weights
 ENVIRONMENT = "environment"  # the light group whose picture can be seen behind the scene
 
 
@@ -85,9 +86,10 @@ class EnvironmentBackdrop:
 
     def before(self, image: Image, index: int) -> Image:
         """The scene-linear render with it where the scene lets light through."""
-        behind = self.environment.behind(self.cameras, index).to(image.color)
+        through = 1 - image.opacity
+        behind = self.environment.behind(self.cameras, index, through > NO_LIGHT).to(image.color)
         behind = behind * image.color.new_tensor(self.emission)
-        color = image.color + (1 - image.opacity[..., None]) * behind
+        color = image.color + through[..., None] * behind
         return Image(
             color=color,
             opacity=torch.ones_like(image.opacity),

@@ -11,12 +11,13 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from neural_render.core.cameras import Cameras, image_rays
+from neural_render.core.cameras import Cameras, pixel_centers, rays_through_pixels
 
-LOOKUPS_PER_SIDE = 4  # of each pixel: a sun is smaller than a pixel
+MOST_LOOKUPS = 4  # along each side of a pixel that is larger than the environment's
+PIXELS_AT_ONCE = 1 << 17
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +43,22 @@ class EnvironmentMap:
         lower = torch.lerp(picture[next_row, column], picture[next_row, next_column], right_part)
         return torch.lerp(upper, lower, lower_part)
 
-    def behind(self, cameras: Cameras, index: int) -> Float[Tensor, "height width 3"]:
-        """What camera ``index`` (in the world) would see of it alone, averaged over each pixel."""
-        width, height = int(cameras.width[index]), int(cameras.height[index])
-        fine = cameras[index : index + 1].resized(
-            width * LOOKUPS_PER_SIDE, height * LOOKUPS_PER_SIDE
-        )
-        seen = self.radiance(image_rays(fine, 0).directions)
-        return seen.view(height, LOOKUPS_PER_SIDE, width, LOOKUPS_PER_SIDE, 3).mean(dim=(1, 3))
+    def behind(
+        self, cameras: Cameras, index: int, wanted: Bool[Tensor, "height width"]
+    ) -> Float[Tensor, "height width 3"]:
+        """What camera ``index`` (in the world) would see of it alone, averaged over each pixel that
+        is ``wanted``; the others are black."""
+        centers = pixel_centers(cameras, index)
+        seen = centers.new_zeros(len(centers), 3)
+        places = wanted.to(centers.device).flatten().nonzero()[:, 0]
+        texel_rad = math.tau / self.picture.shape[1]
+        pixel_rad = 1 / float(cameras.focal_px[index].min())
+        count = min(math.ceil(2 * pixel_rad / texel_rad), MOST_LOOKUPS)
+        steps = (torch.arange(count) + 0.5) / count - 0.5
+        offsets = torch.cartesian_prod(steps, steps).to(centers)
+        for part in places.split(PIXELS_AT_ONCE):
+            camera = torch.full_like(part, index)
+            for offset in offsets:
+                rays = rays_through_pixels(cameras, camera, centers[part] + offset)
+                seen[part] += self.radiance(rays.directions) / len(offsets)
+        return seen.view(*wanted.shape, 3)

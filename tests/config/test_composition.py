@@ -107,6 +107,57 @@ def test_a_run_keeps_its_settings_until_words_change_them(compose: Compose, tmp_
     }
 
 
+@pytest.mark.parametrize("needs_run", [False, True])
+def test_lights_have_any_name_and_are_numbers_or_colours(
+    compose: Compose, tmp_path: Path, needs_run: bool
+) -> None:
+    store_run(tmp_path / "here/outputs/latest", Settings(seed=8))
+    names = ["key", "Area Light.001", "größe, 写真", "true", "7", "it's [a]{b}:c", "hex_41", "-x"]
+    words = [f"lights.{name}={value}" for value, name in enumerate(names)]
+    (settings,) = compose(*words, "lights.sky=[0.2, .3,6e-1]", needs_run=needs_run)
+    assert settings.lights == {name: float(value) for value, name in enumerate(names)} | {
+        "sky": [0.2, 0.3, 0.6]
+    }
+
+
+def test_lights_can_be_swept(compose: Compose) -> None:
+    found = compose("-m", "lights.a b=1,[0,1,0]", "lights.key=2", "seed=0,1")
+    dials = [{"a b": 1.0, "key": 2.0}] * 2 + [{"a b": [0.0, 1.0, 0.0], "key": 2.0}] * 2
+    assert [settings.lights for settings in found] == dials
+
+
+def test_the_place_of_a_light_is_a_list(compose: Compose) -> None:
+    (settings,) = compose("render.light_at=[0,-1,0.5]")
+    assert settings.render.light_at == [0.0, -1.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("lights.key=-2", "lights.key=-2.0 must be finite and nowhere below 0"),
+        ("lights.key=nan", "lights.key=nan must be finite"),
+        ("lights.key=[1,inf,1]", "lights.key=[1.0,inf,1.0] must be finite"),
+        ("lights.key=[1,2]", "lights.key=[1.0,2.0] is not a brightness or a colour: give a number"),
+        ("render.light_at=[1,2]", "render.light_at=[1.0, 2.0] is not a place or a direction: give"),
+        ("render.light_at=[1,nan,0]", "is not a place or a direction: give three finite numbers"),
+        ("render.light_at=up", "render.light_at"),
+        ("render.exr=double", "render.exr=double is not one of half, float"),
+        ("render.backdrop=blue", "render.backdrop=blue is not one of auto, environment, black"),
+    ],
+)
+def test_what_is_no_light_is_one_sentence(
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    word: str,
+    sentence: str,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", word])
+    assert main(command, lambda settings: None) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+
+
 def test_settings_survive_yaml(tmp_path: Path) -> None:
     """All of them; but for ``run``, which is where they lie."""
     settings = Settings(name="写真: [x], 'y'", outputs="a=b", run="here")

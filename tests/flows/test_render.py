@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import OpenImageIO as oiio
 import pytest
 from PIL import Image
 
@@ -85,6 +86,45 @@ def test_keyframes_become_layers(render, copied_run: Path, tmp_path: Path) -> No
     assert (copied_run / "renders/my flight_8x8/frame_0003.exr").is_file()
 
 
+def light_up(run_folder: Path) -> None:
+    """Makes a run of one light group of it."""
+    group = {"name": "Küche 1.001", "color": [1.0, 1.0, 1.0], "scale": 1.0}
+    lighting = {"groups": [group], "moving": [], "exposure": 1.0}
+    for path in run_folder.glob("checkpoints/*/state.json"):
+        document = json.loads(path.read_text())
+        document["run"] |= {"lighting": lighting, "color_space": "linear"}
+        path.write_text(json.dumps(document))
+
+
+def test_lights_are_dials(render, copied_run: Path) -> None:
+    light_up(copied_run)
+    words = ("path=orbit", "output=exr", "size=8x8", "frames=1", "render.exr=float")
+    seen = []
+    for dial in ("1", "[2,0,0.5]"):
+        done = render(*words, f"lights.Küche 1.001={dial}")
+        assert written(done, copied_run) == ["orbit_8x8/frame_0000.exr"]
+        source = oiio.ImageInput.open(str(copied_run / "renders/orbit_8x8/frame_0000.exr"))
+        assert "Küche 1.001.G" in source.spec().channelnames
+        planes = np.moveaxis(source.read_image("float"), -1, 0)
+        seen.append(dict(zip(source.spec().channelnames, planes, strict=True)))
+        source.close()
+    for name, factor in zip("RGB", (2, 0, 0.5), strict=True):
+        np.testing.assert_allclose(seen[1][name], factor * seen[0][name], rtol=1e-5, atol=1e-7)
+    assert (
+        "lights.kitchen is not a light of this run: it has Küche"
+        in render("lights.kitchen=2").errors
+    )
+
+
+def test_photos_may_stand_before_black_or_white(render, copied_run: Path) -> None:
+    corners = []
+    for backdrop in ("black", "white"):
+        render("path=orbit", "output=frames", "size=8x8", "frames=1", f"render.backdrop={backdrop}")
+        picture = np.asarray(Image.open(copied_run / "renders/orbit_8x8/color_0000.png"))
+        corners.append(int(picture[0, 0].max()))
+    assert corners[0] < 30 and corners[1] > 225
+
+
 def test_frames_that_are_there_are_not_rendered_again(render, copied_run: Path) -> None:
     """Unless they are another film's."""
     words = ("path=orbit", "output=frames", "size=8x8", "frames=3")
@@ -110,6 +150,11 @@ def test_frames_that_are_there_are_not_rendered_again(render, copied_run: Path) 
         (["size=800"], "render.size=800 is not a size: give WIDTHxHEIGHT in pixels"),
         (["size=0x9"], "render.size=0x9 is not a size"),
         (["frames=0"], "render.frames=0 is too small; give at least 1"),
+        (["lights.key=2"], "lights.key is not a light of this run: it was made from photos"),
+        (["lights.key=-1"], "lights.key=-1.0 must be finite and nowhere below 0"),
+        (["render.light_at=[0,1,0]"], "render.light_at=[0.0, 1.0, 0.0] moves a light and this run"),
+        (["render.exposure=1"], "render.exposure=1 exposes scene-linear light and this run was"),
+        (["render.backdrop=environment"], "this run has none: give black, white or auto"),
         (["training.num_steps=9"], "training.num_steps is a setting of another command"),
         (["run=gone"], "run=gone is not there"),
         (["outputs=gone"], "gone holds no latest run: train one first"),

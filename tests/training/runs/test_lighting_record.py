@@ -5,9 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from neural_render.core.errors import CheckpointError
 from neural_render.core.lights import LightGroup, Lighting, MovingLight
+from neural_render.export.environment import save_environment
+from neural_render.rendering.environment import EnvironmentMap
 from neural_render.training.runs import records
 from neural_render.training.runs.checkpoint import open_checkpoint
 from neural_render.training.runs.folder import RunFolder
@@ -47,6 +50,17 @@ def test_the_lights_are_stored(run: RunFolder) -> None:
     assert load_for_rendering(run, CPU).lighting == LIGHTING
     train_ball(run, settings_for(3), lighting=LIGHTING)
     assert open_checkpoint(run.last_checkpoint()).record.lighting == LIGHTING
+
+
+def test_an_environment_in_the_folder_is_taken(run: RunFolder) -> None:
+    assert load_for_rendering(run, CPU).environment == ()
+    sky = EnvironmentMap(picture=torch.rand(4, 8, 3), world_from_environment=torch.eye(3))
+    assert save_environment(run.path, sky) == run.environment_path
+    (found,) = load_for_rendering(run, CPU).environment
+    assert torch.equal(found.picture, sky.picture)
+    run.environment_path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="is not the environment of a run"):
+        load_for_rendering(run, CPU)
 
 
 def test_moving_lights_come_back_from_json() -> None:
