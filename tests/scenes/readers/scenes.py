@@ -62,7 +62,8 @@ def picture(scene: LoadedScene, paths: int = 256, origin: Any = (4, 3, 6)) -> np
             "film": {"type": "hdrfilm", "width": 16, "height": 16, "rfilter": {"type": "box"}},
         }
     )
-    path_tracer = mi.load_dict({"type": "path", "max_depth": 3})
+    # Mitsuba 3.9.0's "path" counts a half transparent surface's direct light by its opacity twice.
+    path_tracer = mi.load_dict({"type": "volpath", "max_depth": 3})
     return np.array(mi.render(scene.scene, sensor=sensor, integrator=path_tracer, spp=paths))
 
 
