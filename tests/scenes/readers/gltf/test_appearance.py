@@ -38,14 +38,14 @@ def square(material: dict[str, Any], light: dict[str, Any] = SUN, **attributes: 
 
 
 def seen(made: Gltf, folder: Path) -> np.ndarray:
-    """The square's inside, 8x8 pixels, seen from ahead."""
+    """The square's inside, 6x6 pixels, seen from ahead."""
     # "path" of Mitsuba 3.9.0 counts direct light on what is half there by its opacity twice.
-    return picture(load(made.write(folder / "scene.glb")), 64, AHEAD, "volpath")[4:12, 4:12]
+    return picture(load(made.write(folder / "scene.glb")), 64, AHEAD, "volpath")[5:11, 5:11]
 
 
 def quarters(image: np.ndarray) -> np.ndarray:
     """Mean colours [row column channel] of the four quarters."""
-    return image.reshape(2, 4, 2, 4, 3).mean((1, 3))
+    return image.reshape(2, 3, 2, 3, 3).mean((1, 3))
 
 
 def test_textures_are_the_right_way_up_and_in_srgb(tmp_path: Path) -> None:
@@ -71,10 +71,10 @@ def test_a_texture_is_multiplied_transformed_and_wrapped(tmp_path: Path) -> None
     }
     surface = {"baseColorTexture": info, "baseColorFactor": [0, 0.5, 1, 1], **MATT}
     made.content["materials"][0] = {"pbrMetallicRoughness": surface}
-    found = seen(made, tmp_path)[1:7, 1:7]
+    found = seen(made, tmp_path)
     assert found[..., 2].std() < 0.1 * found[..., 2].mean()  # all of it is the dark half
     info["extensions"] = {"KHR_texture_transform": {"offset": [-0.5, 0]}}
-    bright = seen(made, tmp_path)[1:7, 1:7]
+    bright = seen(made, tmp_path)
     assert bright[..., 2].mean() > 3 * found[..., 2].mean()
     np.testing.assert_array_less(bright[..., 0], bright[..., 1])
     np.testing.assert_array_less(bright[..., 1], bright[..., 2])
