@@ -1,0 +1,1 @@
+"""Tests of artist scenes: readers, lights, views and traced rays."""

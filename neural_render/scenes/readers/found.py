@@ -126,7 +126,7 @@ def cameras_of(scene: Any) -> tuple[tuple[SceneCamera, ...], list[str]]:
         name = names.give(re.sub(r"\W+", "_", sensor.id(), flags=re.ASCII).strip("_") or "camera")
         kind = sensor.class_name()
         if kind not in ("PerspectiveCamera", "ThinLensCamera"):
-            lost.append(f"the camera {name} (a {kind})")
+            lost.append(f"the camera {name} ({kind})")
             continue
         camera, what = _camera(sensor, name)
         cameras.append(camera)

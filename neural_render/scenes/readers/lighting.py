@@ -2,8 +2,8 @@
 
 The studio, for a scene without any light: an environment (``environment``) that brightens evenly
 from 0.1 below to 0.5 above, and a square area light (``key``) of radiance 4 that looks at the
-middle from three radii' worth of the scene's diagonal, 50 degrees above the horizon. The key can
-be seen through from behind, so that no camera is ever in its shadow.
+middle from 50 degrees above the horizon, at a third of its distance in half a side. It is so far
+away that no camera of a shell is ever behind it.
 """
 
 from pathlib import Path
@@ -18,8 +18,8 @@ from neural_render.scenes.records import SceneCamera, Triple
 
 KEY = "key"
 KEY_RADIANCE = 4.0
-KEY_DISTANCE = 6.0  # of the scene's radius, from the middle
-KEY_SIZE = 2.0  # half of a side, of the scene's radius
+KEY_DISTANCE = 40.0  # of the scene's radius, from the middle
+KEY_SIZE = 40.0 / 3  # half of a side, of the scene's radius
 SKY = (0.1, 0.5)  # below, above
 _SKY_ROWS = 32
 
@@ -78,7 +78,7 @@ def with_studio(scene: Any, low: Triple, high: Triple, up: str) -> Any:
     key = {
         "type": "rectangle",
         "to_world": place @ mitsuba.ScalarTransform4f().scale(KEY_SIZE * radius),
-        "bsdf": {"type": "null"},
+        "bsdf": {"type": "diffuse", "reflectance": {"type": "rgb", "value": 0.0}},
         "emitter": {
             "type": "area",
             "radiance": {"type": "rgb", "value": [KEY_RADIANCE] * 3},

@@ -40,7 +40,13 @@ READERS: dict[str, Callable[[Path], SceneParts]] = {
 def load_scene(settings: SceneSettings) -> LoadedScene:
     """The scene that ``settings.path`` names; SceneError says in one sentence what is wrong."""
     path = find_scene(settings.path)
-    parts = READERS[path.suffix.lower()](path)
+    try:
+        parts = READERS[path.suffix.lower()](path)
+    except ModuleNotFoundError as error:
+        library = (error.name or "a library").split(".")[0]
+        raise SceneError(
+            f"{path} cannot be read without {library}: pip install 'neural_render[bake]'"
+        ) from error
     cameras, lost = found.cameras_of(parts.scene)
     low, high = found.bounds_of(parts.scene)
     check_bounds(path, low, high)

@@ -51,7 +51,9 @@ def load(path: Path, **settings: Any) -> LoadedScene:
     return load_scene(SceneSettings(path=str(path), **settings))
 
 
-def picture(scene: LoadedScene, paths: int = 256, origin: Any = (4, 3, 6)) -> np.ndarray:
+def picture(
+    scene: LoadedScene, paths: int = 256, origin: Any = (4, 3, 6), integrator: str = "path"
+) -> np.ndarray:
     """A small linear picture of the middle of the world."""
     mi = mitsuba()
     sensor = mi.load_dict(
@@ -62,7 +64,7 @@ def picture(scene: LoadedScene, paths: int = 256, origin: Any = (4, 3, 6)) -> np
             "film": {"type": "hdrfilm", "width": 16, "height": 16, "rfilter": {"type": "box"}},
         }
     )
-    path_tracer = mi.load_dict({"type": "path", "max_depth": 3})
+    path_tracer = mi.load_dict({"type": integrator, "max_depth": 3})
     return np.array(mi.render(scene.scene, sensor=sensor, integrator=path_tracer, spp=paths))
 
 

@@ -185,7 +185,11 @@ class Materials:
         }
 
     def _opacity(self, material: Values) -> float | Values | None:
-        """What hides parts of the surface; None where it is all there."""
+        """What hides parts of the surface; None where it is all there.
+
+        Mitsuba 3.9.0's ``path`` counts direct light on what is half there by its opacity twice;
+        ``volpath`` is right, in its shadows too.
+        """
         mode = material.get("alphaMode", "OPAQUE")
         if mode == "OPAQUE":
             return None

@@ -32,8 +32,10 @@ def mesh_of(
     linear = world_from_node[:3, :3]
     if np.linalg.det(linear) < 0:
         faces = faces[:, ::-1]
+    with np.errstate(over="ignore", invalid="ignore"):  # what is no number is refused below
+        positions = (positions @ linear.T + world_from_node[:3, 3]).astype(np.float32)
     mesh = MeshData(
-        positions=(positions @ linear.T + world_from_node[:3, 3]).astype(np.float32),
+        positions=positions,
         faces=np.ascontiguousarray(faces, np.uint32),
         normals=_normals(document, attributes, linear),
         texcoords=_columns(document, attributes, f"TEXCOORD_{uv}", 2),

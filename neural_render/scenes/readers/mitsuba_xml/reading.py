@@ -1,6 +1,7 @@
 """Reads a Mitsuba XML scene."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -9,7 +10,7 @@ from xml.etree.ElementTree import Element
 from neural_render.core.errors import SceneError
 from neural_render.scenes.readers.files import sentence
 from neural_render.scenes.readers.mitsuba_xml.mending import mend
-from neural_render.scenes.readers.mitsuba_xml.text import number_of, plain_name, read_tree
+from neural_render.scenes.readers.mitsuba_xml.text import plain_name, read_tree
 from neural_render.scenes.readers.parts import SceneParts
 
 NAME = "Mitsuba XML"
@@ -48,7 +49,8 @@ def _max_depth(tree: Element) -> int:
     for integrator in tree.iter("integrator"):
         for child in integrator.findall("integer"):
             if plain_name(child.get("name", "")) == "max_depth":
-                return int(number_of(child.get("value"), 0))
+                with suppress(ValueError):  # of which Mitsuba itself complains
+                    return int(child.get("value", ""))
         if integrator.get("type") == "direct":
             return 2
     return 0

@@ -136,14 +136,6 @@ def _kind_of(element: Element) -> str:
     return "texture" if element.tag in _TEXTURE_PARENTS else "file"
 
 
-def number_of(text: str | None, default: float) -> float:
-    """A number written in an attribute."""
-    try:
-        return float(text) if text is not None else default
-    except ValueError:
-        return default
-
-
 def plain_name(text: str) -> str:
     """A property's name as Mitsuba 3 writes it: ``maxDepth`` is ``max_depth``."""
     return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: f"_{found.group(1).lower()}", text)

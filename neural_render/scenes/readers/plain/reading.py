@@ -99,8 +99,10 @@ def _pieces(path: Path, meshes: dict[str, Any]) -> Iterator[_Piece]:
         texcoords = np.zeros((0, 2), np.float32)
         if coordinates is not None and len(coordinates) == len(found["vertices"]):
             texcoords = np.asarray(coordinates, np.float32)[:, :2] * [1, -1] + [0, 1]
+        with np.errstate(over="ignore"):  # what becomes infinite is refused below
+            positions = np.asarray(found["vertices"], np.float32)
         mesh = MeshData(
-            positions=np.asarray(found["vertices"], np.float32),
+            positions=positions,
             faces=np.asarray(triangulate_quads(faces)).astype(np.uint32),
             normals=_vectors(found.get("vertex_normals")),
             texcoords=texcoords.astype(np.float32),
