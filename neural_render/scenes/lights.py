@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from neural_render.core.errors import SettingError
 from neural_render.scenes.records import LoadedScene, SceneLight, Triple
 
@@ -69,9 +72,10 @@ class LightSwitch:
 
     def __init__(self, scene: LoadedScene) -> None:
         """All lights are as in the file until the first ``set``."""
+        import drjit
         import mitsuba
 
-        self._mitsuba = mitsuba
+        self._drjit, self._mitsuba = drjit, mitsuba
         self._parameters: Any = mitsuba.traverse(scene.scene)
         self._lights = scene.lights
         keys = list(self._parameters.keys())
@@ -95,6 +99,18 @@ class LightSwitch:
                 self._parameters[key] = self._value(key, color)
         self._parameters.update()
 
+    def environment(
+        self, light: SceneLight
+    ) -> tuple[Float[np.ndarray, "height width 3"], list[list[float]]]:
+        """An environment's picture, as Mitsuba's ``envmap`` has it, and its rotation."""
+        data, turn = f"{light.emitter}.data", f"{light.emitter}.to_world"
+        if data not in self._parameters:
+            return np.ones((2, 4, 3), np.float32), np.eye(3).tolist()
+        # Mitsuba repeats the last column before the first one, and the first one behind it.
+        picture = np.array(self._parameters[data], np.float32)[:, 1:-1, :3]
+        matrix = np.array(self._parameters[turn].matrix, np.float64).reshape(4, 4)
+        return np.ascontiguousarray(picture), matrix[:3, :3].tolist()
+
     def place(self, light: SceneLight, at: Triple) -> None:
         """Moves a point light, or turns a directional one to shine along ``at``."""
         key = f"{light.emitter}.{PLACES[light.kind]}"
@@ -106,11 +122,12 @@ class LightSwitch:
         self._parameters.update()
 
     def _value(self, key: str, color: Triple) -> Any:
-        """The parameter's value for an emission: pictures and factors know no colour."""
+        """The parameter's value: factors know no colour, pictures are on or off."""
         if key in self._pictures:
-            return self._pictures[key] * max(color)
+            picture = self._pictures[key]
+            return picture if any(color) else self._drjit.zeros(type(picture), picture.shape)
         kind = type(self._parameters[key])
-        if kind is float or not hasattr(kind, "x"):
+        if kind is float or self._drjit.depth_v(kind) < 2:
             return kind(max(color))
         return kind(*color)
 

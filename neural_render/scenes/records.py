@@ -49,6 +49,5 @@ class LoadedScene:
     low: Triple
     high: Triple
     up: Triple
-    environment: str  # a picture file that is seen behind the scene, as `environment.exr`; "": none
     max_depth: int  # path segments from the camera, as Mitsuba counts them; -1: no limit
     warnings: tuple[str, ...]

@@ -78,6 +78,7 @@ def lights_of(scene: Any) -> tuple[SceneLight, ...]:
             else _KINDS.get(plugin.class_name(), "area"),
             emitter=emitter,
             color=_color(parameters, emitter),
+            at=_place(parameters, emitter, plugin.class_name()),
         )
         for wanted, emitter, plugin in found
     )
@@ -117,6 +118,18 @@ def _color(parameters: Any, emitter: str) -> Triple:
             color = np.broadcast_to(value, 3) if value.size in (1, 3) else np.ones(3)
             return (float(color[0]), float(color[1]), float(color[2]))
     return (1.0, 1.0, 1.0)
+
+
+def _place(parameters: Any, emitter: str, kind: str) -> Triple:
+    """Where a point light is, or in which direction a directional one shines."""
+    if kind == "PointLight":
+        place = np.array(parameters[f"{emitter}.position"], dtype=np.float64).ravel()
+    elif kind == "DirectionalEmitter":
+        matrix = np.array(parameters[f"{emitter}.to_world"].matrix, dtype=np.float64)
+        place = matrix.reshape(4, 4)[:3, 2]
+    else:
+        place = np.zeros(3)
+    return (float(place[0]), float(place[1]), float(place[2]))
 
 
 def cameras_of(scene: Any) -> tuple[tuple[SceneCamera, ...], list[str]]:

@@ -67,7 +67,6 @@ def load_scene(settings: SceneSettings) -> LoadedScene:
         low=low,
         high=high,
         up=UP[lighting.up_axis(settings.up, parts.up, cameras)],
-        environment="",
         max_depth=settings.max_depth or parts.max_depth or DEFAULT_DEPTH,
         warnings=tuple(warnings),
     )

@@ -83,7 +83,6 @@ class Worker:
             groups=[{"name": group.name, "color": group.color} for group in self.groups],
             views=self.views.kind,
             moving=[places.description for places in self.moving],
-            environment=self.scene.environment,
             block=tracer.num_rays,
         )
 
@@ -121,6 +120,18 @@ class Worker:
                 " views.distance and views.fov."
             )
         self._answer("pilot", means=means[:-1], lit=means[-1], hit=float(np.mean(hit)))
+
+    def environment(self, *, path: str) -> None:
+        """The picture of what lies far around, at unit emission, saved at ``path``; and its turn.
+
+        Nothing is saved, and the turn is empty, where nothing lies there.
+        """
+        turn: list[list[float]] = []
+        for light in self.scene.lights:
+            if light.kind == "environment":
+                picture, turn = self._switch.environment(light)
+                np.save(path, picture)
+        self._answer("environment", world_from_environment=turn)
 
     def poses(self, *, num: int, seed: int) -> None:
         """Random cameras of the distribution that training has."""

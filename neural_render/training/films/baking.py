@@ -4,13 +4,17 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from neural_render.core.lights import Lighting
+from neural_render.export.environment import save_environment
 from neural_render.rendering import Renderer
 from neural_render.rendering.carving import empty_cells
+from neural_render.rendering.environment import EnvironmentMap
 from neural_render.scenes.references import drawn_cameras
 from neural_render.scenes.settings import TracerSettings
 from neural_render.scenes.source import TracedSource, scene_lighting
@@ -48,12 +52,24 @@ def begin_bake(process: TracerProcess, run: str, outputs: Path, name: str) -> Ru
     """The run's folder, with what only the tracer can tell: cameras, and what lies far around."""
     folder = RunFolder.open(Path(run)) if run else RunFolder.create(outputs, name)
     if not has_views(folder.path):
+        save_surroundings(process, folder.path)
         views, settings = process.scene["views"], process.views
         test = drawn_cameras(process, settings.test, settings.seed, settings.test_size)
         train = drawn_cameras(process, FILM_VIEWS, settings.seed + 1, settings.test_size)
         split = f"{settings.test} random cameras ({views}), seed {settings.seed}"
         save_views(folder.path, train, test, split)
     return folder
+
+
+def save_surroundings(process: TracerProcess, folder: Path) -> None:
+    """Writes the picture of what lies far around the scene, if anything does."""
+    with TemporaryDirectory() as scratch:
+        path = Path(scratch) / "environment.npy"
+        found = process.ask("environment", command="environment", path=str(path))
+        turn = torch.tensor(found["world_from_environment"], dtype=torch.float32)
+        if len(turn):
+            picture = torch.from_numpy(np.load(path))
+            save_environment(folder, EnvironmentMap(picture=picture, world_from_environment=turn))
 
 
 def carve(
