@@ -1,5 +1,6 @@
 """One scene in all formats gives one picture, the same lights and the same box."""
 
+import json
 import os
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from neural_render.scenes.readers.opening import DEFAULT_DEPTH, READERS
 from tests.architecture.sources import REPOSITORY
 from tests.scenes.readers.scenes import (
     LAMP_RADIANCE,
+    Gltf,
     cube,
     gltf_scene,
     load,
@@ -110,19 +112,39 @@ def test_what_blender_exports_is_read(
 ) -> None:
     mitsuba()
     made = gltf_scene().write(tmp_path / "exported.glb")
+    told = json.dumps({"world": [0.1, 0.2, 0.3], "lost": ["the volume Smoke"]})
     program = fake_blender(
         tmp_path,
+        f"assert sys.argv[1] == '--background' and sys.argv[-2].endswith('scene{ending}')\n"
         f"shutil.copy({str(made)!r}, sys.argv[-1])\n"
-        "assert sys.argv[1] == '--background' and sys.argv[-2].endswith('scene' + sys.argv[-2][-"
-        f"{len(ending)}:])\n"
-        "open(sys.argv[-1] + '.json', 'w').write('[\"the area light Panel\"]')",
+        f"open(sys.argv[-1] + '.json', 'w').write({told!r})",
     )
     monkeypatch.setenv("NEURAL_RENDER_BLENDER", program)
     (tmp_path / f"scene{ending}").write_text("not ours to read")
     scene = load(tmp_path / f"scene{ending}")
-    assert [light.name for light in scene.lights] == ["lamp"]
+    assert [light.name for light in scene.lights] == ["environment", "lamp"]
+    np.testing.assert_allclose(scene.lights[0].color, [0.1, 0.2, 0.3], rtol=1e-6)
     assert "Blender" in scene.format
-    assert any("the area light Panel" in warning for warning in scene.warnings)
+    (warning,) = scene.warnings
+    assert "the volume Smoke" in warning
+
+
+def test_blenders_dim_grey_world_is_no_light_to_see_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mitsuba()
+    made = Gltf()
+    made.mesh(cube())
+    made.write(tmp_path / "exported.glb")
+    program = fake_blender(
+        tmp_path,
+        f"shutil.copy({str(tmp_path / 'exported.glb')!r}, sys.argv[-1])\n"
+        "open(sys.argv[-1] + '.json', 'w').write('{\"world\": [0.05, 0.05, 0.05]}')",
+    )
+    monkeypatch.setenv("NEURAL_RENDER_BLENDER", program)
+    (tmp_path / "scene.blend").write_text("not ours to read")
+    scene = load(tmp_path / "scene.blend")
+    assert [light.name for light in scene.lights] == ["environment", "key"]
 
 
 def test_every_format_of_the_setting_has_a_reader() -> None:

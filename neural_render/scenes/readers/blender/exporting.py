@@ -1,10 +1,12 @@
 """Run by Blender, never by us: opens or imports a file and exports it as GLB.
 
-``blender --background --python exporting.py -- FILE OUTPUT.glb``; what glTF cannot hold is listed
-beside the output, in ``OUTPUT.glb.json``.
+``blender --background --python exporting.py -- FILE OUTPUT.glb``. glTF has no area lights: they are
+made into meshes that emit. What glTF cannot hold stands beside the output, in ``OUTPUT.glb.json``:
+the world's colour (``world``, black if it has none) and what is lost (``lost``).
 """
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,11 @@ def run(bpy: Any, source: Path, output: Path) -> None:
     else:
         bpy.ops.wm.read_factory_settings(use_empty=True)
         _import(bpy, source)
+    lost = emitting_meshes(bpy)
     export(bpy, output)
-    Path(f"{output}.json").write_text(json.dumps(lost(bpy)), encoding="utf-8")
+    world, lost_too = world_color(bpy)
+    told = {"world": world, "lost": [*lost, *lost_too]}
+    Path(f"{output}.json").write_text(json.dumps(told), encoding="utf-8")
 
 
 def _import(bpy: Any, source: Path) -> None:
@@ -59,18 +64,54 @@ def export(bpy: Any, output: Path) -> None:
         bpy.ops.export_scene.gltf(**options)
 
 
-def lost(bpy: Any) -> list[str]:
-    """What of the open scene glTF has no word for."""
-    scene = bpy.context.scene
-    found = [
-        f"the area light {thing.name}"
-        for thing in scene.objects
-        if thing.type == "LIGHT" and thing.data.type == "AREA"
-    ]
-    found += [f"the volume {thing.name}" for thing in scene.objects if thing.type == "VOLUME"]
-    if scene.world is not None:
-        found.append(f"the world {scene.world.name} (give scene.environment=FILE.exr)")
-    return found
+def emitting_meshes(bpy: Any) -> list[str]:
+    """Puts a mesh in the place of every area light; those for which that fails are named."""
+    lost = []
+    for thing in list(bpy.context.scene.objects):
+        if thing.type == "VOLUME":
+            lost.append(f"the volume {thing.name}")
+        elif thing.type == "LIGHT" and thing.data.type == "AREA":
+            try:
+                _add_emitting_mesh(bpy, thing)
+            except (AttributeError, KeyError, TypeError) as error:  # another version's names
+                lost.append(f"the area light {thing.name} ({error})")
+    return lost
+
+
+def _add_emitting_mesh(bpy: Any, thing: Any) -> None:
+    """A rectangle that shines along -z with the light's power: radiance is W / (pi m^2)."""
+    light = thing.data
+    x = light.size / 2
+    y = light.size_y / 2 if light.shape in ("RECTANGLE", "ELLIPSE") else x
+    mesh = bpy.data.meshes.new(thing.name)
+    mesh.from_pydata([(-x, -y, 0), (x, -y, 0), (x, y, 0), (-x, y, 0)], [], [(0, 3, 2, 1)])
+    material = bpy.data.materials.new(thing.name)
+    material.use_nodes = True
+    inputs = material.node_tree.nodes["Principled BSDF"].inputs
+    scale = thing.matrix_world.to_scale()
+    area = 4 * x * y * abs(scale[0] * scale[1])
+    emission = "Emission Color" if "Emission Color" in inputs else "Emission"
+    inputs["Base Color"].default_value = (0, 0, 0, 1)
+    inputs[emission].default_value = (*light.color[:3], 1)
+    inputs["Emission Strength"].default_value = light.energy / (math.pi * area)
+    mesh.materials.append(material)
+    standing = bpy.data.objects.new(f"{thing.name}_mesh", mesh)
+    standing.matrix_world = thing.matrix_world
+    bpy.context.scene.collection.objects.link(standing)
+
+
+def world_color(bpy: Any) -> tuple[list[float], list[str]]:
+    """The radiance of a world of one colour; one with more in it is named as lost."""
+    world = bpy.context.scene.world
+    if world is None:
+        return [0.0] * 3, []
+    if not world.use_nodes:
+        return [float(value) for value in world.color[:3]], []
+    background = world.node_tree.nodes.get("Background")
+    if background is None or any(background.inputs[key].is_linked for key in ("Color", "Strength")):
+        return [0.0] * 3, [f"the world {world.name} (give its picture as scene.environment=FILE)"]
+    strength = background.inputs["Strength"].default_value
+    return [float(value) * strength for value in background.inputs["Color"].default_value[:3]], []
 
 
 if __name__ == "__main__":

@@ -11,13 +11,18 @@ import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from neural_render.core.errors import SceneError
+from neural_render.scenes.readers.building import rgb
+from neural_render.scenes.readers.found import ENVIRONMENT
 from neural_render.scenes.readers.gltf import reading as gltf
+from neural_render.scenes.readers.lighting import rebuilt
 from neural_render.scenes.readers.parts import SceneParts
 
 VARIABLE = "NEURAL_RENDER_BLENDER"
 MAX_SECONDS = 1800
+MIN_WORLD = 0.1  # Blender's own grey world, 0.05, is no light to see by
 _SCRIPT = Path(__file__).with_name("exporting.py")
 
 
@@ -32,10 +37,28 @@ def read(path: Path) -> SceneParts:
         except SceneError as error:
             text = str(error).replace(str(exported), f"{path} (as Blender exported it)")
             raise SceneError(text) from error
-        listed = Path(f"{exported}.json")
-        lost = json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else []
+        told = _told(Path(f"{exported}.json"))
     kind = f"{path.suffix[1:].upper()} through Blender"
-    return replace(parts, format=kind, lost=(*parts.lost, *map(str, lost)))
+    lost = (*parts.lost, *(str(what) for what in told["lost"]))
+    world = [float(value) for value in told["world"]]
+    if max(world) <= 0:
+        return replace(parts, format=kind, lost=lost)
+    import mitsuba
+
+    environment = mitsuba.load_dict({"type": "constant", "radiance": rgb(world)})
+    return replace(
+        parts,
+        format=kind,
+        scene=rebuilt(parts.scene, {ENVIRONMENT: environment}),
+        lit=parts.lit or max(world) >= MIN_WORLD,
+        lost=lost,
+    )
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """What the script in Blender says beside the exported file."""
+    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {"world": [0.0] * 3, "lost": [], **told}
 
 
 def find_blender(path: Path) -> str:

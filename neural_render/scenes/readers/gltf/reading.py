@@ -30,9 +30,9 @@ _READ_EXTENSIONS = {
 
 def read(path: Path) -> SceneParts:
     """The scene of a glTF file under Mitsuba's active variant; SceneError says what is wrong."""
-    import mitsuba
-
     document = open_document(path)
+    import mitsuba  # after: what is broken is told without it too
+
     try:
         parts = _parts(document)
         if not any(name in parts.shapes for name in parts.found):

@@ -66,7 +66,8 @@ def read_stl(path: Path) -> SceneParts:
 def _loaded(path: Path, load: Any, content: bytes, **options: Any) -> dict[str, Any]:
     """What trimesh makes of a file."""
     try:
-        return load(io.BytesIO(content), **options)
+        with np.errstate(over="ignore"):
+            return load(io.BytesIO(content), **options)
     except Exception as error:  # trimesh checks little: a broken file may raise anything
         raise SceneError(
             f"{path} cannot be read as {path.suffix[1:].upper()} ({type(error).__name__}:"
