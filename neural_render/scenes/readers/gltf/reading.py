@@ -2,6 +2,7 @@
 
 import struct
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from neural_render.scenes.readers.files import sentence
 from neural_render.scenes.readers.found import Names, plain_identifier
 from neural_render.scenes.readers.gltf.document import Document, Values, open_document
 from neural_render.scenes.readers.gltf.materials import PREFIX, Materials
-from neural_render.scenes.readers.gltf.meshes import lit_faces, mesh_of, mirrored_faces
+from neural_render.scenes.readers.gltf.meshes import lit_faces, mesh_of, mirrored_faces, with_backs
 from neural_render.scenes.readers.gltf.nodes import LIGHTS, camera_of, light_of, placed_nodes
 from neural_render.scenes.readers.gltf.pictures import Pictures, uv_matrix
+from neural_render.scenes.readers.lighting import rebuilt
 from neural_render.scenes.readers.parts import SceneParts
 
 NAME = "glTF"
@@ -49,7 +51,12 @@ def read(path: Path) -> SceneParts:
             f"{path} cannot be loaded by Mitsuba ({sentence(error)}): export it anew"
         ) from error
     return SceneParts(
-        format=NAME, scene=scene, lit=bool(parts.lights), up="y", lost=tuple(document.lost)
+        format=NAME,
+        scene=scene,
+        again=partial(rebuilt, scene),
+        lit=bool(parts.lights),
+        up="y",
+        lost=tuple(document.lost),
     )
 
 
@@ -167,5 +174,7 @@ def _split(
             chosen = (lit == emits) & (mirrored == turned)
             if chosen.any():
                 part = mesh if chosen.all() else mesh.part(chosen)
+                if emits and stated.get("doubleSided", False):
+                    part = with_backs(part)
                 parts.append((part, radiance if emits else None, turned))
     return parts

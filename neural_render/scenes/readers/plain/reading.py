@@ -7,6 +7,7 @@ colours of their vertices.
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from neural_render.core.errors import SceneError
 from neural_render.scenes.readers.building import Floats, MeshData, build_mesh, check_mesh, linear
 from neural_render.scenes.readers.files import Reference, checked_paths, sentence
 from neural_render.scenes.readers.found import Names, plain_identifier
+from neural_render.scenes.readers.lighting import rebuilt
 from neural_render.scenes.readers.parts import SceneParts
 from neural_render.scenes.readers.plain import mtl
 
@@ -154,7 +156,13 @@ def _scene(
             lit = True
         found[name] = build_mesh(name, mesh, mitsuba.load_dict(described), emitter)
     scene = mitsuba.load_dict({"type": "scene", **found})
-    return SceneParts(format=kind, scene=scene, lit=lit, lost=tuple(dict.fromkeys(lost)))
+    return SceneParts(
+        format=kind,
+        scene=scene,
+        again=partial(rebuilt, scene),
+        lit=lit,
+        lost=tuple(dict.fromkeys(lost)),
+    )
 
 
 def _grey(mesh: MeshData) -> dict[str, Any]:
