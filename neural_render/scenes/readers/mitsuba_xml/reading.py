@@ -133,7 +133,7 @@ def _instantiated(path: Path, tree: Element, added: dict[str, Any]) -> tuple[Any
         scene: Any = parser.instantiate(config, state)
     except Exception as error:  # Mitsuba raises RuntimeError, but also others, for any fault
         raise SceneError(
-            f"{path} cannot be loaded by Mitsuba: {_plain(sentence(error))}; correct that place or"
+            f"{path} cannot be loaded by Mitsuba: {sentence(error)}; correct that place or"
             " export the scene again"
         ) from error
     finally:
@@ -141,11 +141,6 @@ def _instantiated(path: Path, tree: Element, added: dict[str, Any]) -> tuple[Any
         for appender in others:
             logger.add_appender(appender)
     return scene, _unused(collector.texts)
-
-
-def _plain(text: str) -> str:
-    """Mitsuba's message without the places in its own source, and without its final stop."""
-    return re.sub(r"\[\w+\.(?:cpp|h):\d+\]\s*", "", text).rstrip(". ")
 
 
 def _unused(texts: list[str]) -> list[str]:
