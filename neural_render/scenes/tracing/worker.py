@@ -207,7 +207,9 @@ class Worker:
             ring.close()
 
     def _ahead(self, ring: Ring) -> bool:
-        return ring.drawn < self._tracer_settings.fresh * ring.fresh
+        settings = self._tracer_settings
+        # It must not rest while the reader waits.
+        return ring.drawn < min(settings.fresh, settings.max_reuse) * ring.fresh
 
     def _block(self, tracer: Tracer, group: int, seed: int, wave: int) -> np.ndarray:
         """One block of fresh rays of a group."""
