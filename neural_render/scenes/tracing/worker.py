@@ -202,9 +202,10 @@ class Worker:
                 ring.write(group, self._block(tracer, group, seed, wave))
                 busy += time.perf_counter() - began
                 wave += 1
-            self._answer("traced", busy_seconds=busy, fresh=ring.fresh)
+            fresh = ring.fresh
         finally:
             ring.close()
+        self._answer("traced", busy_seconds=busy, fresh=fresh)
 
     def _ahead(self, ring: Ring) -> bool:
         settings = self._tracer_settings

@@ -1,4 +1,4 @@
-"""A path tracer's process for all tests of this folder that only ask: starting one takes seconds."""
+"""One path tracer's process for all tests that only ask it: starting one takes seconds."""
 
 from collections.abc import Iterator
 from contextlib import closing

@@ -1,6 +1,7 @@
 """Tracers and sources of rays, small enough for tests."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
-def rings() -> set[str]:
-    """The shared memory that is there."""
-    folder = Path("/dev/shm")
-    return {path.name for path in folder.glob("psm_*")} if folder.is_dir() else set()
+def rings(pid: int) -> list[Path]:
+    """The shared memory of rays that a process has before it."""
+    maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+    return [Path(name) for name in set(re.findall(r"/dev/shm/psm_\w+", maps))]
