@@ -31,13 +31,22 @@ class SceneGroup:
 
     @property
     def color(self) -> Triple:
-        """The file's emission: of several lights that of the brightest."""
-        return max((light.color for light in self.lights), key=sum)
+        """The file's emission: of several lights that of the brightest, grey if hues differ.
+
+        With grey, pictures (whose hue cannot be changed) are only dimmed.
+        """
+        brightest = max((light.color for light in self.lights), key=sum)
+        for light in self.lights:
+            share = sum(light.color) / max(sum(brightest), 1e-30)
+            if not np.allclose(light.color, np.multiply(share, brightest), rtol=1e-4, atol=0):
+                most = max(max(light.color) for light in self.lights)
+                return most, most, most
+        return brightest
 
     def neutral(self, light: SceneLight) -> Triple:
         """A light's emission where the group's is 1 (equal channels): 1 for a single light."""
         r, g, b = (
-            own / whole if whole > 0 else 0.0
+            own / whole if whole > 0 else 1.0
             for own, whole in zip(light.color, self.color, strict=True)
         )
         return r, g, b
@@ -54,8 +63,8 @@ def light_groups(scene: LoadedScene, stated: list[str]) -> tuple[SceneGroup, ...
                 f"scene.groups: {text!r} is not of the form name=light1+light2 or name=*."
             )
         chosen = list(left) if members == "*" else members.split("+")
-        for member in chosen:
-            if member not in left:
+        for place, member in enumerate(chosen):
+            if member not in left or member in chosen[:place]:
                 known = ", ".join(light.name for light in scene.lights)
                 raise SettingError(
                     f"scene.groups: {member!r} is not a light of {scene.path}, or is named twice;"
@@ -64,6 +73,12 @@ def light_groups(scene: LoadedScene, stated: list[str]) -> tuple[SceneGroup, ...
         if chosen:
             groups.append(SceneGroup(name=name, lights=tuple(left.pop(m) for m in chosen)))
     groups += [SceneGroup(name=name, lights=(light,)) for name, light in left.items()]
+    names = [group.name for group in groups]
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise SettingError(
+                f"scene.groups: two groups of lights would be called {name}: rename one."
+            )
     return tuple(groups)
 
 
@@ -87,14 +102,17 @@ class LightSwitch:
             for name in PICTURES:
                 if (key := f"{light.emitter}.{name}") in keys:
                     self._emissions[light.name].append(key)
-                    self._pictures[key] = type(self._parameters[key])(self._parameters[key])
+                    picture = self._parameters[key]
+                    self._pictures[key] = type(picture), np.array(picture, np.float32)
             assert self._emissions[light.name], f"{light.emitter} has no emission in {keys}"
 
     def set(self, emission: Mapping[str, Triple]) -> None:
         """Lights by name; those that are not named are off."""
+        dark = not any(any(color) for color in emission.values())
         for light in self._lights:
             color = emission.get(light.name, BLACK)
-            self._parameters[f"{light.emitter}.sampling_weight"] = float(any(color))
+            # Mitsuba wants to sample one at least.
+            self._parameters[f"{light.emitter}.sampling_weight"] = float(dark or any(color))
             for key in self._emissions[light.name]:
                 self._parameters[key] = self._value(key, color)
         self._parameters.update()
@@ -122,14 +140,12 @@ class LightSwitch:
         self._parameters.update()
 
     def _value(self, key: str, color: Triple) -> Any:
-        """The parameter's value: factors know no colour, pictures are on or off."""
+        """The parameter's value: factors and pictures know no colour."""
         if key in self._pictures:
-            picture = self._pictures[key]
-            return picture if any(color) else self._drjit.zeros(type(picture), picture.shape)
+            kind, picture = self._pictures[key]
+            return kind(picture * np.float32(max(color)))
         kind = type(self._parameters[key])
-        if kind is float or self._drjit.depth_v(kind) < 2:
-            return kind(max(color))
-        return kind(*color)
+        return kind(*color) if self._drjit.size_v(kind) == 3 else kind(max(color))
 
 
 def neutral_emission(group: SceneGroup) -> dict[str, Triple]:

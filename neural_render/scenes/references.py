@@ -6,10 +6,12 @@ that differ say how much of a measured error is the reference's own noise.
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -30,7 +32,8 @@ VERSION = 1  # of what is cached
 class References:
     """Cameras in the scene's world and what they see: scene-linear, misses are black.
 
-    ``places`` are those of the moving light, a row for each view, of no columns where none moves.
+    ``pictures`` are as large as the largest view, smaller ones lie in its corner. ``places`` are
+    those of the moving light, a row for each view, of no columns where none moves.
     """
 
     names: tuple[str, ...]
@@ -42,21 +45,25 @@ class References:
         self, index: int, half: int, emission: tuple[Color, ...]
     ) -> Float[Tensor, "height width 3"]:
         """One half of a view under lights of these emissions."""
-        pictures = torch.from_numpy(self.pictures[:, half, index, ..., :3])
+        pictures = torch.from_numpy(self._of(index)[:, half, ..., :3])
         return torch.einsum("ghwc,gc->hwc", pictures, pictures.new_tensor(emission))
 
     def opacity(self, index: int) -> Float[Tensor, "height width"]:
         """Where a view sees the scene, not what is behind it."""
-        return torch.from_numpy(self.pictures[0, :, index, ..., 3].mean(axis=0))
+        return torch.from_numpy(self._of(index)[0, ..., 3].mean(axis=0))
+
+    def _of(self, index: int) -> Float[np.ndarray, "groups halves height width 4"]:
+        height, width = int(self.cameras.height[index]), int(self.cameras.width[index])
+        return self.pictures[:, :, index, :height, :width]
 
 
 def drawn_cameras(process: TracerProcess, num: int, seed: int, side: int) -> Cameras:
     """Cameras of the distribution that training has; the longer side of their pictures is given."""
     poses = process.ask("poses", command="poses", num=num, seed=seed)
-    half = torch.tensor([poses["half_width"], poses["half_height"]], dtype=torch.float32).T
+    half = torch.tensor([poses["half_width"], poses["half_height"]]).float().T
     size = (side * half / half.amax(1, keepdim=True)).round().clamp(min=1)
     return Cameras(
-        world_from_camera=torch.tensor(poses["world_from_camera"], dtype=torch.float32),
+        world_from_camera=torch.tensor(poses["world_from_camera"]).float().reshape(num, 3, 4),
         focal_px=size / 2 / half,
         center_px=size / 2,
         distortion=torch.zeros(num, 6),
@@ -90,7 +97,9 @@ def trace_references(
             for half in range(HALVES)
             for view in range(views.test)
         ]
-        width, height = int(cameras.width.max()), int(cameras.height.max())
+        height, width = (
+            max(sides.tolist(), default=0) for sides in (cameras.height, cameras.width)
+        )
         pictures = np.zeros((len(groups), HALVES, views.test, height, width, 4), np.float32)
         for number, (group, half, view) in enumerate(jobs):
             picture = cache / f"{file.stem}.part.npy"
@@ -114,7 +123,8 @@ def trace_references(
                 place=places[view].tolist(),
                 path=str(picture),
             )
-            pictures[group, half, view] = np.load(picture)
+            found = np.load(picture)
+            pictures[group, half, view, : len(found), : found.shape[1]] = found
             picture.unlink()
         with whole_file(file) as draft, draft.open("wb") as stream:
             np.savez_compressed(stream, pictures=pictures)
@@ -135,7 +145,7 @@ def _cached(file: Path) -> np.ndarray | None:
     try:
         with np.load(file, allow_pickle=False) as stored:
             return stored["pictures"]
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
         return None
 
 

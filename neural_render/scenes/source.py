@@ -109,7 +109,11 @@ class TracedSource:
         self._rays = torch.from_numpy(self._ring.rays)
         self._began, self._waited, self._checked = time.perf_counter(), 0.0, 0.0
         self._to_field = self.frame.world_from_field.inverse()
-        process.tell(command="trace", name=self._ring.name, blocks=blocks, seed=seed)
+        try:
+            process.tell(command="trace", name=self._ring.name, blocks=blocks, seed=seed)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def num_channels(self) -> int:
@@ -167,7 +171,8 @@ class TracedSource:
         """Ends the tracing and lets go of the ring; the process can be asked again."""
         self._ring.stop()
         try:
-            self._process.answer("traced")
+            if self._process.tracing:
+                self._process.answer("traced")
         finally:
             del self._rays
             self._ring.close()

@@ -4,7 +4,8 @@ Always the same number of paths at once, as another number would be compiled ane
 """
 
 import math
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -17,9 +18,11 @@ Floats = Float[np.ndarray, " rays"]
 Traced = tuple[Vectors, Floats, Vectors, Vectors]  # radiance, distance, origins, directions
 
 TILE = 64  # pixels along a side of what the scalar variant renders together
+NEAR, FAR = 1e-5, 1e5  # in the scene's radius: what the scalar variant's cameras see
 TILE_VIEW = 256  # pixels along a side of the picture that tiles are cut from
 
 
+@runtime_checkable
 class Tracer(Protocol):
     """Traces rays through a scene whose lights are as they were switched last."""
 
@@ -133,6 +136,8 @@ class ScalarTracer:
         mi, camera = self._mi, views.draw(1, rng)
         height = TILE_VIEW * float(camera.half_height[0] / camera.half_width[0])
         size = TILE_VIEW, max(TILE, round(height))
+        # The picture is a whole number of pixels high.
+        camera = replace(camera, half_height=camera.half_width * size[1] / size[0])
         corner = [int(rng.integers(0, side - TILE + 1)) for side in size]
         rows, columns = np.meshgrid(np.arange(TILE), np.arange(TILE), indexing="ij")
         place = np.stack([columns, rows], axis=-1).reshape(-1, 2) + np.asarray(corner) + 0.5
@@ -145,7 +150,8 @@ class ScalarTracer:
                 "type": "perspective",
                 "fov": 2 * math.degrees(math.atan(camera.half_width[0])),
                 "fov_axis": "x",
-                "near_clip": 1e-4,
+                "near_clip": NEAR * views.radius,
+                "far_clip": FAR * views.radius,
                 "to_world": mi.ScalarTransform4f(pose.tolist()),
                 "sampler": {"type": "independent", "sample_count": self._samples},
                 "film": {

@@ -41,13 +41,27 @@ class TracerProcess:
             # Ctrl-C is for the training, which ends this process after it has saved its state.
             start_new_session=True,
         )
-        self.scene = self.ask(
-            "scene",
-            scene=asdict(scene),
-            views=asdict(views),
-            tracer=asdict(tracer),
-            variant=self.variant,
-        )
+        try:
+            self.scene = self.ask(
+                "scene",
+                scene=asdict(scene),
+                views=asdict(views),
+                tracer=asdict(tracer),
+                variant=self.variant,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    @property
+    def tracing(self) -> bool:
+        """Whether it fills a ring, as far as it has told."""
+        return self._tracing
 
     @property
     def name(self) -> str:
@@ -79,6 +93,7 @@ class TracerProcess:
         for line in self._process.stdout:
             found = json.loads(line)
             if found["event"] == "error":
+                self._tracing = False
                 raise SceneError(found["message"])
             if found["event"] == event:
                 self._tracing = False
@@ -111,7 +126,7 @@ class TracerProcess:
 
     def _ended(self) -> SceneError:
         """What to say when the process is gone."""
-        code = self._process.wait()
+        code, self._tracing = self._process.wait(), False
         self._log.seek(0)
         last = ([line.strip() for line in self._log.read().splitlines() if line.strip()] or [""])[
             -1

@@ -5,6 +5,8 @@ after another, over the oldest; the reader keeps off the block that may just be 
 next one. So a torn ray would need a reader that is slower than the tracing of a whole wavefront.
 """
 
+import contextlib
+from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
@@ -29,6 +31,8 @@ class Ring:
         size = header + 4 * groups * blocks * block * COLUMNS
         self._created = not name
         self._memory = SharedMemory(name=name or None, create=self._created, size=size)
+        if name:
+            _disown(self._memory)
         self._header = np.ndarray((COUNTS + groups,), np.int64, self._memory.buf)
         shape = (groups, blocks * block, COLUMNS)
         self.rays = np.ndarray(shape, np.float32, self._memory.buf, offset=header)
@@ -84,4 +88,12 @@ class Ring:
         del self._header, self.rays
         self._memory.close()
         if self._created:
-            self._memory.unlink()
+            with contextlib.suppress(FileNotFoundError):
+                self._memory.unlink()
+
+
+def _disown(memory: SharedMemory) -> None:
+    """Python removes at a process's end what it only opened; before 3.13 there is no other way."""
+    name: str = getattr(memory, "_name")  # noqa: B009  (private)
+    with contextlib.suppress(AttributeError, KeyError):
+        resource_tracker.unregister(name, "shared_memory")

@@ -202,12 +202,15 @@ class Worker:
                 ring.write(group, self._block(tracer, group, seed, wave))
                 busy += time.perf_counter() - began
                 wave += 1
-            self._answer("traced", busy_seconds=busy, fresh=ring.fresh)
+            fresh = ring.fresh
         finally:
             ring.close()
+        self._answer("traced", busy_seconds=busy, fresh=fresh)
 
     def _ahead(self, ring: Ring) -> bool:
-        return ring.drawn < self._tracer_settings.fresh * ring.fresh
+        settings = self._tracer_settings
+        # It must not rest while the reader waits.
+        return ring.drawn < min(settings.fresh, settings.max_reuse) * ring.fresh
 
     def _block(self, tracer: Tracer, group: int, seed: int, wave: int) -> np.ndarray:
         """One block of fresh rays of a group."""

@@ -1,0 +1,105 @@
+"""References: two noisy halves of the same view, lit by any dials, kept for the next time."""
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from neural_render.scenes.references import References, trace_references
+from neural_render.scenes.settings import SceneSettings, ViewSettings
+from neural_render.scenes.tracing.process import TracerProcess
+from tests.scenes.small_scenes import BULB, CAMERA, LAMP, write_scene
+from tests.scenes.tracing.tracers import started
+
+VIEWS = ViewSettings(test=2, test_size=16, reference_samples=16)
+COLORS = BULB, LAMP
+
+
+def traced(
+    process: TracerProcess, path: Path, views: ViewSettings = VIEWS
+) -> tuple[References, list[float]]:
+    """The references and the shares that were told, beside the scene's folder."""
+    told: list[float] = []
+    scene, cache = SceneSettings(path=str(path)), path.parent.parent / "cache"
+    found = trace_references(process, scene, views, cache=cache, progress=told.append)
+    return found, told
+
+
+def scene_file(tmp_path: Path, more: str = "") -> Path:
+    (tmp_path / "scene").mkdir()
+    views = [("wide", 64, 32), ("tall", 32, 64)]
+    sensors = [
+        CAMERA.format(name=name, origin="0, -6, 3", width=width, height=height)
+        for name, width, height in views
+    ]
+    return write_scene(tmp_path / "scene", "lamp", "bulb", more="".join(sensors) + more)
+
+
+def test_halves_agree_within_their_noise_and_are_kept(tmp_path: Path) -> None:
+    path = scene_file(tmp_path)
+    with closing(started(path, VIEWS)) as process:
+        found, told = traced(process, path)
+        again, nothing = traced(process, path)
+        other, _ = traced(process, path, replace(VIEWS, reference_samples=64))
+    assert told == sorted(told) and told[-1] == 1 and nothing == []
+    assert np.array_equal(found.pictures, again.pictures)
+    assert np.any(found.pictures != other.pictures)
+    assert found.places.shape == (2, 0) and len(found.names) == 2
+    for index in range(2):
+        first, second = (found.half(index, half, COLORS) for half in (0, 1))
+        size = int(found.cameras.height[index]), int(found.cameras.width[index])
+        assert first.shape == (*size, 3) and found.opacity(index).shape == size
+        assert not torch.equal(first, second)
+        torch.testing.assert_close(first.mean(), second.mean(), rtol=0.1, atol=0)
+        torch.testing.assert_close(
+            first.mean(), other.half(index, 0, COLORS).mean(), rtol=0.2, atol=0
+        )
+        assert 0.3 < found.opacity(index).mean() <= 1
+        single = [
+            found.half(index, 0, tuple(parts)) for parts in (((0.0,) * 3, LAMP), (BULB, (0.0,) * 3))
+        ]
+        torch.testing.assert_close(single[0] + single[1], first)
+        assert all(picture.max() > 0 for picture in single)
+
+
+def test_views_of_several_formats(tmp_path: Path) -> None:
+    """Each is as large as its camera says."""
+    path = scene_file(tmp_path)
+    views = replace(VIEWS, test=6, reference_samples=1)
+    with closing(started(path, views)) as process:
+        found, _ = traced(process, path, views)
+    sizes = {tuple(found.half(index, 0, COLORS).shape[:2]) for index in range(6)}
+    assert sizes == {(8, 16), (16, 8)}
+
+
+def test_a_moving_light_stands_elsewhere_in_each_view(tmp_path: Path) -> None:
+    path = scene_file(tmp_path)
+    with closing(started(path, VIEWS, moving="bulb")) as process:
+        found, _ = traced(process, path)
+        (moving,) = process.scene["moving"]
+    assert found.places.shape == (2, 3) and not torch.equal(found.places[0], found.places[1])
+    assert (found.places >= torch.tensor(moving["low"])).all()
+    assert (found.places <= torch.tensor(moving["high"])).all()
+
+
+def test_no_views(tmp_path: Path) -> None:
+    path = scene_file(tmp_path)
+    views = replace(VIEWS, test=0)
+    with closing(started(path, views)) as process:
+        found, told = traced(process, path, views)
+    assert found.names == () and len(found.cameras) == 0 and told == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no archive"])
+def test_a_broken_cache_is_traced_again(tmp_path: Path, damage: bytes) -> None:
+    path = scene_file(tmp_path)
+    views = replace(VIEWS, test=1, reference_samples=1)
+    with closing(started(path, views)) as process:
+        found, _ = traced(process, path, views)
+        (kept,) = (tmp_path / "cache").iterdir()
+        kept.write_bytes(damage)
+        again, told = traced(process, path, views)
+    assert told != [] and np.array_equal(found.pictures, again.pictures)

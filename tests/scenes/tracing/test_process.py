@@ -1,0 +1,217 @@
+"""The path tracer's process: what it answers, and that every end is told and leaves nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from neural_render.core.errors import SceneError
+from neural_render.scenes.settings import SceneSettings, ViewSettings
+from neural_render.scenes.tracing.process import TracerProcess
+from tests.scenes.small_scenes import write_scene
+from tests.scenes.tracing.tracers import CPU, SMALL, alive, rings, source_of, started
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+ORPHAN = """
+import sys
+from pathlib import Path
+import torch
+from tests.scenes.tracing.tracers import source_of, started
+
+process = started(Path(sys.argv[1]))
+source = source_of(process)
+source.sample(8, torch.Generator())
+print(process.pid, flush=True)
+sys.stdin.read()
+"""
+NO_TORCH = """
+import sys
+import neural_render.scenes.tracing.worker
+
+print([name for name in ("torch", "mitsuba", "hydra") if name in sys.modules])
+"""
+unix = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+
+
+def test_the_worker_does_without_torch() -> None:
+    """Its threads would fight with the tracer's, and its start take seconds."""
+    done = subprocess.run(
+        [sys.executable, "-c", NO_TORCH],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_it_says_what_the_scene_is(tracer: TracerProcess) -> None:
+    scene = tracer.scene
+    assert tracer.name == "ball"
+    assert [group["name"] for group in scene["groups"]] == ["bulb", "lamp"]
+    assert (scene["views"], scene["up"], scene["warnings"]) == ("cameras", [0, 0, 1], [])
+    assert [moving["group"] for moving in scene["moving"]] == ["bulb"]
+    found = tracer.ask("pilot", command="pilot", seed=0)
+    assert found["hit"] > 0.3
+    lit = sum(
+        torch.tensor(mean) * torch.tensor(group["color"])
+        for mean, group in zip(found["means"], scene["groups"], strict=True)
+    )
+    torch.testing.assert_close(lit, torch.tensor(found["lit"]), rtol=0.3, atol=0)
+
+
+@unix
+def test_a_scene_that_is_not_there(tmp_path: Path) -> None:
+    before = children()
+    with pytest.raises(SceneError, match=r"gone.xml does not exist"):
+        started(tmp_path / "gone.xml")
+    assert children() == before
+
+
+def children() -> set[str]:
+    return set(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
+
+
+def test_views_that_the_scene_has_not(tmp_path: Path) -> None:
+    path = write_scene(tmp_path, more="")
+    with pytest.raises(SceneError, match=r"views.kind=cameras, but .*ball.xml has no camera"):
+        started(path, ViewSettings(kind="cameras"))
+
+
+def test_an_answer_with_an_error_leaves_it_listening(tracer: TracerProcess) -> None:
+    with pytest.raises(SceneError, match="the path tracer failed"):
+        tracer.ask("poses", command="poses", num=-1, seed=0)
+    assert len(tracer.ask("poses", command="poses", num=3, seed=0)["half_width"]) == 3
+
+
+def test_cameras_depend_on_the_seed_alone(tracer: TracerProcess) -> None:
+    first, again, other = (
+        tracer.ask("poses", command="poses", num=2, seed=seed) for seed in (1, 1, 2)
+    )
+    assert first == again and first != other
+
+
+def test_rays_are_drawn_and_counted(tracer: TracerProcess) -> None:
+    with closing(source_of(tracer)) as source:
+        assert source.num_channels == 6
+        generator = torch.Generator().manual_seed(3)
+        source.wait_for(10_000)
+        batches = [source.sample(1000, generator) for _ in range(8)]
+        figures = source.figures
+        assert figures.drawn == 8000 and figures.fresh >= 10_000
+    assert {batch.first_channel for batch in batches} == {0, 3}
+    for batch in batches:
+        points = batch.rays.origins + batch.rays.directions * batch.distance[:, None]
+        hit = batch.distance > 0
+        assert hit.float().mean() > 0.3
+        assert points[hit].min() > 0 and points[hit].max() < 1
+        assert torch.equal(batch.opacity, hit.float())
+        assert batch.conditions.shape == (1000, 15)
+        assert batch.targets.min() >= 0 and batch.targets[hit].max() > 0
+    assert tracer.ask("poses", command="poses", num=1, seed=0), "it can be asked again"
+
+
+def test_while_it_traces_it_is_asked_nothing(tracer: TracerProcess) -> None:
+    with (
+        closing(source_of(tracer)),
+        pytest.raises(AssertionError, match="listens to nothing"),
+    ):
+        tracer.ask("poses", command="poses", num=1, seed=0)
+
+
+def test_training_never_waits_for_a_tracer_that_rests(tmp_path: Path) -> None:
+    """Whatever the settings; the ring goes around several times."""
+    settings = replace(SMALL, fresh=50.0, max_reuse=1.0)
+    path = write_scene(tmp_path)
+    with (
+        closing(TracerProcess(SceneSettings(path=str(path)), ViewSettings(), settings)) as process,
+        closing(source_of(process, settings)) as source,
+    ):
+        generator = torch.Generator().manual_seed(3)
+        for _ in range(12):
+            source.sample(4096, generator)
+        assert source.figures.reuse <= 2
+
+
+@unix
+def test_a_tracer_that_fails_is_told_and_waited_for_no_more(tmp_path: Path) -> None:
+    """It goes on listening after an error: nobody must wait for the end of its tracing."""
+    with closing(started(write_scene(tmp_path))) as process:
+        process.tell(command="trace", name="no_such_memory", blocks=3, seed=0)
+        with pytest.raises(SceneError, match="the path tracer failed"):
+            wait_for_an_end(process)
+        assert not process.tracing
+        with closing(source_of(process)) as source:
+            assert len(source.sample(8, torch.Generator()).rays) == 8
+
+
+@unix
+def test_a_killed_tracer_ends_in_one_sentence(tmp_path: Path) -> None:
+    process = started(write_scene(tmp_path))
+    with pytest.raises(SceneError) as raised, closing(process), closing(source_of(process)) as rays:
+        generator = torch.Generator(CPU)
+        rays.sample(8, generator)
+        (memory,) = rings(process.pid)
+        os.kill(process.pid, signal.SIGKILL)
+        while True:
+            rays.sample(1024, generator)
+    sentence = str(raised.value)
+    assert sentence.startswith("the path tracer's process ended by SIGKILL (the system may be out")
+    assert "\n" not in sentence and "tracer.variant=scalar" in sentence
+    assert not memory.exists()
+    assert not alive(process.pid)
+
+
+@unix
+def test_closing_leaves_nothing(tmp_path: Path) -> None:
+    family = children()
+    process = started(write_scene(tmp_path))
+    source = source_of(process)
+    source.sample(8, torch.Generator())
+    (memory,) = rings(process.pid)
+    assert alive(process.pid) and memory.exists()
+    source.close()
+    assert not memory.exists()
+    assert rings(process.pid) == []
+    process.close()
+    assert not alive(process.pid)
+    assert children() == family
+
+
+@unix
+def test_it_ends_with_its_parent(tmp_path: Path) -> None:
+    """Killed in mid-tracing, where it listens to nobody."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", ORPHAN, write_scene(tmp_path)],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None and parent.stdin is not None
+    pid = int(parent.stdout.readline())
+    (memory,) = rings(pid)
+    assert alive(pid) and memory.exists()
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    parent.stdin.close()
+    end = time.monotonic() + 60
+    while (alive(pid) or memory.exists()) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not alive(pid)
+    assert not memory.exists()
+
+
+def wait_for_an_end(process: TracerProcess) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        process.check()
+        time.sleep(0.01)

@@ -1,0 +1,107 @@
+"""The ring of rays: what its reader may see while a writer, here or elsewhere, goes around."""
+
+import gc
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neural_render.scenes.tracing.ring import COLUMNS, KEPT_OFF, Ring
+
+BLOCKS, BLOCK = 5, 4
+REPOSITORY = Path(__file__).resolve().parents[3]
+OTHER = """
+import sys
+import numpy as np
+from neural_render.scenes.tracing.ring import COLUMNS, Ring
+
+ring = Ring(2, 5, 4, sys.argv[1])
+for _ in range(3):
+    ring.write(1, np.full((4, COLUMNS), 7, np.float32))
+ring.count_drawn(5)
+ring.close()
+"""
+
+
+@pytest.fixture
+def ring() -> Iterator[Ring]:
+    """A ring of two groups."""
+    with closing(Ring(2, BLOCKS, BLOCK)) as made:
+        yield made
+
+
+def block(value: float) -> np.ndarray:
+    return np.full((BLOCK, COLUMNS), value, np.float32)
+
+
+def readable(ring: Ring, group: int) -> list[float]:
+    """The values of the blocks that may be read, the oldest first."""
+    first, count = ring.readable(group)
+    index = (first + np.arange(count)) % ring.rays.shape[1]
+    return ring.rays[group, index, 0].reshape(-1, BLOCK)[:, 0].tolist()
+
+
+def test_a_new_ring_is_empty(ring: Ring) -> None:
+    assert readable(ring, 0) == readable(ring, 1) == []
+    assert (ring.fresh, ring.drawn, ring.stopped) == (0, 0, False)
+
+
+def test_the_reader_keeps_off_what_may_be_written_next(ring: Ring) -> None:
+    """Twice around the end: always the newest blocks but for those that are overwritten next."""
+    for number in range(1, 3 * BLOCKS):
+        ring.write(1, block(number))
+        kept = range(max(1, number - (BLOCKS - KEPT_OFF) + 1), number + 1)
+        assert readable(ring, 1) == list(kept)
+        # The next two blocks land on nothing that may be read now.
+        before = readable(ring, 1)
+        first, count = ring.readable(1)
+        index = (first + np.arange(count)) % ring.rays.shape[1]
+        places = {(number + step) % BLOCKS for step in range(KEPT_OFF)}
+        assert places.isdisjoint((index // BLOCK).tolist())
+        assert readable(ring, 1) == before
+    assert readable(ring, 0) == []
+    assert ring.fresh == BLOCK * (3 * BLOCKS - 1)
+
+
+def test_another_process_sees_the_same_memory_and_leaves_it(ring: Ring) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER, ring.name],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert readable(ring, 1) == [7, 7, 7]
+    assert (ring.fresh, ring.drawn) == (12, 5)
+    SharedMemory(name=ring.name).close()  # it is still there
+
+
+def test_drawn_rays_are_counted_and_the_tracer_is_stopped(ring: Ring) -> None:
+    ring.count_drawn(100)
+    ring.count_drawn(28)
+    ring.stop()
+    assert ring.drawn == 128 and ring.stopped
+
+
+def test_closing_removes_the_memory() -> None:
+    made = Ring(1, BLOCKS, BLOCK)
+    name = made.name
+    made.close()
+    gc.collect()
+    with pytest.raises(FileNotFoundError):
+        SharedMemory(name=name)
+
+
+def test_memory_that_is_already_gone_is_let_go() -> None:
+    """As after a tracer that was killed on a system that cleans up behind it."""
+    made = Ring(1, BLOCKS, BLOCK)
+    other = SharedMemory(name=made.name)
+    other.unlink()
+    other.close()
+    made.close()

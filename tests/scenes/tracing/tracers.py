@@ -1,0 +1,50 @@
+"""Tracers and sources of rays, small enough for tests."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neural_render.core.lights import Lighting
+from neural_render.scenes.settings import SceneSettings, TracerSettings, ViewSettings
+from neural_render.scenes.source import TracedSource, scene_lighting
+from neural_render.scenes.tracing.process import TracerProcess
+from tests.scenes.readers.scenes import mitsuba
+
+SMALL = TracerSettings(variant="scalar", samples_per_ray=1, ring=1024, carve=False)
+CPU = torch.device("cpu")
+
+
+def started(path: Path, views: ViewSettings | None = None, **settings: Any) -> TracerProcess:
+    """A process that has loaded a scene under the plain variant."""
+    mitsuba()  # skips where it is not installed
+    wanted = SceneSettings(path=str(path), max_depth=3, **settings)
+    return TracerProcess(wanted, views or ViewSettings(), SMALL)
+
+
+def lighting_of(process: TracerProcess) -> Lighting:
+    """The light groups of its scene."""
+    return scene_lighting(process.scene, process.ask("pilot", command="pilot", seed=0))
+
+
+def source_of(process: TracerProcess, settings: TracerSettings = SMALL) -> TracedSource:
+    """Rays that it traces from now on."""
+    return TracedSource(process, lighting_of(process), settings, seed=0, device=CPU)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and more than what nobody has asked for its end."""
+    try:
+        os.kill(pid, 0)
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def rings(pid: int) -> list[Path]:
+    """The shared memory of rays that a process has before it."""
+    maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+    return [Path(name) for name in set(re.findall(r"/dev/shm/psm_\w+", maps))]
