@@ -38,9 +38,8 @@ COMMAND = config.Command(
     program="scripts/bake.py",
     summary=str(__doc__),
     examples=(
-        "python scripts/bake.py                                  # the scene of the program's own",
+        "python scripts/bake.py                                  # the program's own scene",
         "python scripts/bake.py scene.path=cbox.xml training.max_seconds=600",
-        "python scripts/bake.py scene.path=room.xml views.kind=interior scene.moving=sun",
         "python scripts/bake.py run=outputs/latest training.max_seconds=1200   # continue",
         "python render.py lights.key=2.0 lights.environment=[0.2,0.3,0.6]     # then relight",
     ),
@@ -79,8 +78,7 @@ def main(settings: config.Settings) -> None:
             )
             train(source, field, renderer, settings.training, run, context)
             traced = source.figures
-        cache = Path(settings.outputs) / "references"
-        references = held_out_views(process, settings.scene, cache=cache, progress=progress)
+        references = held_out_views(process, settings.scene, settings.outputs, progress=progress)
     scene = load_for_rendering(run, device)
     capture = load_views(run.path, scene.frame)
     measures = BakeMeasures(

@@ -29,7 +29,8 @@ class TrainingSettings:
     samples_per_step: int = field(
         default=0,
         metadata={
-            "help": "surviving samples per step; 0: 2^14, rising with the budget; bakes 2^16; GPU 2^18"
+            "help": "surviving samples per step; 0: 2^14, rising with the budget; in bakes 2^16, on"
+            " a GPU 2^18"
         },
     )
     checkpoint_every: float = field(

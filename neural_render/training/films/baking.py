@@ -116,9 +116,10 @@ def carve(settings: TracerSettings, source: TracedSource, renderer: Renderer, se
 
 
 def held_out_views(
-    process: TracerProcess, scene: SceneSettings, *, cache: Path, progress: bool
+    process: TracerProcess, scene: SceneSettings, outputs: str, *, progress: bool
 ) -> References:
     """The references of the held-out views, with a progress bar (see ``trace_references``)."""
+    cache = Path(outputs) / "references"
     with tqdm(total=100, desc="reference", unit="%", disable=not progress) as bar:
 
         def advance(share: float) -> None:
