@@ -172,6 +172,8 @@ def unspelled(name: str) -> str:
 
 def _convert_plain(kind: object, value: str) -> str | None:
     """A number, truth value or list as Hydra reads it, None if it is not of that kind."""
+    if kind == list[str]:
+        return _texts(value)
     if kind is bool:
         return WORDS_OF_TRUTH.get(value.lower())
     if kind not in (int, float):
@@ -185,6 +187,15 @@ def _convert_plain(kind: object, value: str) -> str | None:
     if kind is float:
         return repr(number)
     return str(int(number)) if number.is_integer() else None
+
+
+def _texts(value: str) -> str | None:
+    """A list of quoted texts, None if there are no brackets around it."""
+    text = value.strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    parts = [part.strip() for part in ALTERNATIVE.findall(text[1:-1])]
+    return f"[{','.join(part if QUOTED.match(part) else quote(part) for part in parts)}]"
 
 
 def quote(text: str) -> str:

@@ -45,7 +45,7 @@ class TracedFigures:
         """How often a ray was drawn on average."""
         return self.drawn / max(1, self.fresh)
 
-    def record(self) -> dict[str, float]:
+    def record(self) -> dict[str, float | int]:
         """For ``metrics.json``."""
         return {
             "fresh_rays": self.fresh,

@@ -65,6 +65,29 @@ def test_any_text_survives_as_one_of_several_in_a_sweep(text: str) -> None:
     assert value_of(f"name={second}") == "other"
 
 
+@pytest.mark.parametrize(
+    ("typed", "texts"),
+    [
+        ("[]", []),
+        ("[all=*]", ["all=*"]),
+        ("[room=lamp1+lamp2, window=sun]", ["room=lamp1+lamp2", "window=sun"]),
+        ("['a, b=größe',c]", ["a, b=größe", "c"]),
+    ],
+)
+def test_texts_of_a_list_need_no_quotes(typed: str, texts: list[str]) -> None:
+    (word,) = prepare([f"scene.groups={typed}"], VOCABULARY)
+    assert value_of(word) == texts
+    _, word = prepare(["-m", f"scene.groups={typed},[x=y]"], VOCABULARY)
+    (override,) = OverridesParser.create().parse_overrides([word])
+    found = [value_of(f"scene.groups={text}") for text in override.sweep_string_iterator()]
+    assert found == [texts, ["x=y"]]
+
+
+def test_a_list_has_brackets() -> None:
+    with pytest.raises(SettingError, match=r"scene.groups=a=b is not a list like"):
+        prepare(["scene.groups=a=b"], VOCABULARY)
+
+
 def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", os.sep + "somewhere")
     monkeypatch.setenv("USERPROFILE", os.sep + "somewhere")

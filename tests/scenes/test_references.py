@@ -16,6 +16,7 @@ from tests.scenes.tracing.tracers import started
 
 VIEWS = ViewSettings(test=2, test_size=16, reference_samples=16)
 COLORS = BULB, LAMP
+BLACK = (0.0, 0.0, 0.0)
 
 
 def traced(
@@ -58,9 +59,7 @@ def test_halves_agree_within_their_noise_and_are_kept(tmp_path: Path) -> None:
             first.mean(), other.half(index, 0, COLORS).mean(), rtol=0.2, atol=0
         )
         assert 0.3 < found.opacity(index).mean() <= 1
-        single = [
-            found.half(index, 0, tuple(parts)) for parts in (((0.0,) * 3, LAMP), (BULB, (0.0,) * 3))
-        ]
+        single = [found.half(index, 0, lit) for lit in ((BLACK, LAMP), (BULB, BLACK))]
         torch.testing.assert_close(single[0] + single[1], first)
         assert all(picture.max() > 0 for picture in single)
 

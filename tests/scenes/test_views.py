@@ -85,7 +85,7 @@ def test_cameras_stand_on_a_disc_around_the_files(tmp_path: Path) -> None:
     assert 0.95 * 0.25 * along < radius.max() <= 0.25 * along
     # The disc is evenly filled: half of it lies beyond 1 / sqrt(2) of its radius.
     assert np.mean(radius > 0.25 * along / math.sqrt(2)) == pytest.approx(0.5, abs=0.05)
-    np.testing.assert_allclose(offset.mean(axis=0), 0, atol=0.1 * along * 0.25)
+    np.testing.assert_allclose(offset.mean(axis=0) / along, 0, atol=0.1 * 0.25)
     to_target = target - poses.world_from_camera[:, :, 3]
     to_target /= np.linalg.norm(to_target, axis=1, keepdims=True)
     np.testing.assert_allclose(poses.world_from_camera[:, :, 2], to_target, atol=1e-9)
