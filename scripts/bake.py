@@ -8,21 +8,26 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from neural_render import config
-from neural_render.fields import RadianceField, field_spec
 from neural_render.kernels import dispatch
 from neural_render.kernels.settings import start_kernels
 from neural_render.rendering import build_renderer
-from neural_render.scenes.references import trace_references
 from neural_render.scenes.source import TracedSource
 from neural_render.scenes.tracing.process import TracerProcess
 from neural_render.training.films.bakes import BakeMeasures
-from neural_render.training.films.baking import baked_lighting, begin_bake, carve, reference_bar
+from neural_render.training.films.baking import (
+    bake_training,
+    baked_lighting,
+    begin_bake,
+    carve,
+    held_out_views,
+    lit_field,
+)
 from neural_render.training.films.views import load_views
 from neural_render.training.loop import RunContext, train
-from neural_render.training.randomness import generator_for
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.results import Results, summary
 from neural_render.training.schedules import auto_log2_rows
@@ -33,10 +38,8 @@ COMMAND = config.Command(
     program="scripts/bake.py",
     summary=str(__doc__),
     examples=(
-        "python scripts/bake.py                                  # the scene of the program's own",
+        "python scripts/bake.py                                  # the program's own scene",
         "python scripts/bake.py scene.path=cbox.xml training.max_seconds=600",
-        "python scripts/bake.py scene.path=helmet.gltf scene.environment=sky.exr",
-        "python scripts/bake.py scene.path=room.xml views.kind=interior scene.moving=sun",
         "python scripts/bake.py run=outputs/latest training.max_seconds=1200   # continue",
         "python render.py lights.key=2.0 lights.environment=[0.2,0.3,0.6]     # then relight",
     ),
@@ -55,22 +58,14 @@ def main(settings: config.Settings) -> None:
         rows = auto_log2_rows(settings.training, device)
         settings = config.completed(settings, name=process.name, log2_rows=rows)
         lighting = baked_lighting(process, settings.run, settings.seed)
+        settings = replace(settings, training=bake_training(settings.training))
         run = begin_bake(process, settings.run, Path(settings.outputs), settings.name)
         with closing(
             TracedSource(process, lighting, settings.tracer, seed=settings.seed, device=device)
         ) as source:
-            spec = field_spec(
-                settings.field,
-                num_channels=source.num_channels,
-                cascades=source.frame.cascades,
-                radiance="exp",
-                num_conditions=lighting.num_conditions,
-            )
-            field = RadianceField(spec, generator_for(settings.seed, 0, "initialise", device))
+            field = lit_field(settings.field, source, lighting, settings.seed)
             renderer = build_renderer(settings.rendering, source.frame, device)
-            carve(
-                settings.tracer, source, renderer, generator_for(settings.seed, 0, "rays", device)
-            )
+            carve(settings.tracer, source, renderer, settings.seed)
             context = RunContext(
                 seed=settings.seed,
                 backend=backend,
@@ -83,18 +78,16 @@ def main(settings: config.Settings) -> None:
             )
             train(source, field, renderer, settings.training, run, context)
             traced = source.figures
-        with reference_bar(progress) as advance:
-            references = trace_references(
-                process,
-                settings.scene,
-                settings.views,
-                cache=Path(settings.outputs) / "references",
-                progress=advance,
-            )
+        references = held_out_views(process, settings.scene, settings.outputs, progress=progress)
     scene = load_for_rendering(run, device)
     capture = load_views(run.path, scene.frame)
-    samples = settings.views.reference_samples
-    measures = BakeMeasures(run=run, scene=scene, references=references, samples=samples)
+    measures = BakeMeasures(
+        run=run,
+        scene=scene,
+        references=references,
+        samples=settings.views.reference_samples,
+        supersampling=settings.views.supersampling,
+    )
     record = measures.measure(settings.evaluation, traced, split=capture.split, progress=progress)
     results = Results(run=run, scene=scene, capture=capture, background="black")
     results.report(record, config.changed_settings(settings))

@@ -158,6 +158,6 @@ def _key(found: dict[str, Any], scene: SceneSettings, views: ViewSettings) -> st
         hashlib.sha256(path.read_bytes()).hexdigest(),
         [(str(entry.relative_to(path.parent)), entry.stat().st_size) for entry in files],
         {**asdict(scene), "path": path.name},
-        asdict(views),
+        {**asdict(views), "supersampling": 0},
     ]
     return hashlib.sha256(json.dumps(stated).encode()).hexdigest()[:24]

@@ -105,6 +105,15 @@ class ViewSettings:
             "maximum": 1 << 20,
         },
     )
+    supersampling: int = field(
+        default=3,
+        metadata={
+            "help": "held-out views are rendered with so many rays along each side of a pixel, as"
+            " their references are averages over pixels",
+            "minimum": 1,
+            "maximum": 16,
+        },
+    )
     seed: int = field(default=1, metadata={"help": "seed of the held-out views", "minimum": 0})
 
 

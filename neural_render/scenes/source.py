@@ -102,7 +102,7 @@ class TracedSource:
         """Lets the tracer begin; ``close`` ends it."""
         self._process, self._lighting, self._settings = process, lighting, settings
         self.frame = scene_frame(process.scene)
-        self._device = device
+        self.device = device
         block = process.scene["block"]
         blocks = max(MIN_BLOCKS, settings.ring // len(lighting.groups) // block) + KEPT_OFF
         self._ring = Ring(len(lighting.groups), blocks, block)
@@ -139,7 +139,7 @@ class TracedSource:
         first, count = self._ring.readable(group)
         index = torch.randint(count, (num_rays,), generator=generator, device=device).cpu()
         index = (first + index) % self._rays.shape[1]
-        rows = self._rays[group].index_select(0, index).to(self._device)
+        rows = self._rays[group].index_select(0, index).to(self.device)
         self._ring.count_drawn(num_rays)
         distance = rows[:, DISTANCE]
         opacity = (distance > 0).to(rows.dtype)
@@ -155,7 +155,7 @@ class TracedSource:
             targets=rows[:, RADIANCE] / groups[group].scale,
             opacity=opacity,
             weights=torch.ones_like(opacity),
-            view=torch.zeros(num_rays, dtype=torch.long, device=self._device),
+            view=torch.zeros(num_rays, dtype=torch.long, device=self.device),
             distance=distance / self.frame.world_from_field.scale,
             conditions=conditions,
             first_channel=3 * group,

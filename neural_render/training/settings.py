@@ -28,7 +28,10 @@ class TrainingSettings:
     )
     samples_per_step: int = field(
         default=0,
-        metadata={"help": "surviving samples per step; 0: 2^14, rising with the budget; GPU 2^18"},
+        metadata={
+            "help": "surviving samples per step; 0: 2^14, rising with the budget; in bakes 2^16, on"
+            " a GPU 2^18"
+        },
     )
     checkpoint_every: float = field(
         default=60.0, metadata={"help": "wall seconds between checkpoints"}
@@ -75,10 +78,11 @@ class TrainingSettings:
         metadata={"help": "relative loss: what is added to the square of what is seen"},
     )
     distance_weight: float = field(
-        default=0.0,
+        default=-1.0,
         metadata={
-            "help": "weight of the errors of distances, where the source knows them; it is wrong"
-            " behind mirrors and glass"
+            "help": "weight of the errors of first-surface distances, where the source knows them"
+            " (which mirrors and glass contradict); -1: 10 in a bake, else 0",
+            "minimum": -1.0,
         },
     )
     distortion_weight: float = field(
@@ -138,7 +142,7 @@ def check_settings(settings: TrainingSettings) -> None:
         )
     at_least = {"checkpoint_steps": 0, "num_steps": 0, "max_seconds": 0, "report_every": 0}
     at_least |= {"samples_per_step": 0, "weight_decay": 0, "distortion_weight": 0, "roulette": 0}
-    at_least |= {"distance_weight": 0}
+    at_least |= {"distance_weight": -1}
     for name, low in at_least.items():
         value = getattr(settings, name)
         if not value >= low or math.isinf(value):

@@ -84,7 +84,7 @@ def loss_spec(settings: TrainingSettings, color_space: str) -> LossSpec:
         delta=settings.huber_delta,
         relative=settings.relative_epsilon if kind == "relative" else 0.0,
         distortion_weight=settings.distortion_weight,
-        distance_weight=settings.distance_weight,
+        distance_weight=max(0.0, settings.distance_weight),
         roulette=settings.roulette,
     )
 

@@ -121,7 +121,6 @@ def train_ball(
     field: RadianceField | None = None,
     threads: int = 2,
     backend: str = "auto",
-    color_space: str = "srgb",
     lighting: Lighting = PHOTOGRAPHED,
 ) -> tuple[Progress, RadianceField]:
     """Trains or resumes a run on the ball with a backend, the fastest if none is named."""
@@ -134,7 +133,7 @@ def train_ball(
         threads=threads,
         capture="ball",
         config="seed: 5\n",
-        color_space=color_space,
+        color_space="linear" if field.spec.radiance == "exp" else "srgb",
         lighting=lighting,
     )
     source = source or StripedBall()

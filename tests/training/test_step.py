@@ -86,7 +86,7 @@ def test_lights_are_learnt_one_at_a_time_and_conditions_count(tmp_path):
     """Each light's radiance is the mean of what was seen of it."""
     run = new_run(tmp_path)
     settings = settings_for(400, samples_per_step=4096, distance_weight=10.0)
-    train_ball(run, settings, source=LitBall(), field=lit_field(), color_space="linear")
+    train_ball(run, settings, source=LitBall(), field=lit_field())
     scene = load_for_rendering(run, CPU)
     batch = LitBall().sample(2000, torch.Generator().manual_seed(99))
     means = []
@@ -113,7 +113,7 @@ def test_distances_harden_a_surface(tmp_path):
     for weight in (0.0, 100.0):
         run = new_run(tmp_path / str(weight))
         settings = settings_for(150, distance_weight=weight)
-        train_ball(run, settings, source=LitBall(), field=lit_field(), color_space="linear")
+        train_ball(run, settings, source=LitBall(), field=lit_field())
         scene = load_for_rendering(run, CPU)
         batch = LitBall().sample(2000, torch.Generator().manual_seed(99))
         seen = scene.renderer.render(

@@ -1,6 +1,7 @@
 """Files that a scene refers to: inside its folder, there, and not empty."""
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,7 @@ def _listed(references: list[Reference]) -> str:
 
 
 def sentence(error: Exception) -> str:
-    """An exception of a library in one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """An exception of a library in one line, without places in Mitsuba's own source."""
+    text = re.sub(r"\[\w+\.(?:cpp|h):\d+\]\s*", "", " ".join(str(error).split())).rstrip(". ")
+    text = text or type(error).__name__
     return text if len(text) <= 400 else f"{text[:397]}..."

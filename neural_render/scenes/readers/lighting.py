@@ -14,6 +14,7 @@ import numpy as np
 from neural_render.core.errors import SceneError
 from neural_render.scenes.readers.files import sentence
 from neural_render.scenes.readers.found import ENVIRONMENT, Names, is_area, plain_identifier
+from neural_render.scenes.readers.parts import SceneParts
 from neural_render.scenes.records import SceneCamera, Triple
 
 KEY = "key"
@@ -34,7 +35,7 @@ def up_axis(stated: str, of_format: str, cameras: tuple[SceneCamera, ...]) -> st
     return "xyz"[int(np.argmax(np.abs(total)))]
 
 
-def with_environment(scene: Any, path: Path, up: str) -> tuple[Any, list[str]]:
+def with_environment(parts: SceneParts, path: Path, up: str) -> tuple[Any, list[str]]:
     """The scene under a latitude-longitude picture, and in words what that replaced."""
     import mitsuba
 
@@ -57,12 +58,12 @@ def with_environment(scene: Any, path: Path, up: str) -> tuple[Any, list[str]]:
             f"scene.environment={path} is no picture that Mitsuba reads ({sentence(error)}): give"
             " an EXR or HDR file"
         ) from error
-    replaced = [emitter for emitter in scene.emitters() if emitter.is_environment()]
+    replaced = any(emitter.is_environment() for emitter in parts.scene.emitters())
     what = ["its own environment (scene.environment takes its place)"] if replaced else []
-    return rebuilt(scene, {ENVIRONMENT: environment}), what
+    return parts.again({ENVIRONMENT: environment}), what
 
 
-def with_studio(scene: Any, low: Triple, high: Triple, up: str) -> Any:
+def with_studio(parts: SceneParts, low: Triple, high: Triple, up: str) -> Any:
     """The scene in the studio that this module's text describes."""
     import mitsuba
 
@@ -89,7 +90,7 @@ def with_studio(scene: Any, low: Triple, high: Triple, up: str) -> Any:
         np.broadcast_to(brightness[:, None, None], (_SKY_ROWS, 2 * _SKY_ROWS, 3))
     )
     environment = {"type": "envmap", "bitmap": mitsuba.Bitmap(sky), "to_world": _turned(up)}
-    return rebuilt(scene, {KEY: key, ENVIRONMENT: environment})
+    return parts.again({KEY: mitsuba.load_dict(key), ENVIRONMENT: mitsuba.load_dict(environment)})
 
 
 def _turned(up: str) -> Any:
@@ -103,7 +104,10 @@ def _turned(up: str) -> Any:
 
 
 def rebuilt(scene: Any, added: dict[str, Any]) -> Any:
-    """A scene of the same shapes, lights and cameras with ``added`` (which may replace the sky)."""
+    """A scene of the same meshes, lights and cameras with ``added``; none of them is an instance.
+
+    (An instance does not tell of what.)
+    """
     import mitsuba
 
     names = Names()
@@ -115,4 +119,6 @@ def rebuilt(scene: Any, added: dict[str, Any]) -> Any:
         free = [emitter for emitter in free if not emitter.is_environment()]
     for part in (*scene.shapes(), *free, *scene.sensors()):
         parts[names.give(plain_identifier(part.id()) or "part")] = part
+    if scene.integrator() is not None:
+        parts[names.give("integrator")] = scene.integrator()
     return mitsuba.load_dict({**parts, **added})

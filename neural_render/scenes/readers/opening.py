@@ -11,6 +11,7 @@ from typing import Any
 from neural_render.core.errors import SceneError
 from neural_render.scenes.readers import found, lighting
 from neural_render.scenes.readers.blender import reading as blender
+from neural_render.scenes.readers.files import sentence
 from neural_render.scenes.readers.gltf import reading as gltf
 from neural_render.scenes.readers.mitsuba_xml import reading as mitsuba_xml
 from neural_render.scenes.readers.parts import SceneParts
@@ -41,12 +42,27 @@ def load_scene(settings: SceneSettings) -> LoadedScene:
     """The scene that ``settings.path`` names; SceneError says in one sentence what is wrong."""
     path = find_scene(settings.path)
     try:
-        parts = READERS[path.suffix.lower()](path)
+        return _loaded(path, settings)
+    except SceneError:
+        raise
     except ModuleNotFoundError as error:
         library = (error.name or "a library").split(".")[0]
         raise SceneError(
             f"{path} cannot be read without {library}: pip install 'neural_render[bake]'"
         ) from error
+    except OSError as error:
+        raise SceneError(
+            f"{error.filename or path} cannot be read ({error.strerror or error}): check the file"
+            " and who may read it"
+        ) from error
+    except RuntimeError as error:  # Mitsuba's, for whatever no reader has foreseen
+        raise SceneError(
+            f"{path} cannot be loaded by Mitsuba ({sentence(error)}): export it anew"
+        ) from error
+
+
+def _loaded(path: Path, settings: SceneSettings) -> LoadedScene:
+    parts = READERS[path.suffix.lower()](path)
     cameras, lost = found.cameras_of(parts.scene)
     low, high = found.bounds_of(parts.scene)
     check_bounds(path, low, high)
@@ -133,20 +149,19 @@ def _lit(
 
     Also what that replaced, in words, and warnings.
     """
-    scene = parts.scene
     up = lighting.up_axis(settings.up, parts.up, cameras)
     if settings.environment:
         picture = Path(settings.environment).expanduser().absolute()
-        return *lighting.with_environment(scene, picture, up), []
+        return *lighting.with_environment(parts, picture, up), []
     if parts.lit:
-        return scene, [], []
-    low, high = found.bounds_of(scene)
+        return parts.scene, [], []
+    low, high = found.bounds_of(parts.scene)
     warning = (
         f"{path.name} has no light of its own and is lit as in a studio: by a soft environment"
         ' ("environment") and a large area light from above ("key"), with'
         f" scene.up={up}; scene.environment=FILE.exr takes their place."
     )
-    return lighting.with_studio(scene, low, high, up), [], [warning]
+    return lighting.with_studio(parts, low, high, up), [], [warning]
 
 
 def check_bounds(path: Path, low: Triple, high: Triple) -> None:

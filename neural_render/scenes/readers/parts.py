@@ -1,5 +1,6 @@
 """What the reader of one format gives; ``opening`` completes it to a LoadedScene."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,11 +13,13 @@ class SceneParts:
 
     ``lit`` says whether its own lights suffice to see it: glowing pictures on an object's surface
     (glTF's emissive textures) do not. ``max_depth`` is 0 and ``up`` empty where the file does not
-    say. ``lost`` names, in a few words each, what the file has and we cannot express.
+    say. ``again`` makes the scene anew with more in it, by name; an ``environment`` takes the place
+    of its own. ``lost`` names, in a few words each, what the file has and we cannot express.
     """
 
     format: str
     scene: Any
+    again: Callable[[dict[str, Any]], Any]
     lit: bool
     max_depth: int = 0
     up: Axis = ""

@@ -53,6 +53,22 @@ def new_tracer(scene: LoadedScene, *, paths: int, samples_per_ray: int) -> Trace
     return WavefrontTracer(scene, paths=paths, samples_per_ray=samples_per_ray)
 
 
+def path_integrator(scene: LoadedScene) -> Any:
+    """Mitsuba's path tracer, or its slower one where a surface lets light through unchanged.
+
+    Mitsuba 3.9's ``path`` weighs direct light on such surfaces by their opacity twice.
+    """
+    import mitsuba
+
+    holed = any(
+        mitsuba.has_flag(shape.bsdf().flags(), mitsuba.BSDFFlags.Null)
+        for shape in scene.scene.shapes()
+        if shape.bsdf() is not None
+    )
+    kind = "volpath" if holed else "path"
+    return mitsuba.load_dict({"type": kind, "max_depth": scene.max_depth})
+
+
 class WavefrontTracer:
     """Traces fixed numbers of rays under a vectorised variant (llvm, cuda)."""
 
@@ -63,7 +79,7 @@ class WavefrontTracer:
 
         self._dr, self._mi = drjit, mitsuba
         self._scene = scene.scene
-        self._integrator = mitsuba.load_dict({"type": "path", "max_depth": scene.max_depth})
+        self._integrator = path_integrator(scene)
         self._sampler = mitsuba.load_dict({"type": "independent"})
         self.num_rays = max(1, paths // samples_per_ray)
         self._samples = samples_per_ray
@@ -112,7 +128,7 @@ class ScalarTracer:
 
         self._mi = mitsuba
         self._scene = scene.scene
-        self._integrator = mitsuba.load_dict({"type": "path", "max_depth": scene.max_depth})
+        self._integrator = path_integrator(scene)
         self._samples = samples_per_ray
 
     def traced(self, views: Viewpoints, rng: np.random.Generator, seed: int) -> Traced:

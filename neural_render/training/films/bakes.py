@@ -49,6 +49,7 @@ class BakeMeasures:
     scene: TrainedScene
     references: References
     samples: int  # of each half of a reference
+    supersampling: int  # a pixel of a render is the mean of so many squared rays
 
     def measure(
         self,
@@ -77,7 +78,8 @@ class BakeMeasures:
                 split=split,
                 background="black",
                 exposure=lighting.exposure,
-                reference=f"two halves of {self.samples} paths per pixel, each of a light group",
+                reference=f"two halves of {self.samples} paths per pixel, each of a light group;"
+                f" renders have {self.supersampling**2} rays per pixel",
             ),
             figures=TrainingFigures(
                 train_seconds=done.train_seconds,
@@ -126,7 +128,9 @@ class BakeMeasures:
 
         def render_one(index: int) -> Image:
             conditions = self._dials(index).conditions
-            render = scene_renders(self.scene, self.references.cameras, black, conditions)
+            render = scene_renders(
+                self.scene, self.references.cameras, black, conditions, self.supersampling
+            )
             return render(index)
 
         return render_one

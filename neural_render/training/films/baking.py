@@ -1,8 +1,7 @@
 """What stands before a bake: its lights, its run folder, and the space known to be empty."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,19 +11,25 @@ from tqdm import tqdm
 
 from neural_render.core.lights import Lighting
 from neural_render.export.environment import save_environment
+from neural_render.fields import RadianceField, field_spec
+from neural_render.fields.settings import FieldSettings
 from neural_render.rendering import Renderer
 from neural_render.rendering.carving import empty_cells
 from neural_render.rendering.environment import EnvironmentMap
-from neural_render.scenes.references import drawn_cameras
-from neural_render.scenes.settings import TracerSettings
+from neural_render.scenes.references import References, drawn_cameras, trace_references
+from neural_render.scenes.settings import SceneSettings, TracerSettings
 from neural_render.scenes.source import TracedSource, scene_lighting
 from neural_render.scenes.tracing.process import TracerProcess
 from neural_render.training.films.views import has_views, save_views
+from neural_render.training.randomness import generator_for
 from neural_render.training.runs.checkpoint import open_checkpoint
 from neural_render.training.runs.folder import RunFolder
+from neural_render.training.settings import TrainingSettings
 
 FILM_VIEWS = 64  # cameras of training that stay with the run, for films
 CARVING_RAYS = 1 << 17
+BAKED_SAMPLES = 1 << 16
+BAKED_DISTANCE_WEIGHT = 10.0
 
 _log = logging.getLogger("neural_render")
 
@@ -72,26 +77,52 @@ def save_surroundings(process: TracerProcess, folder: Path) -> None:
             save_environment(folder, EnvironmentMap(picture=picture, world_from_environment=turn))
 
 
-def carve(
-    settings: TracerSettings,
-    source: TracedSource,
-    renderer: Renderer,
-    generator: torch.Generator,
-) -> None:
+def bake_training(settings: TrainingSettings) -> TrainingSettings:
+    """The settings with what suits traced rays where they say nothing.
+
+    Large batches average the noise: where rare paths are bright, Adam's normalised steps would
+    clip it and darken the field.
+    """
+    weight = settings.distance_weight
+    return replace(
+        settings,
+        samples_per_step=settings.samples_per_step or BAKED_SAMPLES,
+        distance_weight=BAKED_DISTANCE_WEIGHT if weight < 0 else weight,
+    )
+
+
+def lit_field(
+    settings: FieldSettings, source: TracedSource, lighting: Lighting, seed: int
+) -> RadianceField:
+    """A fresh field of scene-linear radiance under each light group."""
+    spec = field_spec(
+        settings,
+        num_channels=source.num_channels,
+        cascades=source.frame.cascades,
+        radiance="exp",
+        num_conditions=lighting.num_conditions,
+    )
+    return RadianceField(spec, generator_for(seed, 0, "initialise", source.device))
+
+
+def carve(settings: TracerSettings, source: TracedSource, renderer: Renderer, seed: int) -> None:
     """Empties the cells that traced rays pass through, if ``tracer.carve`` says so."""
     if not settings.carve:
         return
     source.wait_for(CARVING_RAYS)
+    generator = generator_for(seed, 0, "rays", source.device)
     batch = source.sample(CARVING_RAYS, generator)
     renderer.occupancy.mark_empty(empty_cells(batch.rays, batch.distance, generator))
 
 
-@contextmanager
-def reference_bar(progress: bool) -> Iterator[Callable[[float], None]]:
-    """A progress bar of the references: what it gives is told the share that is done."""
+def held_out_views(
+    process: TracerProcess, scene: SceneSettings, outputs: str, *, progress: bool
+) -> References:
+    """The references of the held-out views, with a progress bar (see ``trace_references``)."""
+    cache = Path(outputs) / "references"
     with tqdm(total=100, desc="reference", unit="%", disable=not progress) as bar:
 
         def advance(share: float) -> None:
             bar.update(round(100 * share - bar.n, 1))
 
-        yield advance
+        return trace_references(process, scene, process.views, cache=cache, progress=advance)

@@ -106,8 +106,15 @@ def scene_renders(
     cameras: Cameras,
     background: tuple[float, ...],
     conditions: Float[Tensor, " conditions"],
+    supersampling: int = 1,
 ) -> Callable[[int], Image]:
-    """Renders all channels of what one of ``cameras`` (in the world) sees over ``background``."""
+    """Renders all channels of what one of ``cameras`` (in the world) sees over ``background``.
+
+    A pixel is the mean of ``supersampling`` squared rays (see ``mean_of_blocks``).
+    """
+    if supersampling > 1:
+        width, height = supersampling * cameras.width, supersampling * cameras.height
+        cameras = cameras.resized(int(width.max()), int(height.max()))
     placed = cameras.in_frame(scene.frame.world_from_field.inverse())
     behind = scene.background.new_tensor(background)
     assert len(behind) == scene.field.num_channels
@@ -116,9 +123,24 @@ def scene_renders(
     def render_one(index: int) -> Image:
         with torch.inference_mode():
             image = render_image(scene.renderer, scene.field, placed, index, behind, told)
-            return image.to(torch.device("cpu"))
+            return mean_of_blocks(image.to(torch.device("cpu")), supersampling)
 
     return render_one
+
+
+def mean_of_blocks(image: Image, side: int) -> Image:
+    """The image with one pixel for each block; distances are averaged as far as they are seen."""
+    if side == 1:
+        return image
+
+    def means(values: Tensor) -> Tensor:
+        return values.unflatten(0, (-1, side)).unflatten(2, (-1, side)).mean(dim=(1, 3))
+
+    opacity = means(image.opacity)
+    distance = means(image.distance * image.opacity) / opacity.clamp(min=1e-9)
+    return Image(
+        color=means(image.color), opacity=opacity, distance=distance.where(opacity > 0, 0.0)
+    )
 
 
 def _backdrop_name(scene: TrainedScene, settings: RenderSettings, background: str) -> str:

@@ -97,6 +97,12 @@ BROKEN = {
     "past.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", "cannot be read as OBJ"),
     "text.ply": (b"hello world\n", "cannot be read as PLY"),
     "short.ply": (b"ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\n", "as PLY"),
+    "odd.ply": (
+        b"ply\nformat ascii 1.0\nelement vertex 1\nproperty list uchar float x\n"
+        b"property float y\nproperty float z\nelement face 1\n"
+        b"property list uchar int vertex_indices\nend_header\n2 1 2 3 4\n3 0 0 0\n",
+        "cannot be read as PLY",
+    ),
     "text.stl": (b"solid nothing\nendsolid nothing\n", "has no geometry"),
     "short.stl": (b"\0" * 80 + b"\x09\0\0\0" + b"\0" * 60, "has no geometry"),
 }

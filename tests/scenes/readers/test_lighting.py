@@ -92,6 +92,23 @@ def test_an_environment_is_added_to_the_files_lights_and_replaces_its_own(tmp_pa
     assert len(scene.scene.emitters()) == 3
 
 
+def test_what_is_added_leaves_the_rest_as_it_is(tmp_path: Path) -> None:
+    """Instances, the file's camera and its integrator are in the new scene too."""
+    body = (
+        '<integrator type="path"><integer name="max_depth" value="5"/></integrator>'
+        '<sensor type="perspective" id="view"/><shape type="shapegroup" id="group">'
+        '<shape type="sphere"/></shape><shape type="instance"><ref id="group"/>'
+        '<transform name="to_world"><translate x="5"/></transform></shape>'
+    )
+    scene = load(write_xml(tmp_path, body), environment=sky(tmp_path))
+    assert [light.name for light in scene.lights] == ["environment", "lamp"]
+    assert scene.high[0] == 6 and float(scene.scene.bbox().max[0]) == 6
+    assert "max_depth = 5" in str(scene.scene.integrator())
+    assert [sensor.id() for sensor in scene.scene.sensors()] == ["view"]
+    there = picture(scene, 16, (5, 0, 6))
+    assert there.mean() > 0.1
+
+
 def test_up_is_the_users_the_formats_the_cameras_or_y() -> None:
     def camera(*down: float) -> SceneCamera:
         rows = tuple((0.0, value, 0.0, 0.0) for value in down)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,12 @@ def read(path: Path) -> SceneParts:
     import mitsuba
 
     environment = mitsuba.load_dict({"type": "constant", "radiance": rgb(world)})
+    scene = parts.again({ENVIRONMENT: environment})
     return replace(
         parts,
         format=kind,
-        scene=rebuilt(parts.scene, {ENVIRONMENT: environment}),
+        scene=scene,
+        again=partial(rebuilt, scene),
         lit=parts.lit or max(world) >= MIN_WORLD,
         lost=lost,
     )

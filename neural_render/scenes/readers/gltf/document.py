@@ -4,6 +4,8 @@ import base64
 import binascii
 import json
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neural_render.core.errors import SceneError
-from neural_render.scenes.readers.files import Reference, checked_paths
+from neural_render.scenes.readers.files import Reference, checked_paths, sentence
 
 Values = dict[str, Any]
 
@@ -105,8 +107,26 @@ class Document:
         return values
 
 
+@contextmanager
+def faults_of(path: Path) -> Iterator[None]:
+    """Turns what a file of another structure than glTF's raises into a SceneError."""
+    try:
+        yield
+    except SceneError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, struct.error) as error:
+        raise SceneError(
+            f"{path} is broken glTF ({type(error).__name__}: {sentence(error)}): export it anew"
+        ) from error
+
+
 def open_document(path: Path) -> Document:
     """The document in a file; SceneError for what is broken, missing or compressed."""
+    with faults_of(path):
+        return _opened(path)
+
+
+def _opened(path: Path) -> Document:
     content, binary = _contents(path, path.read_bytes())
     if not isinstance(content, dict) or not isinstance(content.get("asset"), dict):
         raise SceneError(f'{path} is JSON but no glTF: it has no "asset"; export it as glTF 2.0')

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from neural_render.scenes.readers.building import Floats, MeshData, check_mesh
 from neural_render.scenes.readers.gltf.document import Document, Values
 
+BACK_DISTANCE = 1e-4  # of a mesh's size, between a face that shines to both sides and its back
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
 
 
@@ -79,6 +80,34 @@ def mirrored_faces(mesh: MeshData) -> NDArray[np.bool_]:
     corners = mesh.texcoords[mesh.faces.astype(np.int64)]
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     return first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0] > 0
+
+
+def with_backs(mesh: MeshData) -> MeshData:
+    """A mesh that is open, and its own back a hair behind it: Mitsuba's faces shine to the front.
+
+    A closed mesh, whose inside nobody sees, is given back as it is.
+    """
+    _, points = np.unique(mesh.positions, axis=0, return_inverse=True)
+    corners = points.reshape(-1)[mesh.faces.astype(np.int64)]
+    edges = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]])
+    numbers = edges[:, 0] * len(mesh.positions) + edges[:, 1]
+    if np.isin(edges[:, 1] * len(mesh.positions) + edges[:, 0], numbers).all():
+        return mesh
+    placed = mesh.positions[mesh.faces.astype(np.int64)].astype(np.float64)
+    across = np.cross(placed[:, 1] - placed[:, 0], placed[:, 2] - placed[:, 0])
+    outward = np.zeros(mesh.positions.shape)
+    for corner in range(3):
+        np.add.at(outward, mesh.faces[:, corner].astype(np.int64), across)
+    outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-30)
+    extent = float(np.ptp(mesh.positions, axis=0).max())
+    behind = (mesh.positions - BACK_DISTANCE * extent * outward).astype(np.float32)
+    return MeshData(
+        positions=np.concatenate([mesh.positions, behind]),
+        faces=np.concatenate([mesh.faces, mesh.faces[:, ::-1] + len(behind)]).astype(np.uint32),
+        normals=np.concatenate([mesh.normals, -mesh.normals]),
+        texcoords=np.tile(mesh.texcoords, (2, 1)),
+        colors=np.tile(mesh.colors, (2, 1)),
+    )
 
 
 def lit_faces(mesh: MeshData, pixels: Floats, to_uv: NDArray[np.float64]) -> NDArray[np.bool_]:

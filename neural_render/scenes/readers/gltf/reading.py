@@ -1,7 +1,7 @@
 """Reads a glTF scene."""
 
-import struct
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from neural_render.core.errors import SceneError
 from neural_render.scenes.readers.building import MeshData, build_mesh
-from neural_render.scenes.readers.files import sentence
 from neural_render.scenes.readers.found import Names, plain_identifier
-from neural_render.scenes.readers.gltf.document import Document, Values, open_document
+from neural_render.scenes.readers.gltf.document import Document, Values, faults_of, open_document
 from neural_render.scenes.readers.gltf.materials import PREFIX, Materials
-from neural_render.scenes.readers.gltf.meshes import lit_faces, mesh_of, mirrored_faces
+from neural_render.scenes.readers.gltf.meshes import lit_faces, mesh_of, mirrored_faces, with_backs
 from neural_render.scenes.readers.gltf.nodes import LIGHTS, camera_of, light_of, placed_nodes
 from neural_render.scenes.readers.gltf.pictures import Pictures, uv_matrix
+from neural_render.scenes.readers.lighting import rebuilt
 from neural_render.scenes.readers.parts import SceneParts
 
 NAME = "glTF"
@@ -33,23 +33,18 @@ def read(path: Path) -> SceneParts:
     document = open_document(path)
     import mitsuba  # after: what is broken is told without it too
 
-    try:
+    with faults_of(path):
         parts = _parts(document)
-        if not any(name in parts.shapes for name in parts.found):
+        if not parts.shapes:
             raise SceneError(f"{path} has no geometry: none of its nodes has a mesh of triangles")
         scene = mitsuba.load_dict({"type": "scene", **parts.found})
-    except SceneError:
-        raise
-    except (LookupError, TypeError, ValueError, AttributeError, struct.error) as error:
-        raise SceneError(
-            f"{path} is broken glTF ({type(error).__name__}: {sentence(error)}): export it anew"
-        ) from error
-    except RuntimeError as error:
-        raise SceneError(
-            f"{path} cannot be loaded by Mitsuba ({sentence(error)}): export it anew"
-        ) from error
     return SceneParts(
-        format=NAME, scene=scene, lit=bool(parts.lights), up="y", lost=tuple(document.lost)
+        format=NAME,
+        scene=scene,
+        again=partial(rebuilt, scene),
+        lit=bool(parts.lights),
+        up="y",
+        lost=tuple(document.lost),
     )
 
 
@@ -167,5 +162,7 @@ def _split(
             chosen = (lit == emits) & (mirrored == turned)
             if chosen.any():
                 part = mesh if chosen.all() else mesh.part(chosen)
+                if emits and stated.get("doubleSided", False):
+                    part = with_backs(part)
                 parts.append((part, radiance if emits else None, turned))
     return parts

@@ -2,6 +2,8 @@
 
 import re
 from contextlib import suppress
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -9,11 +11,13 @@ from xml.etree.ElementTree import Element
 
 from neural_render.core.errors import SceneError
 from neural_render.scenes.readers.files import sentence
+from neural_render.scenes.readers.found import ENVIRONMENT
 from neural_render.scenes.readers.mitsuba_xml.mending import mend
 from neural_render.scenes.readers.mitsuba_xml.text import plain_name, read_tree
 from neural_render.scenes.readers.parts import SceneParts
 
 NAME = "Mitsuba XML"
+_ENVIRONMENTS = {"constant", "envmap", "sunsky", "timed_sunsky"}
 _VERSION = re.compile(r"^\s*(\d+)\.\d+")
 _UNUSED = re.compile(r'in (\w+) plugin of type "(\w+)"')
 _UNUSED_NAME = re.compile(r'-\s+\w+\s+"([^"]+)"')
@@ -34,10 +38,11 @@ def read(path: Path) -> SceneParts:
         mend(tree)
     lost = _without_media(tree)
     _name_lights(tree)
-    scene, unused = _instantiated(path, tree)
+    scene, unused = _instantiated(path, tree, {})
     return SceneParts(
         format=NAME,
         scene=scene,
+        again=partial(_again, path, tree),
         lit=len(scene.emitters()) > 0,
         max_depth=max_depth,
         lost=(*lost, *unused),
@@ -84,8 +89,18 @@ def _name_lights(tree: Element) -> None:
                 element.set("id", wanted)
 
 
-def _instantiated(path: Path, tree: Element) -> tuple[Any, list[str]]:
-    """The scene, and the properties that Mitsuba does not know."""
+def _again(path: Path, tree: Element, added: dict[str, Any]) -> Any:
+    """The scene with more in it; an environment takes the place of its own."""
+    if ENVIRONMENT in added:
+        tree = deepcopy(tree)
+        for emitter in tree.findall("emitter"):
+            if emitter.get("type") in _ENVIRONMENTS:
+                tree.remove(emitter)
+    return _instantiated(path, tree, added)[0]
+
+
+def _instantiated(path: Path, tree: Element, added: dict[str, Any]) -> tuple[Any, list[str]]:
+    """The scene with what is added by name, and the properties that Mitsuba does not know."""
     import mitsuba
 
     class Collector(mitsuba.Appender):
@@ -111,11 +126,14 @@ def _instantiated(path: Path, tree: Element) -> tuple[Any, list[str]]:
     logger.add_appender(collector)
     try:
         state = parser.parse_string(config, ElementTree.tostring(tree, encoding="unicode"))
+        for name, part in added.items():
+            part.set_id(name)
+            state.root.props[name] = part
         parser.transform_all(config, state)
         scene: Any = parser.instantiate(config, state)
     except Exception as error:  # Mitsuba raises RuntimeError, but also others, for any fault
         raise SceneError(
-            f"{path} cannot be loaded by Mitsuba: {_plain(sentence(error))}; correct that place or"
+            f"{path} cannot be loaded by Mitsuba: {sentence(error)}; correct that place or"
             " export the scene again"
         ) from error
     finally:
@@ -123,11 +141,6 @@ def _instantiated(path: Path, tree: Element) -> tuple[Any, list[str]]:
         for appender in others:
             logger.add_appender(appender)
     return scene, _unused(collector.texts)
-
-
-def _plain(text: str) -> str:
-    """Mitsuba's message without the places in its own source, and without its final stop."""
-    return re.sub(r"\[\w+\.(?:cpp|h):\d+\]\s*", "", text).rstrip(". ")
 
 
 def _unused(texts: list[str]) -> list[str]:

@@ -5,8 +5,12 @@ colours of their vertices.
 """
 
 import io
+import logging
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from neural_render.core.errors import SceneError
 from neural_render.scenes.readers.building import Floats, MeshData, build_mesh, check_mesh, linear
 from neural_render.scenes.readers.files import Reference, checked_paths, sentence
 from neural_render.scenes.readers.found import Names, plain_identifier
+from neural_render.scenes.readers.lighting import rebuilt
 from neural_render.scenes.readers.parts import SceneParts
 from neural_render.scenes.readers.plain import mtl
 
@@ -33,6 +38,8 @@ class _Piece:
 
 def read_obj(path: Path) -> SceneParts:
     """The scene of an OBJ file under Mitsuba's active variant; SceneError says what is wrong."""
+    from trimesh.exchange.obj import load_obj
+
     content = path.read_bytes()
     lost: list[str] = []
     materials: dict[str, mtl.Material] = {}
@@ -42,7 +49,13 @@ def read_obj(path: Path) -> SceneParts:
             materials |= mtl.read_materials(checked_paths(path, [library])[0])
         else:
             lost.append(f"the material file {written}, which is missing")
-    pieces = list(_obj_pieces(path, content, materials))
+    # trimesh names materials only if it has read them: it is given empty ones, and no pictures.
+    stand_in = "".join(f"newmtl {name}\nKd 1 1 1\n" for name in materials).encode()
+    names = dict.fromkeys(mtl.libraries(content), stand_in)
+    text = content.decode("utf-8", "replace").encode()
+    with _faults_of(path):
+        found = load_obj(io.BytesIO(text), resolver=names)
+        pieces = list(_pieces(path, found.get("geometry", {})))
     return _scene(path, "OBJ", pieces, materials, lost)
 
 
@@ -50,41 +63,37 @@ def read_ply(path: Path) -> SceneParts:
     """The scene of a PLY file under Mitsuba's active variant; SceneError says what is wrong."""
     from trimesh.exchange.ply import load_ply
 
-    found = _loaded(path, load_ply, path.read_bytes(), skip_materials=True)
-    return _scene(path, "PLY", list(_pieces(path, {"mesh": found})), {}, [])
+    with _faults_of(path):
+        found = load_ply(io.BytesIO(path.read_bytes()), skip_materials=True)
+        pieces = list(_pieces(path, {"mesh": found}))
+    return _scene(path, "PLY", pieces, {}, [])
 
 
 def read_stl(path: Path) -> SceneParts:
     """The scene of an STL file under Mitsuba's active variant; SceneError says what is wrong."""
     from trimesh.exchange.stl import load_stl
 
-    found = _loaded(path, load_stl, path.read_bytes())
-    meshes = found.get("geometry", {"mesh": found})
-    return _scene(path, "STL", list(_pieces(path, meshes)), {}, [])
+    with _faults_of(path):
+        found = load_stl(io.BytesIO(path.read_bytes()))
+        pieces = list(_pieces(path, found.get("geometry", {"mesh": found})))
+    return _scene(path, "STL", pieces, {}, [])
 
 
-def _loaded(path: Path, load: Any, content: bytes, **options: Any) -> dict[str, Any]:
-    """What trimesh makes of a file."""
+@contextmanager
+def _faults_of(path: Path) -> Iterator[None]:
+    """Turns whatever a broken file raises into a SceneError: trimesh checks little."""
+    logging.getLogger("trimesh").setLevel(logging.CRITICAL)  # what is wrong is told once, by us
     try:
-        with np.errstate(over="ignore"):
-            return load(io.BytesIO(content), **options)
-    except Exception as error:  # trimesh checks little: a broken file may raise anything
+        with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy, about trimesh
+            yield
+    except SceneError:
+        raise
+    except Exception as error:
         raise SceneError(
             f"{path} cannot be read as {path.suffix[1:].upper()} ({type(error).__name__}:"
             f" {sentence(error)}): export it anew"
         ) from error
-
-
-def _obj_pieces(path: Path, content: bytes, materials: dict[str, mtl.Material]) -> Iterator[_Piece]:
-    """The meshes of an OBJ file, one for each material."""
-    from trimesh.exchange.obj import load_obj
-
-    # trimesh names materials only if it has read them: it is given empty ones, and no pictures.
-    stand_in = "".join(f"newmtl {name}\nKd 1 1 1\n" for name in materials).encode()
-    names = dict.fromkeys((name.strip() for name in mtl.libraries(content)), stand_in)
-    text = content.decode("utf-8", "replace").encode()
-    found = _loaded(path, load_obj, text, resolver=names)
-    return _pieces(path, found.get("geometry", {}))
 
 
 def _pieces(path: Path, meshes: dict[str, Any]) -> Iterator[_Piece]:
@@ -100,10 +109,8 @@ def _pieces(path: Path, meshes: dict[str, Any]) -> Iterator[_Piece]:
         texcoords = np.zeros((0, 2), np.float32)
         if coordinates is not None and len(coordinates) == len(found["vertices"]):
             texcoords = np.asarray(coordinates, np.float32)[:, :2] * [1, -1] + [0, 1]
-        with np.errstate(over="ignore"):  # what becomes infinite is refused below
-            positions = np.asarray(found["vertices"], np.float32)
         mesh = MeshData(
-            positions=positions,
+            positions=np.asarray(found["vertices"], np.float32),
             faces=np.asarray(triangulate_quads(faces)).astype(np.uint32),
             normals=_vectors(found.get("vertex_normals")),
             texcoords=texcoords.astype(np.float32),
@@ -154,7 +161,13 @@ def _scene(
             lit = True
         found[name] = build_mesh(name, mesh, mitsuba.load_dict(described), emitter)
     scene = mitsuba.load_dict({"type": "scene", **found})
-    return SceneParts(format=kind, scene=scene, lit=lit, lost=tuple(dict.fromkeys(lost)))
+    return SceneParts(
+        format=kind,
+        scene=scene,
+        again=partial(rebuilt, scene),
+        lit=lit,
+        lost=tuple(dict.fromkeys(lost)),
+    )
 
 
 def _grey(mesh: MeshData) -> dict[str, Any]:

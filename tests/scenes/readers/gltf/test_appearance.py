@@ -184,6 +184,36 @@ def test_only_faces_that_glow_are_lights(tmp_path: Path) -> None:
     assert areas == {True: pytest.approx(4), False: pytest.approx(4)}
 
 
+@pytest.mark.parametrize("textured", [False, True])
+@pytest.mark.parametrize("double", [False, True])
+def test_a_double_sided_sheet_shines_to_both_sides(
+    tmp_path: Path, textured: bool, double: bool
+) -> None:
+    made = Gltf()
+    coordinates = {"TEXCOORD_0": UV} if textured else {}
+    made.mesh(SQUARE, {}, **coordinates)
+    material: dict[str, Any] = {"emissiveFactor": [1, 1, 1], "doubleSided": double}
+    material["pbrMetallicRoughness"] = {"baseColorFactor": [0, 0, 0, 1]}
+    if textured:
+        white = np.full((2, 2, 3), 255, np.uint8)
+        material["emissiveTexture"] = {"index": made.texture(white)}
+    made.content["materials"][0] = material
+    lit(made, {"type": "point", "intensity": 1e-6})
+    scene = load(made.write(tmp_path / "scene.glb"))
+    assert len(scene.lights) == 2
+    front = picture(scene, 16, AHEAD)[6:10, 6:10]
+    back = picture(scene, 16, (0, 0, -6))[6:10, 6:10]
+    np.testing.assert_allclose(front, 1, rtol=1e-2)
+    np.testing.assert_allclose(back, 1 if double else 0, atol=1e-2)
+
+
+def test_a_closed_lamp_is_not_lined_with_light(tmp_path: Path) -> None:
+    made = Gltf()
+    made.mesh(cube(), {"emissiveFactor": [1, 1, 1], "doubleSided": True})
+    (shape,) = load(made.write(tmp_path / "scene.glb")).scene.shapes()
+    assert float(shape.surface_area()) == pytest.approx(24)
+
+
 def test_an_object_that_only_glows_gets_the_studio(tmp_path: Path) -> None:
     made = Gltf()
     made.mesh(SQUARE, {}, {"name": "key"}, TEXCOORD_0=UV)

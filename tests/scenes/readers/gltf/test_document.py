@@ -99,6 +99,8 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], list[str]]] = {
         lambda c: c["buffers"][0].update(uri="data:application/octet-stream;base64,A"),
         ["no base64"],
     ),
+    "a list of the wrong things": (lambda c: c.update(buffers=[3]), ["is broken glTF"]),
+    "no list": (lambda c: c.update(images=True), ["is broken glTF"]),
     "no data": (lambda c: c["buffers"][0].pop("uri"), ["cut short"]),
 }
 
