@@ -42,7 +42,7 @@ def references_of(scene: TrainedScene, places: torch.Tensor, noise: float) -> Re
     for view, place in enumerate(places):
         conditions = set_dials(scene.lighting, {}, place.tolist()).conditions
         black = (0.0,) * scene.field.num_channels
-        image = scene_renders(scene, two_cameras(), black, conditions)(view)
+        image = scene_renders(scene, CAMERA, black, conditions)(0)
         for index, group in enumerate(groups):
             seen = image.color[..., 3 * index : 3 * index + 3] * group.scale
             for half, sign in enumerate((1 + noise, 1 - noise)):
@@ -53,7 +53,9 @@ def references_of(scene: TrainedScene, places: torch.Tensor, noise: float) -> Re
 
 def measured(folder: Path, scene: TrainedScene, references: References) -> dict:
     run = RunFolder.create(folder, "ball")
-    measures = BakeMeasures(run=run, scene=scene, references=references, samples=16)
+    measures = BakeMeasures(
+        run=run, scene=scene, references=references, samples=16, supersampling=1
+    )
     settings = EvaluationSettings(images=False)
     found = measures.measure(settings, FIGURES, split="two", progress=False)
     stored = json.loads((run.evaluation_path / "metrics.json").read_text(encoding="utf-8"))
