@@ -88,7 +88,7 @@ def trace_references(
     cameras = drawn_cameras(process, views.test, views.seed, views.test_size)
     groups = [group["name"] for group in process.scene["groups"]]
     places = _places(process, views)
-    file = cache / f"{_key(process.scene, scene, views)}.npz"
+    file = cache / f"{_key(process.scene, scene, views, cache.resolve().parent)}.npz"
     pictures = _cached(file)
     if pictures is None:
         jobs = [
@@ -149,14 +149,21 @@ def _cached(file: Path) -> np.ndarray | None:
         return None
 
 
-def _key(found: dict[str, Any], scene: SceneSettings, views: ViewSettings) -> str:
-    """What tells references apart: the scene's files, its settings, its views."""
-    path = Path(found["path"])
-    files = sorted(entry for entry in path.parent.rglob("*") if entry.is_file())[:10000]
+def _key(found: dict[str, Any], scene: SceneSettings, views: ViewSettings, outputs: Path) -> str:
+    """What tells references apart: the scene's files, its settings, its views.
+
+    What lies in ``outputs`` is no part of the scene: it may lie beside it.
+    """
+    path = Path(found["path"]).resolve()
+    files = sorted(
+        entry
+        for entry in path.parent.rglob("*")
+        if entry.is_file() and not entry.is_relative_to(outputs)
+    )
     stated = [
         VERSION,
         hashlib.sha256(path.read_bytes()).hexdigest(),
-        [(str(entry.relative_to(path.parent)), entry.stat().st_size) for entry in files],
+        [(str(entry.relative_to(path.parent)), entry.stat().st_size) for entry in files[:10000]],
         {**asdict(scene), "path": path.name},
         {**asdict(views), "supersampling": 0},
     ]

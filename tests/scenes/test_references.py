@@ -11,7 +11,7 @@ import torch
 from neural_render.scenes.references import References, trace_references
 from neural_render.scenes.settings import SceneSettings, ViewSettings
 from neural_render.scenes.tracing.process import TracerProcess
-from tests.scenes.small_scenes import BULB, CAMERA, LAMP, write_scene
+from tests.scenes.small_scenes import BULB, CAMERA, FRONT, LAMP, write_scene
 from tests.scenes.tracing.tracers import started
 
 VIEWS = ViewSettings(test=2, test_size=16, reference_samples=16)
@@ -90,6 +90,29 @@ def test_no_views(tmp_path: Path) -> None:
     with closing(started(path, views)) as process:
         found, told = traced(process, path, views)
     assert found.names == () and len(found.cameras) == 0 and told == []
+
+
+def test_outputs_beside_the_scene_are_no_part_of_it(tmp_path: Path) -> None:
+    """As where the program runs in the scene's folder; all other files may be of the scene."""
+    views = replace(VIEWS, test=1, reference_samples=1)
+    path = write_scene(tmp_path, more=FRONT)
+    cache, told = tmp_path / "outputs" / "references", list[float]()
+    with closing(started(path, views)) as process:
+
+        def trace(supersampling: int = 3) -> None:
+            wanted = replace(views, supersampling=supersampling)
+            settings = SceneSettings(path=str(path))
+            trace_references(process, settings, wanted, cache=cache, progress=told.append)
+
+        trace()
+        (tmp_path / "outputs" / "run.txt").write_text("a run", encoding="utf-8")
+        told.clear()
+        trace()
+        trace(supersampling=1)
+        assert told == [], "they were kept"
+        (tmp_path / "mesh.ply").write_text("another", encoding="utf-8")
+        trace()
+        assert told != []
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no archive"])

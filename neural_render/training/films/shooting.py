@@ -1,6 +1,7 @@
 """How a trained scene is filmed: from the user's words about lights and exposure to renders."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -112,9 +113,13 @@ def scene_renders(
 
     A pixel is the mean of ``supersampling`` squared rays (see ``mean_of_blocks``).
     """
-    if supersampling > 1:
-        width, height = supersampling * cameras.width, supersampling * cameras.height
-        cameras = cameras.resized(int(width.max()), int(height.max()))
+    cameras = replace(  # each keeps its own format
+        cameras,
+        focal_px=supersampling * cameras.focal_px,
+        center_px=supersampling * cameras.center_px,
+        width=supersampling * cameras.width,
+        height=supersampling * cameras.height,
+    )
     placed = cameras.in_frame(scene.frame.world_from_field.inverse())
     behind = scene.background.new_tensor(background)
     assert len(behind) == scene.field.num_channels

@@ -34,7 +34,7 @@ def load_views(folder: Path, frame: SceneFrame) -> Capture:
         record = json.loads(path.read_text(encoding="utf-8"))
         train, test = (_views(record[part], part) for part in ("train", "test"))
         split = str(record["split"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"{path} is broken ({error}): bake the scene again, or restore that file."
         ) from error

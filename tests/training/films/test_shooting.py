@@ -12,6 +12,7 @@ import PIL.Image
 import pytest
 import torch
 
+from neural_render.core.cameras import Cameras
 from neural_render.core.color import film_from_linear, quantised
 from neural_render.core.errors import SettingError
 from neural_render.core.lights import LightGroup, Lighting, MovingLight
@@ -21,7 +22,7 @@ from neural_render.fields import FieldSettings, GridSettings, RadianceField, fie
 from neural_render.rendering import RenderingSettings, build_renderer
 from neural_render.rendering.environment import EnvironmentMap
 from neural_render.rendering.lit import set_dials
-from neural_render.training.films.shooting import lit_renders, scene_film
+from neural_render.training.films.shooting import lit_renders, scene_film, scene_renders
 from neural_render.training.runs.restore import TrainedScene
 from neural_render.training.runs.state import Progress, RunRecord
 from tests.rendering.analytic import CPU, frame
@@ -214,3 +215,21 @@ def test_a_light_where_none_was_baked_is_warned_of(caplog: pytest.LogCaptureFixt
         assert caplog.text == ""
         set_dials(LIGHTING, {}, [0.0, 0.0, 1.0])
     assert "outside of what was seen in baking" in caplog.text
+
+
+def test_pixels_are_means_of_rays_in_views_of_any_format() -> None:
+    scene = lit_scene(replace(LIGHTING, moving=()))
+    wide, tall = camera(12, 8), camera(6, 10)
+    parts = {name: torch.cat([getattr(wide, name), getattr(tall, name)]) for name in vars(wide)}
+    black, none = (0.0,) * 6, torch.zeros(0)
+    render = scene_renders(scene, Cameras(**parts), black, none, 3)
+    for index, alone in enumerate((wide, tall)):
+        width, height = int(alone.width[0]), int(alone.height[0])
+        fine = scene_renders(scene, alone.resized(3 * width, 3 * height), black, none)(0)
+        found = render(index)
+        assert found.opacity.shape == (height, width)
+        expected = fine.color.view(height, 3, width, 3, 6).mean(dim=(1, 3))
+        torch.testing.assert_close(found.color, expected, atol=1e-4, rtol=1e-3)
+        seen = found.opacity > 0
+        assert (found.distance[~seen] == 0).all() and (found.distance[seen] > 0).all()
+        assert found.distance.max() <= fine.distance.max()
