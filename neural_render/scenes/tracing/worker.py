@@ -45,7 +45,8 @@ from neural_render.scenes.views import Poses, Viewpoints, in_the_light, viewpoin
 
 PILOT_WAVES = 4
 REST_SECONDS = 0.005
-FILE_LIGHT = -1  # for a group's number: all lights as in the file
+# For a group's number: nothing was switched yet; all lights are as in the file.
+UNLIT, FILE_LIGHT = -2, -1
 
 
 class Worker:
@@ -68,6 +69,7 @@ class Worker:
         self.scene: LoadedScene = load_scene(settings)
         self.groups: tuple[SceneGroup, ...] = light_groups(self.scene, settings.groups)
         self._switch = LightSwitch(self.scene)
+        self._lit = UNLIT
         self._tracers: dict[int, Tracer] = {}
         tracer = self._tracer(self._tracer_settings.samples_per_ray)
         views = ViewSettings(**open_command["views"])
@@ -99,6 +101,9 @@ class Worker:
 
     def _light(self, group: int) -> None:
         """Switches a group on, at unit emission, and all else off."""
+        if group == self._lit:
+            return
+        self._lit = group
         if group == FILE_LIGHT:
             self._switch.set(file_emission(self.scene))
         else:
@@ -183,8 +188,9 @@ class Worker:
             radiance, distance = tracer.trace(*camera.through(across), seed * 1_000_003 + wave)
             seen = np.isfinite(distance)
             values = np.concatenate([radiance * seen[:, None], seen[:, None]], axis=1)
-            np.add.at(total, index, values)
-            np.add.at(count, index, 1)
+            for channel in range(4):
+                total[:, channel] += np.bincount(index, values[:, channel], pixels)
+            count += np.bincount(index, minlength=pixels)
             self._answer("progress", done=wave + 1, of=waves)
         picture = (total / count[:, None]).reshape(height, width, 4).astype(np.float32)
         np.save(path, picture)
