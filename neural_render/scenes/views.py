@@ -146,10 +146,7 @@ def viewpoints(
         return found
     places = free_places(low, high, distances, np.random.default_rng(settings.seed))
     if not len(places):
-        raise SceneError(
-            f"{scene.path} has no free space inside: views.kind=interior finds no place from which"
-            " walls are seen all around; give views.kind=shell or cameras."
-        )
+        raise _no_inside(scene)
     return Viewpoints(**{**vars(found), "places": places})
 
 
@@ -166,13 +163,25 @@ def free_places(
     return tried[closed & (seen.min(axis=1) > enough)][:FREE_POOL]
 
 
-def in_the_light(views: Viewpoints, radiances: Radiances) -> Viewpoints:
-    """Without the places that no light reaches at all: they lie inside of closed objects."""
+def in_the_light(views: Viewpoints, scene: LoadedScene, radiances: Radiances) -> Viewpoints:
+    """Without the places that no light reaches at all: they lie inside of closed objects.
+
+    SceneError where that leaves none.
+    """
     rng = np.random.default_rng(views.settings.seed)
     origins = np.repeat(views.places, FREE_RAYS, axis=0)
     seen = radiances(origins, normalized(rng.normal(size=origins.shape)))
     lit = seen.reshape(len(views.places), -1).max(axis=1, initial=0) > 0
-    return replace(views, places=views.places[lit]) if lit.any() else views
+    if not lit.any():
+        raise _no_inside(scene)
+    return replace(views, places=views.places[lit])
+
+
+def _no_inside(scene: LoadedScene) -> SceneError:
+    return SceneError(
+        f"{scene.path} has no free space inside: views.kind=interior finds no place from which"
+        " walls are seen all around; give views.kind=shell or cameras."
+    )
 
 
 def normalized(vectors: Vectors) -> Vectors:

@@ -75,7 +75,7 @@ class Worker:
         views = ViewSettings(**open_command["views"])
         self.views: Viewpoints = viewpoints(views, self.scene, self.scene.up, tracer.distances)
         if len(self.views.places):
-            self.views = in_the_light(self.views, partial(radiances, tracer))
+            self.views = in_the_light(self.views, self.scene, partial(radiances, tracer))
         self.moving: tuple[MovingPlaces, ...] = moving_places(self.scene, self.groups, settings)
         answer(
             "scene",
