@@ -5,7 +5,7 @@ World frame of the scene, NumPy alone: the tracer's process draws from here.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from neural_render.scenes.settings import ViewSettings
 Vectors = Float[np.ndarray, "rays 3"]
 # The distance of the first surface along rays; infinite where there is none.
 Distances = Callable[[Vectors, Vectors], Float[np.ndarray, " rays"]]
+Radiances = Callable[[Vectors, Vectors], Vectors]
 
 FREE_RAYS = 32  # that look around from a place inside
 FREE_SHARE = 0.9  # of them that must meet a surface there
@@ -145,10 +146,7 @@ def viewpoints(
         return found
     places = free_places(low, high, distances, np.random.default_rng(settings.seed))
     if not len(places):
-        raise SceneError(
-            f"{scene.path} has no free space inside: views.kind=interior finds no place from which"
-            " walls are seen all around; give views.kind=shell or cameras."
-        )
+        raise _no_inside(scene)
     return Viewpoints(**{**vars(found), "places": places})
 
 
@@ -163,6 +161,27 @@ def free_places(
     enough = FREE_DISTANCE * np.linalg.norm(high - low)
     closed = np.isfinite(seen).mean(axis=1) >= FREE_SHARE
     return tried[closed & (seen.min(axis=1) > enough)][:FREE_POOL]
+
+
+def in_the_light(views: Viewpoints, scene: LoadedScene, radiances: Radiances) -> Viewpoints:
+    """Without the places that no light reaches at all: they lie inside of closed objects.
+
+    SceneError where that leaves none.
+    """
+    rng = np.random.default_rng(views.settings.seed)
+    origins = np.repeat(views.places, FREE_RAYS, axis=0)
+    seen = radiances(origins, normalized(rng.normal(size=origins.shape)))
+    lit = seen.reshape(len(views.places), -1).max(axis=1, initial=0) > 0
+    if not lit.any():
+        raise _no_inside(scene)
+    return replace(views, places=views.places[lit])
+
+
+def _no_inside(scene: LoadedScene) -> SceneError:
+    return SceneError(
+        f"{scene.path} has no free space inside: views.kind=interior finds no place from which"
+        " walls are seen all around; give views.kind=shell or cameras."
+    )
 
 
 def normalized(vectors: Vectors) -> Vectors:

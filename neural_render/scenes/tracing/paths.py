@@ -69,6 +69,18 @@ def path_integrator(scene: LoadedScene) -> Any:
     return mitsuba.load_dict({"type": kind, "max_depth": scene.max_depth})
 
 
+def radiances(tracer: Tracer, origins: Vectors, directions: Vectors) -> Vectors:
+    """Radiance along any number of rays."""
+    found = [np.zeros((0, 3), np.float32)]
+    size = tracer.num_rays, 3
+    for first in range(0, len(origins), tracer.num_rays):
+        part = slice(first, first + tracer.num_rays)
+        filled = np.resize(origins[part], size), np.resize(directions[part], size)
+        radiance, _ = tracer.trace(*filled, seed=first)
+        found.append(radiance[: len(origins[part])])
+    return np.concatenate(found)
+
+
 class WavefrontTracer:
     """Traces fixed numbers of rays under a vectorised variant (llvm, cuda)."""
 

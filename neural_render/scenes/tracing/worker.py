@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TextIO
 
@@ -29,7 +30,7 @@ from neural_render.scenes.moving import MovingPlaces, moving_places
 from neural_render.scenes.readers.opening import load_scene
 from neural_render.scenes.records import LoadedScene, Triple
 from neural_render.scenes.settings import SceneSettings, TracerSettings, ViewSettings
-from neural_render.scenes.tracing.paths import Tracer, new_tracer
+from neural_render.scenes.tracing.paths import Tracer, new_tracer, radiances
 from neural_render.scenes.tracing.ring import (
     COLUMNS,
     DIRECTION,
@@ -40,7 +41,7 @@ from neural_render.scenes.tracing.ring import (
     Ring,
 )
 from neural_render.scenes.tracing.variants import VARIANTS
-from neural_render.scenes.views import Poses, Viewpoints, viewpoints
+from neural_render.scenes.views import Poses, Viewpoints, in_the_light, viewpoints
 
 PILOT_WAVES = 4
 REST_SECONDS = 0.005
@@ -73,6 +74,8 @@ class Worker:
         tracer = self._tracer(self._tracer_settings.samples_per_ray)
         views = ViewSettings(**open_command["views"])
         self.views: Viewpoints = viewpoints(views, self.scene, self.scene.up, tracer.distances)
+        if len(self.views.places):
+            self.views = in_the_light(self.views, self.scene, partial(radiances, tracer))
         self.moving: tuple[MovingPlaces, ...] = moving_places(self.scene, self.groups, settings)
         answer(
             "scene",

@@ -15,7 +15,7 @@ import torch
 from neural_render.core.errors import SceneError
 from neural_render.scenes.settings import SceneSettings, ViewSettings
 from neural_render.scenes.tracing.process import TracerProcess
-from tests.scenes.small_scenes import write_scene
+from tests.scenes.small_scenes import BOX, write_scene
 from tests.scenes.tracing.tracers import CPU, SMALL, alive, rings, source_of, started
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -83,6 +83,23 @@ def test_views_that_the_scene_has_not(tmp_path: Path) -> None:
     path = write_scene(tmp_path, more="")
     with pytest.raises(SceneError, match=r"views.kind=cameras, but .*ball.xml has no camera"):
         started(path, ViewSettings(kind="cameras"))
+
+
+def test_cameras_inside_stand_in_the_room(tmp_path: Path) -> None:
+    path = write_scene(tmp_path, "bulb", more=BOX)
+    with closing(started(path, ViewSettings(kind="interior"))) as process:
+        poses = process.ask("poses", command="poses", num=500, seed=0)
+    position = torch.tensor(poses["world_from_camera"])[:, :, 3]
+    assert position.abs().max() < 4
+    assert (position - torch.tensor([0.0, 0.0, 1.0])).norm(dim=1).min() > 1
+    assert len(position.unique(dim=0)) > 100
+
+
+def test_the_inside_of_a_closed_object_is_no_room(tmp_path: Path) -> None:
+    """The ball is closed all around too, but dark."""
+    path = write_scene(tmp_path, "bulb", more="")
+    with pytest.raises(SceneError, match=r"ball.xml has no free space inside: .* give views.kind"):
+        started(path, ViewSettings(kind="interior"))
 
 
 def test_an_answer_with_an_error_leaves_it_listening(tracer: TracerProcess) -> None:
