@@ -27,7 +27,7 @@ from neural_render.training.runs.folder import RunFolder
 from neural_render.training.settings import TrainingSettings
 
 FILM_VIEWS = 64  # cameras of training that stay with the run, for films
-CARVING_RAYS = 1 << 17
+CARVING_RAYS = 1 << 19
 BAKED_SAMPLES = 1 << 16
 BAKED_DISTANCE_WEIGHT = 10.0
 
