@@ -96,10 +96,11 @@ class TrainingSettings:
         },
     )
     roulette: float = field(
-        default=0.5,
+        default=-1.0,
         metadata={
             "help": "samples that count for less in the gradient than this share of the mean are"
-            " left out at random, its expectation unchanged; 0: none"
+            " left out at random, its expectation unchanged; 0: none; -1: 0.5, and 0 for relative"
+            " errors, whose gradients are too uneven for it"
         },
     )
     background: str = field(
@@ -141,7 +142,8 @@ def check_settings(settings: TrainingSettings) -> None:
             "training.num_steps and training.max_seconds are both 0: give one as the budget."
         )
     at_least = {"checkpoint_steps": 0, "num_steps": 0, "max_seconds": 0, "report_every": 0}
-    at_least |= {"samples_per_step": 0, "weight_decay": 0, "distortion_weight": 0, "roulette": 0}
+    at_least |= {"samples_per_step": 0, "weight_decay": 0, "distortion_weight": 0}
+    at_least |= {"roulette": -1 if settings.roulette == -1 else 0}
     at_least |= {"distance_weight": -1}
     for name, low in at_least.items():
         value = getattr(settings, name)

@@ -20,6 +20,7 @@ from neural_render.training.settings import TrainingSettings
 
 MIN_RAYS = 64
 MAX_RAYS_PER_SAMPLE = 8
+ROULETTE = 0.5  # where training.roulette is -1
 SURVIVORS_MEMORY = 0.7  # of the running estimate of survivors per ray, per step
 
 
@@ -80,12 +81,15 @@ def loss_spec(settings: TrainingSettings, color_space: str) -> LossSpec:
     kind = settings.loss
     if kind == "auto":
         kind = "relative" if color_space == "linear" else "huber"
+    roulette = settings.roulette
+    if roulette < 0:
+        roulette = 0.0 if kind == "relative" else ROULETTE
     return LossSpec(
         delta=settings.huber_delta,
         relative=settings.relative_epsilon if kind == "relative" else 0.0,
         distortion_weight=settings.distortion_weight,
         distance_weight=max(0.0, settings.distance_weight),
-        roulette=settings.roulette,
+        roulette=roulette,
     )
 
 

@@ -92,6 +92,16 @@ class Ring:
                 self._memory.unlink()
 
 
+def without_broken(rays: Float[np.ndarray, "rays columns"]) -> None:
+    """Puts others in the place of rays that see no finite radiance; all are dark if none does."""
+    broken = ~np.isfinite(rays[:, RADIANCE]).all(axis=1)
+    if broken.all():
+        rays[:, RADIANCE] = 0.0
+    elif broken.any():
+        whole = np.flatnonzero(~broken)
+        rays[broken] = rays[whole[np.arange(int(broken.sum())) % len(whole)]]
+
+
 def _disown(memory: SharedMemory) -> None:
     """Python removes at a process's end what it only opened; before 3.13 there is no other way."""
     name: str = getattr(memory, "_name")  # noqa: B009  (private)

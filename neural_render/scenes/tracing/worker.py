@@ -39,6 +39,7 @@ from neural_render.scenes.tracing.ring import (
     PLACE,
     RADIANCE,
     Ring,
+    without_broken,
 )
 from neural_render.scenes.tracing.variants import VARIANTS
 from neural_render.scenes.views import Poses, Viewpoints, in_the_light, viewpoints
@@ -236,6 +237,7 @@ class Worker:
         radiance, distance, origins, directions = tracer.traced(self.views, rng, seed + 7919 * wave)
         block[:, ORIGIN], block[:, DIRECTION], block[:, RADIANCE] = origins, directions, radiance
         block[:, DISTANCE] = np.where(np.isfinite(distance), distance, 0.0)
+        without_broken(block)
         return block
 
 

@@ -11,7 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neural_render.scenes.tracing.ring import COLUMNS, KEPT_OFF, Ring
+from neural_render.scenes.tracing.ring import (
+    COLUMNS,
+    KEPT_OFF,
+    RADIANCE,
+    Ring,
+    without_broken,
+)
 
 BLOCKS, BLOCK = 5, 4
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -105,3 +111,15 @@ def test_memory_that_is_already_gone_is_let_go() -> None:
     other.unlink()
     other.close()
     made.close()
+
+
+def test_rays_that_see_no_number_are_replaced() -> None:
+    """A path tracer gives NaN now and then: one such ray would end a training."""
+    rays = np.arange(4 * COLUMNS, dtype=np.float32).reshape(4, COLUMNS)
+    rays[1, RADIANCE], rays[3, 7] = np.nan, np.inf
+    expected = rays[[0, 0, 2, 2]]
+    without_broken(rays)
+    assert np.array_equal(rays, expected)
+    rays[:, RADIANCE] = np.nan
+    without_broken(rays)
+    assert not rays[:, RADIANCE].any()
