@@ -18,7 +18,6 @@ from neural_render.scenes.records import LoadedScene, SceneLight, Triple
 EMISSIONS = ("radiance.value", "intensity.value", "irradiance.value", "scale")
 PICTURES = ("radiance.data", "radiance.bitmap.data", "intensity.data")
 BLACK: Triple = (0.0, 0.0, 0.0)
-WHITE: Triple = (1.0, 1.0, 1.0)
 PLACES = {"directional": "to_world", "point": "position"}
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neural_render.core.lights import Color
 from neural_render.evaluation.radiance import RadianceProtocol, evaluate_radiance, radiance_psnr
-from neural_render.evaluation.records import TrainingFigures, mean, write_json
+from neural_render.evaluation.records import mean, write_json
 from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.rendering import Image
 from neural_render.rendering.lit import Dials, set_dials
@@ -64,7 +64,7 @@ class BakeMeasures:
         ``relit`` are the same views under random intensities and colours of the lights, that no
         training saw; ``tracer`` says how many rays were traced and how often each was drawn.
         """
-        lighting, record, done = self.scene.lighting, self.scene.record, self.scene.progress
+        lighting = self.scene.lighting
         seen: dict[int, Image] = {}
 
         def render_one(index: int) -> Image:
@@ -81,16 +81,7 @@ class BakeMeasures:
                 reference=f"two halves of {self.samples} paths per pixel, each of a light group;"
                 f" renders have {self.supersampling**2} rays per pixel",
             ),
-            figures=TrainingFigures(
-                train_seconds=done.train_seconds,
-                train_cpu_seconds=done.train_cpu_seconds,
-                num_steps=done.step,
-                num_samples=done.num_samples,
-                num_samples_marched=done.num_samples_marched,
-                num_rays=done.num_rays,
-                backend=record.backend,
-                precision=record.precision,
-            ),
+            figures=self.scene.figures,
             settings=settings,
             folder=self.run.evaluation_path,
             progress=progress,

@@ -84,24 +84,6 @@ def scene_film(
     )
 
 
-def lit_renders(
-    scene: TrainedScene, cameras: Cameras, dials: Dials, backdrop: str
-) -> Callable[[int], Image]:
-    """Renders the scene-linear picture of one of ``cameras`` (in the world) under the dials.
-
-    Behind it is the environment (``backdrop=environment``) or nothing (``black``).
-    """
-    black = (0.0,) * scene.field.num_channels
-    render = scene_renders(scene, cameras, black, dials.conditions)
-    behind = _backdrop(scene, backdrop, dials, cameras)
-
-    def render_one(index: int) -> Image:
-        image = dials.mixed(render(index))
-        return behind.before(image, index) if isinstance(behind, EnvironmentBackdrop) else image
-
-    return render_one
-
-
 def scene_renders(
     scene: TrainedScene,
     cameras: Cameras,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from neural_render.core.lights import Lighting
 from neural_render.core.protocols import SceneFrame
+from neural_render.evaluation.records import TrainingFigures
 from neural_render.export.environment import load_environment
 from neural_render.fields import RadianceField
 from neural_render.rendering import OccupancyGrid, Renderer
@@ -29,6 +30,21 @@ class TrainedScene:
     environment: tuple[EnvironmentMap, ...]  # none or one
     record: RunRecord
     progress: Progress
+
+    @property
+    def figures(self) -> TrainingFigures:
+        """What its training cost, for a record of what it is worth."""
+        done = self.progress
+        return TrainingFigures(
+            train_seconds=done.train_seconds,
+            train_cpu_seconds=done.train_cpu_seconds,
+            num_steps=done.step,
+            num_samples=done.num_samples,
+            num_samples_marched=done.num_samples_marched,
+            num_rays=done.num_rays,
+            backend=self.record.backend,
+            precision=self.record.precision,
+        )
 
 
 def load_for_rendering(run: RunFolder, device: torch.device) -> TrainedScene:

@@ -11,7 +11,6 @@ import torch
 from neural_render.captures.records import Capture
 from neural_render.evaluation.evaluate import evaluate
 from neural_render.evaluation.protocol import EvaluationProtocol, background_color, background_name
-from neural_render.evaluation.records import TrainingFigures
 from neural_render.evaluation.report import machine_description, write_report
 from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.export.film import RenderSettings, film_cameras, outputs_of
@@ -35,7 +34,6 @@ class Results:
 
     def measure(self, settings: EvaluationSettings, *, progress: bool) -> dict[str, Any]:
         """The contents of ``evaluation/metrics.json``, written with a picture of each test view."""
-        record, done = self.scene.record, self.scene.progress
         return evaluate(
             self.capture.test,
             scene_renders(
@@ -47,18 +45,9 @@ class Results:
             protocol=EvaluationProtocol(
                 split=self.capture.split,
                 background=self._background_name,
-                colour_space=record.color_space,
+                colour_space=self.scene.record.color_space,
             ),
-            figures=TrainingFigures(
-                train_seconds=done.train_seconds,
-                train_cpu_seconds=done.train_cpu_seconds,
-                num_steps=done.step,
-                num_samples=done.num_samples,
-                num_samples_marched=done.num_samples_marched,
-                num_rays=done.num_rays,
-                backend=record.backend,
-                precision=record.precision,
-            ),
+            figures=self.scene.figures,
             settings=settings,
             folder=self.run.evaluation_path,
             progress=progress,

@@ -22,7 +22,7 @@ from neural_render.fields import FieldSettings, GridSettings, RadianceField, fie
 from neural_render.rendering import RenderingSettings, build_renderer
 from neural_render.rendering.environment import EnvironmentMap
 from neural_render.rendering.lit import set_dials
-from neural_render.training.films.shooting import lit_renders, scene_film, scene_renders
+from neural_render.training.films.shooting import scene_film, scene_renders
 from neural_render.training.runs.restore import TrainedScene
 from neural_render.training.runs.state import Progress, RunRecord
 from tests.rendering.analytic import CPU, frame
@@ -181,15 +181,6 @@ def test_films_under_other_lights_are_other_films() -> None:
         for dials, words in (({}, {}), ({"key": 2.0}, {}), ({}, {"exposure": 1.0}))
     ]
     assert len({str(film.description) for film in films}) == 3
-
-
-def test_evaluation_sees_light_and_environment() -> None:
-    scene = lit_scene(environment=(SKY,))
-    dials = set_dials(LIGHTING, {}, [])
-    bare = lit_renders(scene, CAMERA, dials, "black")(0)
-    seen = lit_renders(scene, CAMERA, dials, "environment")(0)
-    behind = (1 - bare.opacity[..., None]) * 3.0
-    torch.testing.assert_close(seen.color, bare.color + behind, atol=1e-5, rtol=1e-5)
 
 
 def test_what_the_run_has_not_is_told() -> None:
