@@ -20,8 +20,8 @@ from neural_render.scenes.tracing.process import TracerProcess
 from neural_render.training.films.bakes import BakeMeasures
 from neural_render.training.films.baking import (
     bake_training,
-    baked_lighting,
     begin_bake,
+    begin_scene,
     carve,
     held_out_views,
     lit_field,
@@ -57,13 +57,13 @@ def main(settings: config.Settings) -> None:
     with closing(TracerProcess(settings.scene, settings.views, settings.tracer)) as process:
         rows = auto_log2_rows(settings.training, device)
         settings = config.completed(settings, name=process.name, log2_rows=rows)
-        lighting = baked_lighting(process, settings.run, settings.seed)
+        stage = begin_scene(process, settings.run, settings.seed)
         settings = replace(settings, training=bake_training(settings.training))
         run = begin_bake(process, settings.run, Path(settings.outputs), settings.name)
         with closing(
-            TracedSource(process, lighting, settings.tracer, seed=settings.seed, device=device)
+            TracedSource(process, *stage, settings.tracer, seed=settings.seed, device=device)
         ) as source:
-            field = lit_field(settings.field, source, lighting, settings.seed)
+            field = lit_field(settings.field, source, settings.seed)
             renderer = build_renderer(settings.rendering, source.frame, device)
             carve(settings.tracer, source, renderer, settings.seed)
             context = RunContext(
@@ -74,7 +74,7 @@ def main(settings: config.Settings) -> None:
                 capture=process.scene["path"],
                 config=config.yaml_of(settings),
                 color_space="linear",
-                lighting=lighting,
+                lighting=source.lighting,
             )
             train(source, field, renderer, settings.training, run, context)
             traced = source.figures

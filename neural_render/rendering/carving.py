@@ -5,6 +5,8 @@ front of it are empty. Cells that nothing is known of stay possible: those behin
 where what mirrors and glass show seems to lie.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -21,34 +23,51 @@ MAX_POINTS = 1 << 21  # looked at together
 
 @torch.no_grad()
 def empty_cells(
-    rays: Rays, distance: Float[Tensor, " rays"], generator: torch.Generator
-) -> Bool[Tensor, "1 cells"]:
-    """Whether a cell of the unit cube (Morton order) is passed by a ray and near no surface.
+    rays: Rays,
+    distance: Float[Tensor, " rays"],
+    sides: Sequence[float],
+    generator: torch.Generator,
+) -> Bool[Tensor, "cascades cells"]:
+    """Whether a cell (Morton order) is passed by a ray and near no surface.
 
-    ``distance`` is that of a ray's first surface, 0 where there is none. A cell with a surface in
-    it or beside it (26 neighbours) is never empty, so the more rays the better: what is thin is
-    met seldom.
+    ``sides`` are those of the cascades' cubes, all around the middle of the unit cube; ``distance``
+    is that of a ray's first surface, 0 where there is none. A cell with a surface in it or beside
+    it (26 neighbours) is never empty, so the more rays the better: what is thin is met seldom.
     """
-    device, inverse = distance.device, 1.0 / rays.directions
+    found = []
+    for side in sides:
+        origins = (rays.origins - 0.5) / side + 0.5
+        found.append(_empty_cells(origins, rays.directions, distance / side, generator))
+    return torch.stack(found)
+
+
+def _empty_cells(
+    origins: Float[Tensor, "rays 3"],
+    directions: Float[Tensor, "rays 3"],
+    distance: Float[Tensor, " rays"],
+    generator: torch.Generator,
+) -> Bool[Tensor, " cells"]:
+    """Of the unit cube."""
+    device, inverse = distance.device, 1.0 / directions
     # Where rays enter the cube and leave it; NaN for those in the plane of a side.
-    ends = torch.stack([-rays.origins * inverse, (1 - rays.origins) * inverse]).nan_to_num(0.0)
+    ends = torch.stack([-origins * inverse, (1 - origins) * inverse]).nan_to_num(0.0)
     enter = ends.amin(0).amax(1).clamp(min=0)
     leave = ends.amax(0).amin(1)
     hit = (distance > 0) & (distance <= leave)
     end = distance.where(hit, leave)
     surface = torch.zeros(NUM_CELLS + 1, dtype=torch.bool, device=device)
-    surface[cells_of(rays.origins + rays.directions * distance[:, None])[hit]] = True
+    surface[cells_of(origins + directions * distance[:, None])[hit]] = True
     passed = torch.zeros_like(surface)
-    for part in torch.arange(min(len(rays), MOST_PASSING), device=device).split(
+    for part in torch.arange(min(len(origins), MOST_PASSING), device=device).split(
         MAX_POINTS // POINTS_PER_RAY
     ):
         place = torch.rand((len(part), POINTS_PER_RAY), generator=generator, device=device)
         t = enter[part, None] + place * (end - enter)[part, None]
-        points = rays.origins[part, None] + rays.directions[part, None] * t[..., None]
+        points = origins[part, None] + directions[part, None] * t[..., None]
         cells = cells_of(points.view(-1, 3))
         passed[cells[(end > enter)[part].repeat_interleave(POINTS_PER_RAY)]] = True
     near = with_neighbours(surface[None, :NUM_CELLS])
-    return passed[None, :NUM_CELLS] & ~near
+    return passed[:NUM_CELLS] & ~near[0]
 
 
 def cells_of(points: Float[Tensor, "points 3"]) -> Tensor:

@@ -38,7 +38,8 @@ class LoadedScene:
     """A scene as the path tracer wants it, loaded under Mitsuba's active variant.
 
     ``scene`` is a ``mitsuba.Scene`` with all its lights. ``low`` and ``high`` bound its geometry in
-    world units. ``warnings`` are whole sentences: what the file has and we cannot express.
+    world units, ``objects`` (low, high) what of it is not flat, as floors and walls are.
+    ``warnings`` are whole sentences: what the file has and we cannot express.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class LoadedScene:
     cameras: tuple[SceneCamera, ...]
     low: Triple
     high: Triple
+    objects: tuple[Triple, Triple]
     up: Triple
     max_depth: int  # path segments from the camera, as Mitsuba counts them; -1: no limit
     warnings: tuple[str, ...]

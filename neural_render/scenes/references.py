@@ -6,9 +6,11 @@ that differ say how much of a measured error is the reference's own noise.
 
 import hashlib
 import json
+import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -26,6 +28,7 @@ from neural_render.scenes.tracing.process import TracerProcess
 
 HALVES = 2
 VERSION = 1  # of what is cached
+MOST_FILES = 2000  # beside a scene whose sizes tell it apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,16 +158,21 @@ def _key(found: dict[str, Any], scene: SceneSettings, views: ViewSettings, outpu
     What lies in ``outputs`` is no part of the scene: it may lie beside it.
     """
     path = Path(found["path"]).resolve()
-    files = sorted(
-        entry
-        for entry in path.parent.rglob("*")
-        if entry.is_file() and not entry.is_relative_to(outputs)
-    )
     stated = [
         VERSION,
         hashlib.sha256(path.read_bytes()).hexdigest(),
-        [(str(entry.relative_to(path.parent)), entry.stat().st_size) for entry in files[:10000]],
+        list(islice(_files_beside(path, outputs), MOST_FILES)),
         {**asdict(scene), "path": path.name},
         {**asdict(views), "supersampling": 0},
     ]
     return hashlib.sha256(json.dumps(stated).encode()).hexdigest()[:24]
+
+
+def _files_beside(path: Path, outputs: Path) -> Iterator[tuple[str, int]]:
+    """Names and sizes of the files in a scene's folder and below, in a fixed order."""
+    for folder, folders, files in os.walk(path.parent):
+        here = Path(folder)
+        folders[:] = sorted(name for name in folders if here / name != outputs)
+        for name in sorted(files):
+            if (entry := here / name).is_file():
+                yield str(entry.relative_to(path.parent)), entry.stat().st_size

@@ -70,6 +70,21 @@ class ViewSettings:
             "maximum": 2.0,
         },
     )
+    center: list[float] = field(
+        default_factory=list,
+        metadata={
+            "help": "shell: what the cameras look at, [x,y,z] in the scene's units; empty: the"
+            " middle of what is not flat (floors, walls and area lights are)"
+        },
+    )
+    radius: float = field(
+        default=0.0,
+        metadata={
+            "help": "shell: of the ball that a picture frames, in the scene's units; 0: that"
+            " around what is not flat",
+            "minimum": 0.0,
+        },
+    )
     distance: float = field(
         default=1.0,
         metadata={

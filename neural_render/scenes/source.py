@@ -1,5 +1,6 @@
 """Training rays from a path tracer: fresh random rays, drawn from a ring that it keeps filled."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,9 @@ from neural_render.scenes.tracing.ring import (
     Ring,
 )
 
-MARGIN = 1.02  # of the scene's bounds: surfaces do not lie on the cube's sides
+MARGIN = 1.02  # of what is baked: surfaces do not lie on the cube's sides
+WIDER = 0.1  # by how much what is seen may reach beyond what a few rays found
+MOST_CASCADES = 8
 WAIT_SECONDS = 0.002
 CHECK_SECONDS = 0.5
 MIN_BLOCKS = 4
@@ -55,13 +58,31 @@ class TracedFigures:
         }
 
 
-def scene_frame(scene: dict[str, Any]) -> SceneFrame:
-    """The field's cube around the bounds of a scene."""
-    low, high = torch.tensor(scene["low"]).double(), torch.tensor(scene["high"]).double()
-    side = MARGIN * float((high - low).max())
-    x, y, z = ((low + high) / 2 - side / 2).tolist()
+def scene_frame(scene: dict[str, Any], pilot: dict[str, Any]) -> SceneFrame:
+    """The field's cube around a scene.
+
+    Where that is far larger than most of what cameras see (a wide floor), the region of interest
+    is around the latter, and cascades around it reach the rest of what is seen.
+    """
+    low, high = (torch.tensor(scene[corner]).double() for corner in ("low", "high"))
+    most_low, most_high = torch.tensor(pilot["mostly_seen"]).double()
+    center, cascades = (low + high) / 2, 1
+    half = float((high - low).max()) / 2
+    region = float((most_high - most_low).max()) / 2
+    if half > 2 * region > 0:
+        seen_low, seen_high = torch.tensor(pilot["seen"]).double()
+        beyond = WIDER * (seen_high - seen_low).max()
+        low, high = torch.maximum(low, seen_low - beyond), torch.minimum(high, seen_high + beyond)
+        center = (most_low + most_high) / 2
+        half = float(torch.maximum(high - center, center - low).max())
+        cascades = min(MOST_CASCADES, 1 + math.floor(math.log2(half / region)))
+        half = min(half, region * 2 ** (cascades - 1))
+    side = 2 * MARGIN * half
+    x, y, z = (center - side / 2).tolist()
     return SceneFrame(
-        world_from_field=Similarity(scale=side, translation=(x, y, z)), cascades=1, near=0.0
+        world_from_field=Similarity(scale=side, translation=(x, y, z)),
+        cascades=cascades,
+        near=0.0,
     )
 
 
@@ -94,15 +115,15 @@ class TracedSource:
         self,
         process: TracerProcess,
         lighting: Lighting,
+        frame: SceneFrame,
         settings: TracerSettings,
         *,
         seed: int,
         device: torch.device,
     ) -> None:
         """Lets the tracer begin; ``close`` ends it."""
-        self._process, self._lighting, self._settings = process, lighting, settings
-        self.frame = scene_frame(process.scene)
-        self.device = device
+        self._process, self.lighting, self._settings = process, lighting, settings
+        self.frame, self.device = frame, device
         block = process.scene["block"]
         blocks = max(MIN_BLOCKS, settings.ring // len(lighting.groups) // block) + KEPT_OFF
         self._ring = Ring(len(lighting.groups), blocks, block)
@@ -118,7 +139,7 @@ class TracedSource:
     @property
     def num_channels(self) -> int:
         """Three for each light group."""
-        return 3 * len(self._lighting.groups)
+        return 3 * len(self.lighting.groups)
 
     @property
     def figures(self) -> TracedFigures:
@@ -133,7 +154,7 @@ class TracedSource:
     def sample(self, num_rays: int, generator: torch.Generator) -> RayBatch:
         """Rays of one random group; waits where too few are fresh. SceneError if tracing fails."""
         device = generator.device
-        groups = self._lighting.groups
+        groups = self.lighting.groups
         group = int(torch.randint(len(groups), (1,), generator=generator, device=device))
         self._wait(group)
         first, count = self._ring.readable(group)
@@ -144,7 +165,7 @@ class TracedSource:
         distance = rows[:, DISTANCE]
         opacity = (distance > 0).to(rows.dtype)
         conditions = rows.new_zeros((num_rays, 0))
-        for light in self._lighting.moving:
+        for light in self.lighting.moving:
             conditions = light.conditions(rows[:, PLACE])
         return RayBatch(
             rays=Rays(

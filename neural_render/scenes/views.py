@@ -134,11 +134,14 @@ def viewpoints(
             " interior."
         )
     low, high = np.asarray(scene.low), np.asarray(scene.high)
+    center, radius = _ball(low, high)
+    if kind == "shell":
+        center, radius = _framed(settings, scene)
     found = Viewpoints(
         settings=settings,
         kind=kind,
-        center=_triple((low + high) / 2),
-        radius=float(np.linalg.norm(high - low)) / 2,
+        center=center,
+        radius=radius,
         up=up,
         cameras=scene.cameras,
     )
@@ -148,6 +151,21 @@ def viewpoints(
     if not len(places):
         raise _no_inside(scene)
     return Viewpoints(**{**vars(found), "places": places})
+
+
+def _framed(settings: ViewSettings, scene: LoadedScene) -> tuple[Triple, float]:
+    """Middle and radius of the ball that cameras on a shell frame; SettingError for no place."""
+    center, radius = _ball(*(np.asarray(corner) for corner in scene.objects))
+    if stated := settings.center:
+        if len(stated) != 3 or not all(math.isfinite(value) for value in stated):
+            raise SettingError(f"views.center={stated} is no place: give [x,y,z].")
+        center = _triple(np.asarray(stated))
+    return center, settings.radius or radius
+
+
+def _ball(low: np.ndarray, high: np.ndarray) -> tuple[Triple, float]:
+    """The ball around a box: middle and radius."""
+    return _triple((low + high) / 2), float(np.linalg.norm(high - low)) / 2
 
 
 def free_places(

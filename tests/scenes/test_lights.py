@@ -35,6 +35,7 @@ def scene_of(*names: str) -> LoadedScene:
         cameras=(),
         low=(0.0, 0.0, 0.0),
         high=(1.0, 1.0, 1.0),
+        objects=((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
         up=(0.0, 0.0, 1.0),
         max_depth=2,
         warnings=(),

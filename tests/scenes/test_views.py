@@ -48,6 +48,7 @@ def scene_with(*cameras: SceneCamera) -> LoadedScene:
         cameras=cameras,
         low=(low[0], low[1], low[2]),
         high=(high[0], high[1], high[2]),
+        objects=((low[0], low[1], low[2]), (high[0], high[1], high[2])),
         up=UP,
         max_depth=2,
         warnings=(),

@@ -22,6 +22,8 @@ _KINDS: dict[str, Literal["area", "environment", "point", "spot", "directional"]
     "DirectionalEmitter": "directional",
     "DirectionalArea": "directional",
 }
+FLAT = 1e-3  # the thickness of what is flat, as a share of its length
+MOST_POINTS = 20000  # of a mesh that its thickness is judged by
 _WEIGHT = ".sampling_weight"
 _EMISSION = ("radiance.value", "intensity.value", "irradiance.value", "scale")
 _ENDINGS = ("_mesh", "_shape", "_emitter")
@@ -181,9 +183,40 @@ def _camera(sensor: Any, name: str) -> tuple[SceneCamera, list[str]]:
 
 def bounds_of(scene: Any) -> tuple[Triple, Triple]:
     """The corners of the box around all shapes, in world units."""
-    box = scene.bbox()
-    low = np.array(box.min, dtype=np.float64).ravel()
-    high = np.array(box.max, dtype=np.float64).ravel()
+    return _corners(*_box(scene))
+
+
+def objects_of(scene: Any) -> tuple[Triple, Triple]:
+    """The corners of the box around the shapes that are not flat; of all if there are none.
+
+    Floors, walls, backdrops and area lights are flat: none of them is what a picture is of.
+    """
+    boxes = [_box(shape) for shape in scene.shapes() if not _is_flat(shape)] or [_box(scene)]
+    lows, highs = zip(*boxes, strict=True)
+    return _corners(np.min(lows, axis=0), np.max(highs, axis=0))
+
+
+def _is_flat(shape: Any) -> bool:
+    """Whether a shape lies in a plane."""
+    if shape.class_name() in ("Rectangle", "Disk"):
+        return True
+    import mitsuba
+
+    parameters: Any = mitsuba.traverse(shape)
+    if "vertex_positions" not in parameters:
+        return False
+    points = np.array(parameters["vertex_positions"], np.float64).reshape(-1, 3)
+    points = points[:: max(1, len(points) // MOST_POINTS)]
+    extents = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    return bool(extents[-1] <= FLAT * extents[0])
+
+
+def _box(thing: Any) -> tuple[np.ndarray, np.ndarray]:
+    box = thing.bbox()
+    return np.array(box.min, np.float64).ravel(), np.array(box.max, np.float64).ravel()
+
+
+def _corners(low: np.ndarray, high: np.ndarray) -> tuple[Triple, Triple]:
     return (
         (float(low[0]), float(low[1]), float(low[2])),
         (float(high[0]), float(high[1]), float(high[2])),

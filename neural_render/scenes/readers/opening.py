@@ -82,6 +82,7 @@ def _loaded(path: Path, settings: SceneSettings) -> LoadedScene:
         cameras=cameras,
         low=low,
         high=high,
+        objects=found.objects_of(scene),
         up=UP[lighting.up_axis(settings.up, parts.up, cameras)],
         max_depth=settings.max_depth or parts.max_depth or DEFAULT_DEPTH,
         warnings=tuple(warnings),

@@ -45,6 +45,8 @@ from neural_render.scenes.tracing.variants import VARIANTS
 from neural_render.scenes.views import Poses, Viewpoints, in_the_light, viewpoints
 
 PILOT_WAVES = 4
+LOOKING_RAYS = 1 << 14  # of as many cameras, by which the scene's extent is judged
+MARGINAL = 0.05  # of what is seen, at each end of an axis
 REST_SECONDS = 0.005
 # For a group's number: nothing was switched yet; all lights are as in the file.
 UNLIT, FILE_LIGHT = -2, -1
@@ -112,7 +114,7 @@ class Worker:
 
     def pilot(self, *, seed: int) -> None:
         """Mean radiance of what surfaces show, of each group at unit emission, then of the file's
-        light."""
+        light; and where surfaces are seen: bounds (low, high), and bounds of most of them."""
         tracer, rng = self._tracer(self._tracer_settings.samples_per_ray), _rng(seed, 0)
         means, hit = [], []
         for group in (*range(len(self.groups)), FILE_LIGHT):
@@ -123,12 +125,24 @@ class Worker:
                 found.append(radiance[np.isfinite(distance)])
                 hit.append(np.isfinite(distance).mean())
             means.append(np.concatenate(found).mean(axis=0).tolist())
-        if not np.mean(hit) > 0:
+        origins, directions = self.views.draw(LOOKING_RAYS, rng).rays(rng)
+        distance = tracer.distances(origins, directions)
+        seen = (origins + distance[:, None] * directions)[np.isfinite(distance)]
+        if not (np.mean(hit) > 0 and len(seen)):
             raise SceneError(
                 f"{self.scene.path}: no ray of the cameras meets the scene; see views.kind,"
                 " views.distance and views.fov."
             )
-        self._answer("pilot", means=means[:-1], lit=means[-1], hit=float(np.mean(hit)))
+        shares = (0, MARGINAL, 1 - MARGINAL, 1)
+        low, most_low, most_high, high = np.quantile(seen, shares, axis=0).tolist()
+        self._answer(
+            "pilot",
+            means=means[:-1],
+            lit=means[-1],
+            hit=float(np.mean(hit)),
+            seen=(low, high),
+            mostly_seen=(most_low, most_high),
+        )
 
     def environment(self, *, path: str) -> None:
         """The picture of what lies far around, at unit emission, saved at ``path``; and its turn.

@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from neural_render.core.lights import Lighting
+from neural_render.core.protocols import SceneFrame
 from neural_render.export.environment import save_environment
 from neural_render.fields import RadianceField, field_spec
 from neural_render.fields.settings import FieldSettings
@@ -18,7 +19,7 @@ from neural_render.rendering.carving import empty_cells
 from neural_render.rendering.environment import EnvironmentMap
 from neural_render.scenes.references import References, drawn_cameras, trace_references
 from neural_render.scenes.settings import SceneSettings, TracerSettings
-from neural_render.scenes.source import TracedSource, scene_lighting
+from neural_render.scenes.source import TracedSource, scene_frame, scene_lighting
 from neural_render.scenes.tracing.process import TracerProcess
 from neural_render.training.films.views import has_views, save_views
 from neural_render.training.randomness import generator_for
@@ -34,23 +35,28 @@ BAKED_DISTANCE_WEIGHT = 10.0
 _log = logging.getLogger("neural_render")
 
 
-def baked_lighting(process: TracerProcess, run: str, seed: int) -> Lighting:
-    """The scene's light groups; those of an earlier sitting where the run has a checkpoint."""
+def begin_scene(process: TracerProcess, run: str, seed: int) -> tuple[Lighting, SceneFrame]:
+    """The scene's light groups and the field's cube; those of an earlier sitting where the run has
+    a checkpoint."""
     scene = process.scene
     for warning in scene["warnings"]:
         _log.warning("%s", warning)
     if run and (checkpoints := RunFolder.open(Path(run)).checkpoints()):
-        return open_checkpoint(checkpoints[-1]).record.lighting
-    lighting = scene_lighting(scene, process.ask("pilot", command="pilot", seed=seed))
+        record = open_checkpoint(checkpoints[-1]).record
+        return record.lighting, record.frame
+    pilot = process.ask("pilot", command="pilot", seed=seed)
+    lighting, frame = scene_lighting(scene, pilot), scene_frame(scene, pilot)
     _log.info(
-        "scene: %s, %s; views: %s; lights: %s; tracer: %s",
+        "scene: %s, %s, %.3g units wide, cascades: %d; views: %s; lights: %s; tracer: %s",
         scene["path"],
         scene["format"],
+        frame.world_from_field.scale,
+        frame.cascades,
         scene["views"],
         ", ".join(group.name for group in lighting.groups),
         process.variant,
     )
-    return lighting
+    return lighting, frame
 
 
 def begin_bake(process: TracerProcess, run: str, outputs: Path, name: str) -> RunFolder:
@@ -91,16 +97,14 @@ def bake_training(settings: TrainingSettings) -> TrainingSettings:
     )
 
 
-def lit_field(
-    settings: FieldSettings, source: TracedSource, lighting: Lighting, seed: int
-) -> RadianceField:
+def lit_field(settings: FieldSettings, source: TracedSource, seed: int) -> RadianceField:
     """A fresh field of scene-linear radiance under each light group."""
     spec = field_spec(
         settings,
         num_channels=source.num_channels,
         cascades=source.frame.cascades,
         radiance="exp",
-        num_conditions=lighting.num_conditions,
+        num_conditions=source.lighting.num_conditions,
     )
     return RadianceField(spec, generator_for(seed, 0, "initialise", source.device))
 
@@ -112,7 +116,9 @@ def carve(settings: TracerSettings, source: TracedSource, renderer: Renderer, se
     source.wait_for(CARVING_RAYS)
     generator = generator_for(seed, 0, "rays", source.device)
     batch = source.sample(CARVING_RAYS, generator)
-    renderer.occupancy.mark_empty(empty_cells(batch.rays, batch.distance, generator))
+    occupancy = renderer.occupancy
+    sides = [occupancy.side(cascade) for cascade in range(occupancy.cascades)]
+    occupancy.mark_empty(empty_cells(batch.rays, batch.distance, sides, generator))
 
 
 def held_out_views(

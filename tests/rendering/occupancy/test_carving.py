@@ -36,7 +36,7 @@ def centers() -> torch.Tensor:
 
 
 def carved(rays: Rays, distance: torch.Tensor) -> torch.Tensor:
-    (empty,) = empty_cells(rays, distance, torch.Generator().manual_seed(1))
+    (empty,) = empty_cells(rays, distance, [1.0], torch.Generator().manual_seed(1))
     return empty
 
 
@@ -152,3 +152,23 @@ def test_a_surface_that_one_ray_meets_is_not_emptied_by_others() -> None:
     found = column(carved(rays, distance))
     place = int(0.503 * SIDE)
     assert (~found).nonzero()[:, 0].tolist() == [place - 1, place, place + 1]
+
+
+def test_each_cascade_is_carved_by_itself() -> None:
+    """A ball that one cell of the outer cube holds: around it the inner cube is empty."""
+    generator = torch.Generator().manual_seed(0)
+    outward = torch.nn.functional.normalize(torch.randn((1 << 16, 3), generator=generator), dim=1)
+    rays = at_the_ball(0.5 + 1.5 * outward, generator)
+    one = carved(rays, distance_to_ball(rays))
+    small = Rays(
+        origins=(rays.origins - 0.5) / 4 + 0.5,
+        directions=rays.directions,
+        footprint=rays.footprint,
+    )
+    distance = distance_to_ball(rays) / 4
+    generator = torch.Generator().manual_seed(1)
+    inner, outer = empty_cells(small, distance, [0.25, 1.0], generator)
+    assert (inner == one).float().mean() > 0.999, "up to rounding"
+    from_middle = (centers() - MIDDLE).norm(dim=1)
+    assert not outer[from_middle < RADIUS / 4 + 0.8 * NEAR].any()
+    assert outer[(from_middle > RADIUS / 4 + 3 * NEAR) & (from_middle < 0.1)].float().mean() > 0.9

@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from neural_render.core.lights import Lighting
 from neural_render.scenes.settings import SceneSettings, TracerSettings, ViewSettings
-from neural_render.scenes.source import TracedSource, scene_lighting
+from neural_render.scenes.source import TracedSource, scene_frame, scene_lighting
 from neural_render.scenes.tracing.process import TracerProcess
 from tests.scenes.readers.scenes import mitsuba
 
@@ -24,14 +23,11 @@ def started(path: Path, views: ViewSettings | None = None, **settings: Any) -> T
     return TracerProcess(wanted, views or ViewSettings(), SMALL)
 
 
-def lighting_of(process: TracerProcess) -> Lighting:
-    """The light groups of its scene."""
-    return scene_lighting(process.scene, process.ask("pilot", command="pilot", seed=0))
-
-
 def source_of(process: TracerProcess, settings: TracerSettings = SMALL) -> TracedSource:
     """Rays that it traces from now on."""
-    return TracedSource(process, lighting_of(process), settings, seed=0, device=CPU)
+    pilot = process.ask("pilot", command="pilot", seed=0)
+    stage = scene_lighting(process.scene, pilot), scene_frame(process.scene, pilot)
+    return TracedSource(process, *stage, settings, seed=0, device=CPU)
 
 
 def alive(pid: int) -> bool:
