@@ -75,8 +75,8 @@ def scene_frame(scene: dict[str, Any], pilot: dict[str, Any]) -> SceneFrame:
         low, high = torch.maximum(low, seen_low - beyond), torch.minimum(high, seen_high + beyond)
         center = (most_low + most_high) / 2
         half = float(torch.maximum(high - center, center - low).max())
-        cascades = min(MOST_CASCADES, 1 + math.floor(math.log2(half / region)))
-        half = min(half, region * 2 ** (cascades - 1))
+        half = min(half, region * 2**MOST_CASCADES)
+        cascades = max(1, math.ceil(math.log2(half / region)))
     side = 2 * MARGIN * half
     x, y, z = (center - side / 2).tolist()
     return SceneFrame(

@@ -48,7 +48,7 @@ def test_what_lies_far_around_is_in_outer_cascades(far: float) -> None:
 def test_cascades_have_an_end() -> None:
     found = frame((-1e6, 0, 0), (1e6, 1, 1), (-1, 0, 0), (1, 1, 1))
     assert found.cascades == MOST_CASCADES
-    assert found.world_from_field.scale == pytest.approx(2.04 * 2 ** (MOST_CASCADES - 1))
+    assert found.world_from_field.scale == pytest.approx(2.04 * 2**MOST_CASCADES)
 
 
 def test_what_nobody_sees_is_left_out() -> None:
