@@ -125,7 +125,7 @@ def test_the_scene_file_names_what_is_there() -> None:
 
 
 def test_the_scene_renders() -> None:
-    mitsuba = pytest.importorskip("mitsuba", reason="no mitsuba: pip install '.[oracle]'")
+    mitsuba = pytest.importorskip("mitsuba", reason="no mitsuba: pip install '.[bake]'")
     mitsuba.set_variant("scalar_rgb")
     scene = mitsuba.load_file(str(SCENE / "scene.xml"), spp=4, res=24)
     pixels = np.array(mitsuba.render(scene))
@@ -167,7 +167,7 @@ def test_a_missing_mitsuba_is_said(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert maker.main(["--output", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert "mitsuba, which is not installed" in error and "pip install '.[oracle]'" in error
+    assert "Mitsuba, which is not installed" in error and "pip install '.[bake]'" in error
     assert error.count("\n") == 1
 
 

@@ -51,10 +51,6 @@ class References:
         pictures = torch.from_numpy(self._of(index)[:, half, ..., :3])
         return torch.einsum("ghwc,gc->hwc", pictures, pictures.new_tensor(emission))
 
-    def opacity(self, index: int) -> Float[Tensor, "height width"]:
-        """Where a view sees the scene, not what is behind it."""
-        return torch.from_numpy(self._of(index)[0, ..., 3].mean(axis=0))
-
     def _of(self, index: int) -> Float[np.ndarray, "groups halves height width 4"]:
         height, width = int(self.cameras.height[index]), int(self.cameras.width[index])
         return self.pictures[:, :, index, :height, :width]

@@ -1,20 +1,14 @@
-"""Photographs of a Mitsuba scene as straight-alpha sRGB images. Needs `pip install '.[oracle]'`."""
+"""Photographs of a Mitsuba scene as straight-alpha sRGB images. Needs `pip install '.[bake]'`."""
 
 import importlib
-import importlib.util
-import subprocess
-import sys
 
 import numpy as np
 
+from neural_render.core.errors import SceneError
+from neural_render.scenes.tracing.variants import VARIANTS, chosen_variant
+
 PASS_SAMPLES = 36
 """Paths per pixel and pass, a square number (they are stratified)."""
-
-PROBE = """
-import mitsuba as mi
-mi.set_variant("llvm_ad_rgb")
-print(mi.render(mi.load_dict(mi.cornell_box()), spp=1, seed=0).array[0])
-"""
 
 
 class CaptureError(Exception):
@@ -22,18 +16,13 @@ class CaptureError(Exception):
 
 
 def load_mitsuba():
-    """The mitsuba module with a variant set: LLVM where it runs, else the slower scalar one.
-
-    LLVM is tried in a process of its own, because a version that does not fit kills the process.
-    """
-    if importlib.util.find_spec("mitsuba") is None:
-        raise CaptureError(
-            "scripts/make_capture.py renders with mitsuba, which is not installed here: run "
-            "`pip install '.[oracle]'` in the project's folder first"
-        )
+    """The mitsuba module with the fastest variant set that runs here."""
+    try:
+        variant = chosen_variant("auto")
+    except SceneError as error:
+        raise CaptureError(str(error)) from error
     mitsuba = importlib.import_module("mitsuba")
-    probe = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, check=False)
-    mitsuba.set_variant("llvm_ad_rgb" if probe.returncode == 0 else "scalar_rgb")
+    mitsuba.set_variant(VARIANTS[variant])
     return mitsuba
 
 

@@ -27,7 +27,7 @@ ROTATIONS = {"as it is": torch.eye(3), "turned": turned((1, 2, 3), 50) @ turned(
 @pytest.mark.parametrize("name", ROTATIONS)
 @pytest.mark.parametrize("shape", [(5, 8), (3, 4)])
 def test_it_is_mitsubas(name: str, shape: tuple[int, int]) -> None:
-    mitsuba = pytest.importorskip("mitsuba", reason="no mitsuba: pip install '.[oracle]'")
+    mitsuba = pytest.importorskip("mitsuba", reason="no mitsuba: pip install '.[bake]'")
     mitsuba.set_variant("scalar_rgb")
     picture, rotation = PICTURE[: shape[0], : shape[1]], ROTATIONS[name]
     matrix = torch.eye(4)

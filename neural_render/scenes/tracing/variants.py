@@ -20,7 +20,7 @@ def check_installed() -> None:
     """SceneError if Mitsuba is not installed."""
     if importlib.util.find_spec("mitsuba") is None:
         raise SceneError(
-            "a scene is baked with Mitsuba, which is not installed here: run"
+            "scenes are traced with Mitsuba, which is not installed here: run"
             " `pip install '.[bake]'` in the project's folder."
         )
 
