@@ -257,10 +257,12 @@ def color_loss(
 
     For display-referred values the loss is squared below ``loss.delta`` and linear above it with
     the same slope (Huber 1964, times 2). For scene-linear ones, ``loss.relative`` > 0, it is
-    ``error^2 / (value^2 + relative)``, no gradient going through the denominator (Mueller et al.
-    2021, "Real-time neural radiance caching"), and the squared errors are these: bright light does
-    not drown the rest, and noisy targets lead to their mean. Summed over channels, averaged over
-    rays with their weights. Differentiable in ``values``, the loss alone.
+    ``error^2 / (value^2 + relative)^(power / 2)``, no gradient going through the denominator, and
+    the squared errors are these: bright light does not drown the rest, and noisy targets lead to
+    their mean. Power 2 is Mueller et al. 2021, "Real-time neural radiance caching"; with power 1
+    values that are exponentials keep the sum of their targets, however badly they fit (McCullagh
+    and Nelder 1989, canonical links). Summed over channels, averaged over rays with their weights.
+    Differentiable in ``values``, the loss alone.
     """
     return autograd.ColorLoss.apply(values, targets, loss)
 

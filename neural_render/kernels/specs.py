@@ -244,8 +244,9 @@ class OccupancySpec:
 class LossSpec:
     """What ``render_loss`` sums: ``color_loss``, ``distance_loss`` and the rays' mean distortion.
 
-    ``relative``: what is added to the squared denominator of relative errors (see ``color_loss``);
-    0: errors are absolute, squared below ``delta`` and linear above.
+    ``relative`` and ``power``: what is added to the squared denominator of relative errors, and
+    what power of it they are divided by (see ``color_loss``); ``relative`` 0: errors are absolute,
+    squared below ``delta`` and linear above.
 
     ``roulette``: samples that count for less in the gradient than this share of a sample's mean may
     be left out at random, the others counting for more, so that the expected gradient stays (Arvo
@@ -255,6 +256,7 @@ class LossSpec:
 
     delta: float
     relative: float = 0.0
+    power: float = 2.0
     distortion_weight: float = 0.0
     distance_weight: float = 0.0
     roulette: float = 0.0

@@ -77,12 +77,28 @@ class TrainingSettings:
         default=0.01,
         metadata={"help": "relative loss: what is added to the square of what is seen"},
     )
+    relative_power: float = field(
+        default=1.5,
+        metadata={
+            "help": "relative loss: squared errors are divided by what is seen to this power; 2:"
+            " errors are relative, 1: what is bright counts for more, and sums of light are kept",
+            "minimum": 0.0,
+            "maximum": 2.0,
+        },
+    )
     distance_weight: float = field(
         default=-1.0,
         metadata={
             "help": "weight of the errors of first-surface distances, where the source knows them"
             " (which mirrors and glass contradict); -1: 10 in a bake, else 0",
             "minimum": -1.0,
+        },
+    )
+    distance_fade: float = field(
+        default=0.5,
+        metadata={
+            "help": "fraction of the budget in which distance_weight falls to 0; 0: it stays",
+            "minimum": 0.0,
         },
     )
     distortion_weight: float = field(
@@ -144,7 +160,7 @@ def check_settings(settings: TrainingSettings) -> None:
     at_least = {"checkpoint_steps": 0, "num_steps": 0, "max_seconds": 0, "report_every": 0}
     at_least |= {"samples_per_step": 0, "weight_decay": 0, "distortion_weight": 0}
     at_least |= {"roulette": -1 if settings.roulette == -1 else 0}
-    at_least |= {"distance_weight": -1}
+    at_least |= {"distance_weight": -1, "distance_fade": 0, "relative_power": 0}
     for name, low in at_least.items():
         value = getattr(settings, name)
         if not value >= low or math.isinf(value):

@@ -76,19 +76,26 @@ def training_background(
     return torch.full(shape, 1.0 if kind == "white" else 0.0, device=device)
 
 
-def loss_spec(settings: TrainingSettings, color_space: str) -> LossSpec:
-    """The loss that ``settings`` ask for of radiance in ``color_space``."""
+def loss_spec(settings: TrainingSettings, color_space: str, fraction: float = 0.0) -> LossSpec:
+    """The loss that ``settings`` ask for of radiance in ``color_space``.
+
+    ``fraction`` of the budget is spent. First surfaces only help to begin: what mirrors and glass
+    show is behind them, and a weight that stays takes light from what is seen.
+    """
     kind = settings.loss
     if kind == "auto":
         kind = "relative" if color_space == "linear" else "huber"
+    fade = settings.distance_fade
+    left = max(0.0, 1 - fraction / fade) if fade else 1.0
     roulette = settings.roulette
     if roulette < 0:
         roulette = 0.0 if kind == "relative" else ROULETTE
     return LossSpec(
         delta=settings.huber_delta,
         relative=settings.relative_epsilon if kind == "relative" else 0.0,
+        power=settings.relative_power,
         distortion_weight=settings.distortion_weight,
-        distance_weight=max(0.0, settings.distance_weight),
+        distance_weight=max(0.0, settings.distance_weight) * left,
         roulette=roulette,
     )
 
@@ -146,7 +153,7 @@ def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> S
             distance=batch.distance,
             first_channel=batch.first_channel,
         ),
-        loss=loss_spec(settings, problem.color_space),
+        loss=loss_spec(settings, problem.color_space, drawn.fraction),
         jitter=drawn.jitter,
         conditions=batch.conditions,
         step_scale=plan.step_scale,

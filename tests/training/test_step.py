@@ -38,6 +38,15 @@ def test_the_loss_follows_from_the_colour_space(loss, color_space, relative):
     assert (spec.delta, spec.roulette) == (settings.huber_delta, 0.0 if relative else 0.5)
 
 
+@pytest.mark.parametrize(
+    ("fade", "fraction", "left"),
+    [(0.5, 0.0, 1.0), (0.5, 0.25, 0.5), (0.5, 0.5, 0.0), (0.5, 0.9, 0.0), (0.0, 0.9, 1.0)],
+)
+def test_first_surfaces_fade_from_the_loss(fade: float, fraction: float, left: float) -> None:
+    settings = TrainingSettings(distance_weight=10.0, distance_fade=fade)
+    assert loss_spec(settings, "linear", fraction).distance_weight == pytest.approx(10 * left)
+
+
 class LitBall(StripedBall):
     """A ball under two lights, one of them in each batch.
 

@@ -79,7 +79,7 @@ def target_tensors(targets: ColorTargets, rays: int, channels: int) -> tuple[Ten
 def loss_numbers(spec: LossSpec) -> list[float]:
     """A loss as C++ takes it."""
     weights = (spec.distortion_weight, spec.distance_weight, spec.roulette)
-    return [spec.delta, spec.relative, *weights]
+    return [spec.delta, spec.relative, spec.power, *weights]
 
 
 def color_loss(

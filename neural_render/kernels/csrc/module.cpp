@@ -157,7 +157,7 @@ ColorTargets make_targets(const Addresses& a) {
 }
 
 LossNumbers make_loss(const std::vector<double>& a) {
-  return {(float)a[0], (float)a[1], (float)a[2], (float)a[3], (float)a[4]};
+  return {(float)a[0], (float)a[1], (float)a[2], (float)a[3], (float)a[4], (float)a[5]};
 }
 
 void bind_loss(nb::module_& m) {

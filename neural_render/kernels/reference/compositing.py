@@ -134,7 +134,7 @@ def color_loss(
     error = values - wanted
     share = targets.weights[:, None] / max(1, len(values))
     if loss.relative > 0:
-        scale = 1 / (values**2 + loss.relative)
+        scale = 1 / (values**2 + loss.relative) ** (loss.power / 2)
         losses = error**2 * scale
         return (losses * share).sum(), losses.mean(dim=1), 2 * error * scale * share
     delta, size = loss.delta, error.abs()

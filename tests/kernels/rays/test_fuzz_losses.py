@@ -32,6 +32,7 @@ LOSSES = st.builds(
     LossSpec,
     delta=st.sampled_from([1e-3, 0.1, 10.0]),
     relative=st.sampled_from([0.0, 1e-4, 0.01, 1.0]),
+    power=st.sampled_from([1.0, 1.5, 2.0]),
     distortion_weight=st.sampled_from([0.0, 0.1]),
     distance_weight=st.sampled_from([0.0, 0.5]),
 )

@@ -73,11 +73,48 @@ def test_relative_errors_are_over_what_is_seen(backend: str) -> None:
         assert torch.allclose(seen["to_values"], slopes)
 
 
-def test_noisy_targets_lead_to_their_mean(backend: str) -> None:
+@pytest.mark.parametrize("power", [0.0, 1.0, 1.5])
+def test_powers_of_what_is_seen(power: float, backend: str) -> None:
+    """At power 0 errors are squared, at 1 they are over values."""
+    values = torch.tensor([[2.0, 1.0, 4.0]])
+    targets = replace(black(1), colors=torch.tensor([[1.0, 9.0, 0.5]]))
+    loss = LossSpec(delta=0.1, relative=1e-9, power=power)
+    for name in (backend, "reference"):
+        with dispatch.using(name):
+            seen = loss_of(values, targets, loss)
+        errors = values - targets.colors
+        assert torch.allclose(seen["loss"], (errors**2 / values**power).sum())
+        assert torch.allclose(seen["to_values"], 3 * 2 * errors / values**power)
+
+
+def test_at_power_1_a_poor_fit_keeps_the_sum(backend: str) -> None:
+    """One exponential for all: at its best the sum is right, at power 2 it is too bright."""
+    shape = torch.tensor([[0.5], [1.0], [3.0]])  # of what is seen; the targets are all alike
+    sums = {}
+    for power in (1.0, 2.0):
+        z = torch.zeros(1, requires_grad=True)
+        for _ in range(300):
+            values = shape * z.exp()
+            targets = replace(black(3), colors=torch.ones(3, 1), background=torch.zeros(3, 1))
+            with dispatch.using(backend):
+                value, _ = ops.color_loss(
+                    values, targets, LossSpec(delta=0.1, relative=1e-9, power=power)
+                )
+            (slope,) = torch.autograd.grad(value, z)
+            with torch.no_grad():
+                z -= 0.1 * slope
+        sums[power] = float((shape * z.detach().exp()).sum())
+    assert sums[1.0] == pytest.approx(3.0, rel=1e-3)
+    assert sums[2.0] > 4.0
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0])
+def test_noisy_targets_lead_to_their_mean(power: float, backend: str) -> None:
     """Not to their median or less, as Huber's loss does, however skewed they are."""
     noise = (2 * torch.randn(4000, 3, generator=generator(7))).exp()
     targets = replace(black(4000), colors=noise)
     mean = noise.mean(dim=0)
+    relative = replace(RELATIVE, power=power)
 
     def slope(values: Tensor, loss: LossSpec) -> Tensor:
         return loss_of(values.expand(4000, 3), targets, loss)["to_values"].sum(0)
@@ -85,8 +122,8 @@ def test_noisy_targets_lead_to_their_mean(backend: str) -> None:
     for name in (backend, "reference"):
         with dispatch.using(name):
             assert (noise.median(0).values < 0.3 * mean).all()
-            assert (slope(0.999 * mean, RELATIVE) < 0).all()
-            assert (slope(1.001 * mean, RELATIVE) > 0).all()
+            assert (slope(0.999 * mean, relative) < 0).all()
+            assert (slope(1.001 * mean, relative) > 0).all()
             assert (slope(0.5 * mean, HUBER) > 0).all()
 
 

@@ -12,7 +12,7 @@ struct ColorTargets {
 
 // See `LossSpec`.
 struct LossNumbers {
-  float delta, relative, distortion_weight, distance_weight, roulette;
+  float delta, relative, power, distortion_weight, distance_weight, roulette;
 };
 
 struct LossOut {
@@ -22,7 +22,7 @@ struct LossOut {
 // `loss_of_rays` where errors are relative to what is seen.
 static inline double relative_loss_of_rays(const float* values, const ColorTargets& t,
                                            int channels, int64_t first, int64_t end, int64_t rays,
-                                           float relative, const LossOut& out) {
+                                           float relative, float power, const LossOut& out) {
   double sum = 0;
   for (int64_t r = first; r < end; r++) {
     const float share = t.weights[r] / (float)rays;
@@ -30,7 +30,7 @@ static inline double relative_loss_of_rays(const float* values, const ColorTarge
     for (int64_t i = r * channels; i < (r + 1) * channels; i++) {
       float behind = t.background[i];
       float error = values[i] - (behind + t.opacity[r] * (t.colors[i] - behind));
-      float scale = 1 / (values[i] * values[i] + relative);
+      float scale = 1 / std::pow(values[i] * values[i] + relative, power / 2);
       loss += error * error * scale;
       out.gradient[i] = 2 * error * scale * share;
     }
@@ -45,7 +45,7 @@ static inline double loss_of_rays(const float* values, const ColorTargets& t, in
                                   int64_t first, int64_t end, int64_t rays,
                                   const LossNumbers& kind, const LossOut& out) {
   if (kind.relative > 0)
-    return relative_loss_of_rays(values, t, channels, first, end, rays, kind.relative, out);
+    return relative_loss_of_rays(values, t, channels, first, end, rays, kind.relative, kind.power, out);
   const float delta = kind.delta;
   double sum = 0;
   for (int64_t r = first; r < end; r++) {
