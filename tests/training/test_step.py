@@ -94,7 +94,7 @@ def lit_field() -> RadianceField:
 def test_lights_are_learnt_one_at_a_time_and_conditions_count(tmp_path):
     """Each light's radiance is the mean of what was seen of it."""
     run = new_run(tmp_path)
-    settings = settings_for(400, samples_per_step=4096, distance_weight=10.0)
+    settings = settings_for(400, samples_per_step=4096, distance_weight=10.0, relative_power=2.0)
     train_ball(run, settings, source=LitBall(), field=lit_field())
     scene = load_for_rendering(run, CPU)
     batch = LitBall().sample(2000, torch.Generator().manual_seed(99))
