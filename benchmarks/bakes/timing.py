@@ -18,7 +18,7 @@ from neural_render.training.runs.restore import TrainedScene, load_for_rendering
 
 SIDE = 256  # pixels of a frame
 CAMERAS = 2
-FIXED_STEP = 1 / 96  # field units: about as many samples along each ray through the cube
+FIXED_STEP = 1 / 128  # field units: about as many samples along each ray through the cube
 
 
 @dataclass(frozen=True, kw_only=True)
