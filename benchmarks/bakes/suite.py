@@ -19,7 +19,7 @@ from neural_render.core.errors import SettingError
 SECONDS = 60.0
 TRIANGLES = {"1k": 1_000, "100k": 100_000, "1M": 1_000_000}
 VIEW_SIDE = 128
-REFERENCE_SAMPLES = 128
+REFERENCE_SAMPLES = 256  # of each half: glass is noisy
 FIGURES = (
     "psnr",
     "psnr_reference",
@@ -72,13 +72,8 @@ def budget(options: BenchmarkOptions) -> float:
 
 
 def bake_words(options: BenchmarkOptions, scene: str) -> list[str]:
-    """The settings of ``scripts/bake.py`` that all bakes share, and those of ``scene``.
-
-    ``FILE+ENVIRONMENT`` is a file lit by a picture, which ends in .exr or .hdr.
-    """
-    path, plus, environment = scene.rpartition("+")
-    if not (plus and environment.lower().endswith(ENVIRONMENTS)):
-        path, environment = scene, ""
+    """The settings of ``scripts/bake.py`` that all bakes share, and those of ``scene``."""
+    path, environment = file_and_environment(scene)
     words: dict[str, Any] = {
         "scene.path": path,
         "scene.environment": environment,
@@ -95,6 +90,14 @@ def bake_words(options: BenchmarkOptions, scene: str) -> list[str]:
     if options.precision != "auto":
         words["kernels.precision"] = options.precision
     return [f"{name}={value}" for name, value in words.items() if value != ""]
+
+
+def file_and_environment(scene: str) -> tuple[str, str]:
+    """The parts of ``FILE+ENVIRONMENT``, a file lit by a picture that ends in .exr or .hdr."""
+    path, plus, environment = scene.rpartition("+")
+    if plus and environment.lower().endswith(ENVIRONMENTS):
+        return path, environment
+    return scene, ""
 
 
 def bake(options: BenchmarkOptions, name: str, scene: str, *more: str) -> Path:
@@ -163,8 +166,8 @@ def supervision(options: BenchmarkOptions, threads: int) -> dict[str, Any]:
     )
     results: dict[str, Any] = {}
     for scene in scenes:
-        path = Path(scene)
-        name = path.parent.name if path.stem == "scene" else path.name.partition(".")[0]
+        path = Path(file_and_environment(scene)[0])
+        name = path.parent.name if path.stem == "scene" else path.stem
         # Ways take turns, so that a change of the machine meets all alike.
         for seed in options.seeds:
             for way, words in SUPERVISION.items():

@@ -164,10 +164,10 @@ def test_other_cubes_are_not_compared(run, monkeypatch):
 
 
 def test_supervision_is_measured_in_all_ways_for_every_seed(kept, bakes, capsys):
-    words = ["suite=bake", "parts=supervision", "scenes=x/a.xml,b.gltf+sky.exr", "seeds=0,1"]
+    words = ["suite=bake", "parts=supervision", "scenes=x/a.xml,b.gltf+y/sky.exr", "seeds=0,1"]
     suite.run(parsed(BenchmarkOptions, [*words, "seconds=7"]))
     assert [name for name, _ in bakes] == ["supervised_a"] * 8 + ["supervised_b"] * 8
-    assert "scene.environment=sky.exr" in bakes[-1][1]
+    assert "scene.environment=y/sky.exr" in bakes[-1][1]
     ways = {tuple(w for w in given if "weight" in w or "carve" in w) for _, given in bakes}
     assert ways == set(suite.SUPERVISION.values())
     assert all("training.max_seconds=7.0" in given for _, given in bakes)
