@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from neural_render.core.errors import SettingError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+BAKE_PARTS = ("materials", "triangles", "moving", "supervision")
 T = TypeVar("T")
 
 
@@ -18,7 +19,7 @@ class BenchmarkOptions:
     """What ``scripts/benchmark.py`` can be told."""
 
     suite: str = field(
-        default="kernels", metadata={"choices": ("kernels", "train", "curve", "render")}
+        default="kernels", metadata={"choices": ("kernels", "train", "curve", "render", "bake")}
     )
     backend: str = "auto"
     precision: str = field(default="auto", metadata={"choices": PRECISIONS})
@@ -38,6 +39,10 @@ class BenchmarkOptions:
     holdout: bool = False
     run: str = "outputs/latest"
     views: int = 5
+    parts: tuple[str, ...] = field(default=BAKE_PARTS, metadata={"choices": BAKE_PARTS})
+    scenes: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    outputs: str = "outputs/benchmark"
 
 
 def parsed(kind: type[T], arguments: Iterable[str]) -> T:
@@ -51,8 +56,9 @@ def parsed(kind: type[T], arguments: Iterable[str]) -> T:
             known = ", ".join(fields)
             raise SettingError(f"{argument} is not a setting; write name=value with one of {known}")
         values[name] = _value(types[name], argument, text)
-        choices = fields[name].metadata.get("choices", (values[name],))
-        if values[name] not in choices:
+        given = values[name] if isinstance(values[name], tuple) else (values[name],)
+        choices = fields[name].metadata.get("choices", given)
+        if not set(given) <= set(choices):
             raise SettingError(f"{argument} is not one of {', '.join(choices)}.")
     return kind(**values)
 

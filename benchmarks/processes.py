@@ -42,8 +42,19 @@ def trained(words: Sequence[str]) -> dict[str, Any]:
         fixed = (f"outputs={outputs}", "name=benchmark", "render.output=none")
         quiet = ("training.tensorboard=false", "evaluation.images=false")
         lines = _output([str(ROOT / "train.py"), *fixed, *quiet, *words], {})
-        text = (Path(lines[-1]) / "evaluation" / "metrics.json").read_text(encoding="utf-8")
-    return json.loads(text)
+        return measures(Path(lines[-1]))
+
+
+def baked(words: Sequence[str], outputs: Path, name: str) -> Path:
+    """The run folder of ``scripts/bake.py`` with these settings, without a film; it is kept."""
+    fixed = (f"outputs={outputs}", f"name={name}", "render.output=none")
+    quiet = ("training.tensorboard=false", "evaluation.flip=false")
+    return Path(_output([str(ROOT / "scripts/bake.py"), *fixed, *quiet, *words], {})[-1])
+
+
+def measures(run: Path) -> dict[str, Any]:
+    """The ``metrics.json`` of a run."""
+    return json.loads((run / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
 
 
 def _output(arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:

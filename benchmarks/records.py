@@ -38,14 +38,36 @@ def timed(
 
     With ``prepare`` the call gets what that returned, made anew for each run and not timed.
     """
-    walls, cpus = [], []
+    runs = []
     for _ in range(repeats + 1):
         arguments = (prepare(),) if prepare else ()
-        wall, cpu = time.perf_counter(), time.process_time()
-        call(*arguments)
-        walls.append(time.perf_counter() - wall)
-        cpus.append((time.process_time() - cpu) / threads)
-    return Cost(wall=median(walls[1:]), cpu=median(cpus[1:]))
+        runs.append(_spent(lambda given=arguments: call(*given), threads))
+    return _median(runs[1:])
+
+
+def timed_in_turn(
+    calls: Mapping[str, Callable[[], Any]], repeats: int, threads: int
+) -> dict[str, Cost]:
+    """The cost of each call, after one run to warm up.
+
+    They take turns, so that a change of the machine meets all alike.
+    """
+    runs: dict[str, list[Cost]] = {name: [] for name in calls}
+    for _ in range(repeats + 1):
+        for name, call in calls.items():
+            runs[name].append(_spent(call, threads))
+    return {name: _median(costs[1:]) for name, costs in runs.items()}
+
+
+def _spent(call: Callable[[], Any], threads: int) -> Cost:
+    """What one run took."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    call()
+    return Cost(wall=time.perf_counter() - wall, cpu=(time.process_time() - cpu) / threads)
+
+
+def _median(costs: Sequence[Cost]) -> Cost:
+    return Cost(wall=median(cost.wall for cost in costs), cpu=median(cost.cpu for cost in costs))
 
 
 def commit() -> str:

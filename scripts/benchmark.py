@@ -7,10 +7,13 @@
     python scripts/benchmark.py suite=curve capture=DIR seconds=15,30,60,300 [prototype=DIR]
     python scripts/benchmark.py suite=curve capture=DIR holdout=true
     python scripts/benchmark.py suite=render run=DIR [views=5]
+    python scripts/benchmark.py suite=bake [parts=materials,triangles,moving,supervision]
 
-Every suite takes backend=, threads= and precision=auto|float32|bfloat16; kernels and render
+Every suite takes backend=, threads= and precision=auto|float32|bfloat16; kernels, render and bake
 repeats=; train rounds= (3), batch= and log2_rows=, and with peers=true nerfstudio=DIR, where it is
-installed (see benchmarks/README.md). Lines go to benchmarks/records/, plots to benchmarks/plots/.
+installed; bake seconds=60 (of each bake), views=, log2_rows= and outputs=outputs/benchmark, and its
+supervision scenes=FILE,FILE+ENVIRONMENT.exr and seeds=0. See benchmarks/README.md. Lines go to
+benchmarks/records/, plots to benchmarks/plots/.
 """
 
 import os
@@ -25,10 +28,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import curve, frames, kernels, training
+from benchmarks.bakes import suite as bakes
 from benchmarks.options import BenchmarkOptions, parsed
 from neural_render.core.errors import UserError
 
-SUITES = {"kernels": kernels, "train": training, "curve": curve, "render": frames}
+SUITES = {
+    "kernels": kernels,
+    "train": training,
+    "curve": curve,
+    "render": frames,
+    "bake": bakes,
+}
 
 
 def main(arguments: list[str]) -> int:

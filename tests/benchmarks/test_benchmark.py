@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks import curve, records, steps, training
 from benchmarks.kernels import Workload, speeds_of
 from benchmarks.options import BenchmarkOptions, parsed, split_values
 from benchmarks.processes import LeftOut, ask, trained
-from benchmarks.records import timed
+from benchmarks.records import timed, timed_in_turn
 from neural_render.core.errors import SettingError
 from neural_render.kernels import dispatch
 from tests.tiny_capture import write_blender_capture
@@ -21,23 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which records and plots are left."""
-    monkeypatch.setattr(records, "ROOT", tmp_path)
-    return tmp_path / "benchmarks"
-
-
-@pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     return write_blender_capture(tmp_path / "tiny", num_train=12, num_test=2, size=24)
-
-
-@pytest.fixture(autouse=True)
-def _same_kernels_after():
-    threads = torch.get_num_threads()
-    yield
-    dispatch.select("auto")
-    torch.set_num_threads(threads)
 
 
 def test_a_call_is_repeated_after_one_to_warm_up():
@@ -45,6 +29,14 @@ def test_a_call_is_repeated_after_one_to_warm_up():
     cost = timed(lambda: seen.append(None), repeats=3, threads=2)
     assert len(seen) == 4
     assert cost.wall >= 0
+
+
+def test_calls_take_turns():
+    seen = []
+    calls = {name: lambda name=name: seen.append(name) for name in "ab"}
+    costs = timed_in_turn(calls, repeats=2, threads=1)
+    assert seen == list("ababab")
+    assert list(costs) == ["a", "b"]
 
 
 def test_each_run_gets_what_was_prepared_for_it():

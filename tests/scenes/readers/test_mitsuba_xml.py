@@ -254,6 +254,22 @@ def test_cameras_see_through_the_pixels_that_mitsubas_see_through(
         np.testing.assert_allclose(pose[:, 3], [4, 3, 6], atol=1e-5)
 
 
+def test_walls_of_one_material_count_for_the_scenes_size(tmp_path: Path) -> None:
+    """Mitsuba merges squares of one material into a mesh that it takes to be nowhere."""
+    walls = "".join(
+        f'<shape type="rectangle"><transform name="to_world"><translate z="{z}"/></transform>'
+        '<bsdf type="diffuse"/></shape>'
+        for z in (-3, 4)
+    )
+    path = tmp_path / "walls.xml"
+    lamp = '<emitter type="point"/>'
+    path.write_text(f'<scene version="3.0.0">{walls}{SHAPE}{lamp}</scene>', encoding="utf-8")
+    scene = load(path)
+    assert (scene.low, scene.high) == ((-1, -1, -3), (1, 1, 4))
+    # Environments shine from outside of what Mitsuba takes to be the scene.
+    assert scene.scene.bbox().min[2] == -3
+
+
 def test_what_cannot_be_expressed_is_named_in_one_warning(tmp_path: Path) -> None:
     body = (
         '<integrator type="volpath"><boolean name="strict_normals" value="true"/></integrator>'

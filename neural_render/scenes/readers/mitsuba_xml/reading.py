@@ -118,6 +118,8 @@ def _instantiated(path: Path, tree: Element, added: dict[str, Any]) -> tuple[Any
 
     config = mitsuba.parser.ParserConfig(mitsuba.variant() or "")
     config.unused_properties = mitsuba.LogLevel.Warn
+    # Mitsuba 3.9 forgets the bounds of squares that it merges, and so those of the scene.
+    config.merge_meshes = False
     library: Any = mitsuba  # its stubs lack types
     parser, logger = library.parser, library.logger()
     collector = Collector()
