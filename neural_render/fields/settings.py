@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from neural_render.core.errors import SettingError
-from neural_render.kernels.specs import FieldSpec, HashGridSpec
+from neural_render.kernels.specs import MAX_SH_DEGREE, FieldSpec, HashGridSpec
 
 DEFAULT_LOG2_ROWS = 19
 FINEST_OF_REGION = 2048  # cells of the finest level along the region of interest (cascade 0)
@@ -76,7 +76,7 @@ class FieldSettings:
         metadata={
             "help": "bands of spherical harmonics of the view direction",
             "minimum": 1,
-            "maximum": 4,
+            "maximum": MAX_SH_DEGREE,
         },
     )
 

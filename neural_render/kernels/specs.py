@@ -11,6 +11,7 @@ from typing import Literal
 
 XOR_PRIMES = (1, 2654435761, 805459861, 3674653429)
 MORTON_RESOLUTION = 128
+MAX_SH_DEGREE = 8  # bands of spherical harmonics that backends need know
 
 
 def _float32(value: float) -> float:
@@ -250,8 +251,9 @@ class LossSpec:
 
     ``roulette``: samples that count for less in the gradient than this share of a sample's mean may
     be left out at random, the others counting for more, so that the expected gradient stays (Arvo
-    and Kirk 1990, "Particle transport and image synthesis"). 0: the gradient is exact. A backend
-    may always be exact.
+    and Kirk 1990, "Particle transport and image synthesis"). Of radiance that is an exponential the
+    mean is that of square roots, squared: a few samples of rare bright light must not outweigh all
+    others. 0: the gradient is exact. A backend may always be exact.
     """
 
     delta: float

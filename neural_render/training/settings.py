@@ -115,8 +115,8 @@ class TrainingSettings:
         default=-1.0,
         metadata={
             "help": "samples that count for less in the gradient than this share of the mean are"
-            " left out at random, its expectation unchanged; 0: none; -1: 0.5, and 0 for relative"
-            " errors, whose gradients are too uneven for it"
+            " left out at random, its expectation unchanged; 0: none; -1: 0.5, and 1 for relative"
+            " errors"
         },
     )
     background: str = field(

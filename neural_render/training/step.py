@@ -20,7 +20,7 @@ from neural_render.training.settings import TrainingSettings
 
 MIN_RAYS = 64
 MAX_RAYS_PER_SAMPLE = 8
-ROULETTE = 0.5  # where training.roulette is -1
+ROULETTE, RELATIVE_ROULETTE = 0.5, 1.0  # where training.roulette is -1
 SURVIVORS_MEMORY = 0.7  # of the running estimate of survivors per ray, per step
 
 
@@ -89,7 +89,7 @@ def loss_spec(settings: TrainingSettings, color_space: str, fraction: float = 0.
     left = max(0.0, 1 - fraction / fade) if fade else 1.0
     roulette = settings.roulette
     if roulette < 0:
-        roulette = 0.0 if kind == "relative" else ROULETTE
+        roulette = RELATIVE_ROULETTE if kind == "relative" else ROULETTE
     return LossSpec(
         delta=settings.huber_delta,
         relative=settings.relative_epsilon if kind == "relative" else 0.0,

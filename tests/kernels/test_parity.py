@@ -163,6 +163,7 @@ FIELDS = {
     "six_channels": small_field(num_channels=6, num_conditions=3),
     "one_channel": small_field(num_channels=1, sh_degree=1),
     "scene_linear": small_field(radiance="exp", sh_degree=2),
+    "many_harmonics": small_field(radiance="exp", sh_degree=7),
     "odd_sizes": small_field(latent=3, width=11, density_layers=2, color_layers=1, sh_degree=3),
     "dense_fog": small_field(density_bias=15.0),
     "full_size": FieldSpec(grid=small_grid(levels=16, log2_rows=12, coarsest=4, finest=128)),

@@ -35,7 +35,7 @@ def test_the_loss_follows_from_the_colour_space(loss, color_space, relative):
     settings = TrainingSettings(loss=loss, relative_epsilon=0.02, distance_weight=0.3)
     spec = loss_spec(settings, color_space)
     assert (spec.relative, spec.distance_weight) == (relative, 0.3)
-    assert (spec.delta, spec.roulette) == (settings.huber_delta, 0.0 if relative else 0.5)
+    assert (spec.delta, spec.roulette) == (settings.huber_delta, 1.0 if relative else 0.5)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from neural_render.kernels.records import (
     RenderInputs,
 )
 from neural_render.kernels.specs import (
+    MAX_SH_DEGREE,
     AdamSpec,
     FieldSpec,
     HashGridSpec,
@@ -96,8 +97,8 @@ def native_field(spec: FieldSpec) -> Any:
 
 @cache
 def _native_field(module: ModuleType, spec: FieldSpec) -> Any:
-    if not 1 <= spec.sh_degree <= 4:
-        raise KernelError(f"field.sh_degree={spec.sh_degree} is not one of 1, 2, 3, 4.")
+    if not 1 <= spec.sh_degree <= MAX_SH_DEGREE:
+        raise KernelError(f"field.sh_degree={spec.sh_degree} is not between 1 and {MAX_SH_DEGREE}.")
     sizes = [spec.latent, spec.sh_degree, spec.num_conditions, spec.num_channels]
     return module.Field(
         native_grid(spec.grid),

@@ -125,7 +125,7 @@ static inline void directions_backward(const FieldShape& f, const QueryInputs& i
                                        const Workspace& t) {
   const int sh = f.sh_degree * f.sh_degree, column = rows_of(f.latent) * PER;
   for (int s = 0; s < n; s++) {
-    float g[16], d[3] = {0, 0, 0};
+    float g[MAX_HARMONICS], d[3] = {0, 0, 0};
     for (int j = 0; j < sh; j++) g[j] = t.d_rays.row(column + j)[s];
     spherical_harmonics_backward(in.directions + 3 * (first + s), f.sh_degree, g, d);
     if (to_directions) std::memcpy(to_directions + 3 * (first + s), d, sizeof d);

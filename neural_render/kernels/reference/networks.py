@@ -1,5 +1,6 @@
 """Networks without biases, the spherical harmonics of directions and the clamped exponential."""
 
+import math
 from typing import Any
 
 import torch
@@ -44,35 +45,29 @@ def mlp_backward(
 def spherical_harmonics(
     directions: Float[Tensor, "samples 3"], degree: int
 ) -> Float[Tensor, "samples harmonics"]:
-    """The first ``degree^2`` real spherical harmonics (degree 1 to 4) of unit vectors.
+    """The first ``degree^2`` real spherical harmonics (degree from 1 on) of unit vectors.
 
     Order (l, m) = (0, 0), (1, -1), (1, 0), ...; signs with the Condon-Shortley phase, as in
-    tiny-cuda-nn (Sloan 2008, "Stupid spherical harmonics tricks", appendix A2). The gradient is
-    that of the polynomials as they are written here.
+    tiny-cuda-nn (Sloan 2008, "Stupid spherical harmonics tricks", appendix A1). They are
+    polynomials: that of z (an associated Legendre polynomial over a power of the sine, by its
+    recurrence) times the real or imaginary part of ``(x + iy)^m``. The gradient is that of these.
     """
     x, y, z = directions.unbind(-1)
-    xx, yy, zz = x * x, y * y, z * z
-    values = [torch.full_like(x, 0.28209479177387814)]
-    if degree > 1:
-        values += [-0.48860251190291987 * y, 0.48860251190291987 * z, -0.48860251190291987 * x]
-    if degree > 2:
-        values += [
-            1.0925484305920792 * x * y,
-            -1.0925484305920792 * y * z,
-            0.94617469575755997 * zz - 0.31539156525251999,
-            -1.0925484305920792 * x * z,
-            0.54627421529603959 * (xx - yy),
-        ]
-    if degree > 3:
-        values += [
-            0.59004358992664352 * y * (yy - 3.0 * xx),
-            2.8906114426405538 * x * y * z,
-            0.45704579946446572 * y * (1.0 - 5.0 * zz),
-            0.3731763325901154 * z * (5.0 * zz - 3.0),
-            0.45704579946446572 * x * (1.0 - 5.0 * zz),
-            1.4453057213202769 * z * (xx - yy),
-            0.59004358992664352 * x * (3.0 * yy - xx),
-        ]
+    one = torch.ones_like(x)
+    values = [one] * degree**2
+    real, imaginary, first = one, torch.zeros_like(x), 1.0
+    for m in range(degree):
+        before, polynomial = torch.zeros_like(z), first * one
+        for n in range(m, degree):
+            if n > m:
+                after = ((2 * n - 1) * z * polynomial - (n + m - 1) * before) / (n - m)
+                before, polynomial = polynomial, after
+            ratio = math.factorial(n - m) / math.factorial(n + m)
+            norm = math.sqrt((2 * n + 1) / (4 * math.pi) * ratio * (2 if m else 1))
+            values[n * n + n - m] = norm * polynomial * imaginary
+            values[n * n + n + m] = norm * polynomial * real
+        real, imaginary = x * real - y * imaginary, x * imaginary + y * real
+        first *= -(2 * m + 1)
     return torch.stack(values, dim=-1)
 
 

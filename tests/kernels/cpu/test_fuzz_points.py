@@ -13,7 +13,7 @@ from torch import Tensor
 from neural_render.core.errors import KernelError
 from neural_render.kernels import dispatch, ops
 from neural_render.kernels.records import FactoredGradient, FieldInputs, FieldParameters
-from neural_render.kernels.specs import AdamSpec, FieldSpec, HashGridSpec, MlpSpec
+from neural_render.kernels.specs import MAX_SH_DEGREE, AdamSpec, FieldSpec, HashGridSpec, MlpSpec
 from tests.kernels.comparison import Outputs, differentiate
 from tests.kernels.cpu.fuzzing import (
     COUNTS,
@@ -163,7 +163,7 @@ DIRECTIONS = [[0.0, 0.0, 1.0], [-0.0, -1.0, -0.0], [1e-30, 1.0, -1e-20], [0.0, 0
 
 
 @settings(max_examples=40)
-@given(st.integers(1, 4), st.sampled_from(DIRECTIONS), SMALL_COUNTS)
+@given(st.integers(1, MAX_SH_DEGREE), st.sampled_from(DIRECTIONS), SMALL_COUNTS)
 def test_query_field_of_expanded_tensors_and_odd_directions(
     degree: int, direction: list[float], num: int
 ) -> None:

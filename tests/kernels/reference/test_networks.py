@@ -79,7 +79,7 @@ def harmonic(degree: int, order: int, direction: list[float]) -> float:
     return math.sqrt(2) * norm * wave * legendre(degree, m, z)
 
 
-@pytest.mark.parametrize("degree", [1, 2, 3, 4])
+@pytest.mark.parametrize("degree", [1, 2, 3, 4, 6, 8])
 def test_harmonics_are_the_real_spherical_harmonics(degree: int) -> None:
     """Values and signs, from the definition with associated Legendre polynomials."""
     directions = unit_vectors(20, dtype=torch.float64)

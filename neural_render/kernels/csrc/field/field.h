@@ -122,7 +122,7 @@ static inline void color_run(const FieldShape& f, const FieldWeights& w, Workspa
 static inline void ray_lanes(const FieldShape& f, const float* direction, const float* conditions,
                              float* to) {
   const int sh = f.sh_degree * f.sh_degree;
-  float h[16];
+  float h[MAX_HARMONICS];
   spherical_harmonics(direction, f.sh_degree, h);
   auto value = [&](int j) {
     return j < sh ? h[j] : j < f.ray_inputs() ? conditions[j - sh] : 0.0f;

@@ -1,53 +1,76 @@
-// Spherical harmonics of the view direction, and back.
+// Spherical harmonics of the view direction, and back. See `kernels/reference/networks.py`.
 #pragma once
+#include <array>
+#include <cmath>
 
-// Real spherical harmonics up to degree 4 (16 values), signs as in tiny-cuda-nn.
+constexpr int MAX_SH_DEGREE = 8;
+constexpr int MAX_HARMONICS = MAX_SH_DEGREE * MAX_SH_DEGREE;
+
+// What the harmonics (l, m) and (l, -m) are multiplied by, at l * MAX_SH_DEGREE + m.
+static inline const std::array<float, MAX_HARMONICS>& harmonic_norms() {
+  static const std::array<float, MAX_HARMONICS> norms = [] {
+    std::array<float, MAX_HARMONICS> found{};
+    for (int l = 0; l < MAX_SH_DEGREE; l++) {
+      double ratio = 1;  // (l - m)! / (l + m)!
+      for (int m = 0; m <= l; m++) {
+        if (m > 0) ratio /= (double)(l - m + 1) * (l + m);
+        const double pi = 3.14159265358979323846;
+        double square = (2 * l + 1) / (4 * pi) * ratio * (m > 0 ? 2 : 1);
+        found[l * MAX_SH_DEGREE + m] = (float)std::sqrt(square);
+      }
+    }
+    return found;
+  }();
+  return norms;
+}
+
+// The real part (or the imaginary one) of (x + iy)^m, and that of the power before.
+struct Turn {
+  float real, imaginary, real_before, imaginary_before;
+};
+
+// Calls use(l, m, q, dq, turn) for all m >= 0: the harmonics (l, m) and (l, -m) are q times the
+// turn's parts, q a polynomial in z and dq its derivative.
+template <class Use>
+static inline void each_harmonic(const float* d, int degree, const Use& use) {
+  const auto& norms = harmonic_norms();
+  const float x = d[0], y = d[1], z = d[2];
+  Turn turn{1, 0, 0, 0};
+  float first = 1;  // the associated Legendre polynomial (m, m) over sin^m
+  for (int m = 0; m < degree; m++) {
+    float p = first, dp = 0, before = 0, d_before = 0;
+    for (int l = m; l < degree; l++) {
+      if (l > m) {
+        float a = (float)(2 * l - 1), b = (float)(l + m - 1), c = 1.0f / (float)(l - m);
+        float next = (a * z * p - b * before) * c;
+        float d_next = (a * (p + z * dp) - b * d_before) * c;
+        before = p, d_before = dp, p = next, dp = d_next;
+      }
+      const float norm = norms[l * MAX_SH_DEGREE + m];
+      use(l, m, norm * p, norm * dp, turn);
+    }
+    turn = {x * turn.real - y * turn.imaginary, x * turn.imaginary + y * turn.real, turn.real,
+            turn.imaginary};
+    first *= -(float)(2 * m + 1);
+  }
+}
+
+// degree^2 real spherical harmonics, at l * l + l + m; signs as in tiny-cuda-nn.
 static inline void spherical_harmonics(const float* d, int degree, float* o) {
-  float x = d[0], y = d[1], z = d[2], xy = x * y, xz = x * z, yz = y * z;
-  float x2 = x * x, y2 = y * y, z2 = z * z;
-  o[0] = 0.28209479177387814f;
-  if (degree <= 1) return;
-  o[1] = -0.48860251190291987f * y;
-  o[2] = 0.48860251190291987f * z;
-  o[3] = -0.48860251190291987f * x;
-  if (degree <= 2) return;
-  o[4] = 1.0925484305920792f * xy;
-  o[5] = -1.0925484305920792f * yz;
-  o[6] = 0.94617469575755997f * z2 - 0.31539156525251999f;
-  o[7] = -1.0925484305920792f * xz;
-  o[8] = 0.54627421529603959f * (x2 - y2);
-  if (degree <= 3) return;
-  o[9] = 0.59004358992664352f * y * (-3 * x2 + y2);
-  o[10] = 2.8906114426405538f * xy * z;
-  o[11] = 0.45704579946446572f * y * (1 - 5 * z2);
-  o[12] = 0.3731763325901154f * z * (5 * z2 - 3);
-  o[13] = 0.45704579946446572f * x * (1 - 5 * z2);
-  o[14] = 1.4453057213202769f * z * (x2 - y2);
-  o[15] = 0.59004358992664352f * x * (-x2 + 3 * y2);
+  each_harmonic(d, degree, [&](int l, int m, float q, float, const Turn& turn) {
+    o[l * l + l + m] = q * turn.real;
+    if (m > 0) o[l * l + l - m] = q * turn.imaginary;
+  });
 }
 
 // d[3] += the gradient to the direction, g being the gradient to the harmonics.
 static inline void spherical_harmonics_backward(const float* v, int degree, const float* g,
                                                 float* d) {
-  float x = v[0], y = v[1], z = v[2];
-  if (degree > 1) {
-    const float a = 0.48860251190291987f;
-    d[1] -= a * g[1], d[2] += a * g[2], d[0] -= a * g[3];
-  }
-  if (degree > 2) {
-    const float b = 1.0925484305920792f;
-    d[0] += b * (y * g[4] - z * g[7] + x * g[8]);
-    d[1] += b * (x * g[4] - z * g[5] - y * g[8]);
-    d[2] += b * (-y * g[5] - x * g[7]) + 2 * 0.94617469575755997f * z * g[6];
-  }
-  if (degree > 3) {
-    const float c = 0.59004358992664352f, e = 2.8906114426405538f, h = 0.45704579946446572f;
-    const float q = 0.3731763325901154f, r = 1.4453057213202769f;
-    d[0] += -6 * c * x * y * g[9] + e * y * z * g[10] + h * (1 - 5 * z * z) * g[13] +
-            2 * r * x * z * g[14] + 3 * c * (y * y - x * x) * g[15];
-    d[1] += 3 * c * (y * y - x * x) * g[9] + e * x * z * g[10] + h * (1 - 5 * z * z) * g[11] -
-            2 * r * y * z * g[14] + 6 * c * x * y * g[15];
-    d[2] += e * x * y * g[10] - 10 * h * y * z * g[11] + q * (15 * z * z - 3) * g[12] -
-            10 * h * x * z * g[13] + r * (x * x - y * y) * g[14];
-  }
+  each_harmonic(v, degree, [&](int l, int m, float q, float dq, const Turn& turn) {
+    const float even = g[l * l + l + m], odd = m > 0 ? g[l * l + l - m] : 0;
+    const float slope = q * (float)m;
+    d[0] += slope * (even * turn.real_before + odd * turn.imaginary_before);
+    d[1] += slope * (odd * turn.real_before - even * turn.imaginary_before);
+    d[2] += dq * (even * turn.real + odd * turn.imaginary);
+  });
 }

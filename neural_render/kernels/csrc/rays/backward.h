@@ -35,7 +35,7 @@ static inline void rays_backward(const Renderer& r, const FieldWeights& weights,
       for (int j = 0; j < f.num_conditions; j++)
         out.conditions[ray * f.num_conditions + j] += t.d_rays.row(column + sh + j)[s];
       if (!out.rays_too) continue;
-      float g[16];
+      float g[MAX_HARMONICS];
       for (int j = 0; j < sh; j++) g[j] = t.d_rays.row(column + j)[s];
       float *to_origin = out.origins + 3 * ray, *to_direction = out.directions + 3 * ray;
       spherical_harmonics_backward(in.directions + 3 * ray, f.sh_degree, g, to_direction);

@@ -25,7 +25,8 @@ static inline float random_start(float x) {
 }
 
 // How much each sample counts: the absolute gradients to its outputs before their activations,
-// added up. Returns the sum over samples.
+// added up. Returns their mean; of scene-linear radiance, where a few samples may outweigh all
+// others, the square of the mean of their roots.
 static inline float importances(const ChunkState& chunk, const CompositeGradients& g,
                                 bool exp_radiance, float* to) {
   const float* sigma = chunk.row(SIGMA);
@@ -36,10 +37,16 @@ static inline float importances(const ChunkState& chunk, const CompositeGradient
       to[s] += std::fabs(d[s] * y[s] * (exp_radiance ? 1.0f : 1 - y[s]));
   }
   vf sums = {};
-  for (int s = 0; s < chunk.count; s += W) sums += load(to + s);
+  for (int s = 0; s < chunk.count; s += W) {
+    vf all = load(to + s);
+    if (exp_radiance)
+      for (int i = 0; i < W; i++) all[i] = std::sqrt(all[i]);
+    sums += all;
+  }
   float sum = 0;
   for (int i = 0; i < W; i++) sum += sums[i];
-  return sum;
+  const float mean = sum / (float)std::max(1, chunk.count);
+  return exp_radiance ? mean * mean : mean;
 }
 
 // Keeps each sample with its chance, by systematic sampling from `start` in [0, 1) on, and lets
@@ -67,14 +74,14 @@ static inline int draw_samples(ChunkState& chunk, float start, Roulette& r) {
 }
 
 // Of a chunk and its gradients, ready for the networks, keeps the samples whose gradient is at
-// least `share` of the mean; of the others each with a chance of its gradient over that limit.
+// least `share` of the mean (see `importances`); of the others each with a chance of its gradient over that limit.
 static inline void thin_chunk(ChunkState& chunk, CompositeGradients& g, bool exp_radiance,
                               float share, float start, Roulette& r) {
   r.resize(chunk.count);
-  const float sum = importances(chunk, g, exp_radiance, r.importance.data());
+  const float limit = share * importances(chunk, g, exp_radiance, r.importance.data());
   // Nothing to go by, too little for a reciprocal, or a loss that has diverged (NaN, too).
-  if (!(share * sum > 1e-30f && share * sum < 1e30f)) return;
-  const float per_limit = chunk.count / (share * sum);
+  if (!(limit > 1e-30f && limit < 1e30f)) return;
+  const float per_limit = 1 / limit;
   for (int s = 0; s < chunk.count; s += W)
     store(&r.chance[s], vmin(load(&r.importance[s]) * per_limit, splat(1.0f)));
   const int before = chunk.count, n = draw_samples(chunk, start, r);
