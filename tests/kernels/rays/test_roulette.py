@@ -327,3 +327,21 @@ def to_rays(problem: Problem, share: float, start: float) -> Outputs:
     seen = ops.render_loss(inputs, problem.targets, parameters, specs)
     gradients = torch.autograd.grad(seen.loss, list(leaves.values()))
     return dict(zip(leaves, gradients, strict=True))
+
+
+def test_a_few_bright_paths_leave_the_others_in(backend: str) -> None:
+    """One in 60 rays sees ten thousand times the light: by a plain mean, 6 in 1000 would stay."""
+    rays = 2400
+    problem = Problem(rays, small_field(radiance="exp"))
+    even = replace(problem.targets, colors=torch.full((rays, 3), 0.1))
+    bright = torch.where(torch.arange(rays)[:, None] % 60 == 7, 1e4, 1.0)
+    uneven = replace(even, colors=even.colors * bright)
+    loss = LossSpec(delta=0.1, relative=0.01, roulette=1.0)
+    kept = []
+    for targets in (even, uneven):
+        with dispatch.using(backend):
+            _, found = ops.render_loss_gradients(
+                problem.inputs, targets, problem.parameters, (problem.spec, loss)
+            )
+        kept.append(num_kept(found))
+    assert kept[1] > 0.05 * kept[0]
