@@ -206,6 +206,8 @@ def _is_flat(shape: Any) -> bool:
     if "vertex_positions" not in parameters:
         return False
     points = np.array(parameters["vertex_positions"], np.float64).reshape(-1, 3)
+    if not len(points):
+        return True
     points = points[:: max(1, len(points) // MOST_POINTS)]
     extents = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
     return bool(extents[-1] <= FLAT * extents[0])

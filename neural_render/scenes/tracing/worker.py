@@ -127,7 +127,8 @@ class Worker:
             means.append(np.concatenate(found).mean(axis=0).tolist())
         origins, directions = self.views.draw(LOOKING_RAYS, rng).rays(rng)
         distance = tracer.distances(origins, directions)
-        seen = (origins + distance[:, None] * directions)[np.isfinite(distance)]
+        met = np.isfinite(distance)
+        seen = origins[met] + distance[met, None] * directions[met]
         if not (np.mean(hit) > 0 and len(seen)):
             raise SceneError(
                 f"{self.scene.path}: no ray of the cameras meets the scene; see views.kind,"

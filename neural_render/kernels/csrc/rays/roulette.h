@@ -74,7 +74,8 @@ static inline int draw_samples(ChunkState& chunk, float start, Roulette& r) {
 }
 
 // Of a chunk and its gradients, ready for the networks, keeps the samples whose gradient is at
-// least `share` of the mean (see `importances`); of the others each with a chance of its gradient over that limit.
+// least `share` of the mean (see `importances`); of the others each with a chance of its gradient
+// over that limit.
 static inline void thin_chunk(ChunkState& chunk, CompositeGradients& g, bool exp_radiance,
                               float share, float start, Roulette& r) {
   r.resize(chunk.count);
