@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neural_render.kernels import dispatch
 from neural_render.kernels.cpu import modules
-from neural_render.kernels.specs import MAX_SH_DEGREE, FieldSpec, HashGridSpec, MarchSpec, MlpSpec
+from neural_render.kernels.specs import FieldSpec, HashGridSpec, MarchSpec, MlpSpec
 from tests.kernels.comparison import Outputs, instruction_set, strided
 from tests.kernels.problems import STEP
 from tests.kernels.tolerances import Tolerance, WholeTolerance, assert_close, parity
@@ -76,7 +76,9 @@ def fields(draw: st.DrawFn) -> FieldSpec:
         width=draw(st.sampled_from([5, 8, 13, 16, 32, 64])),
         density_layers=draw(st.integers(0, 3)),
         color_layers=draw(st.integers(0, 3)),
-        sh_degree=draw(st.integers(1, MAX_SH_DEGREE)),
+        # More harmonics are larger terms: where they cancel, as in a table of one row, bfloat16 is
+        # as far off as they are large. `test_parity` has many of them, on larger tables.
+        sh_degree=draw(st.integers(1, 4)),
         num_conditions=draw(st.integers(0, 5)),
         num_channels=draw(st.integers(1, 9)),
         density_bias=draw(st.sampled_from([0.0, 3.0])),
