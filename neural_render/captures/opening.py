@@ -64,6 +64,7 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
         train=views[0],
         test=views[1],
         frame=frame,
+        points=listing.points,
         has_opacity=has_opacity,
         split=listing.split,
         warnings=(*listing.warnings, *plan_warnings(plans), *placement_warnings),

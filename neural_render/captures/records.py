@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from neural_render.captures.readers.listing import SparsePoints
 from neural_render.core.cameras import Cameras
 from neural_render.core.protocols import SceneFrame
 
@@ -65,6 +66,7 @@ class Capture:
     train: Views
     test: Views
     frame: SceneFrame
+    points: SparsePoints
     has_opacity: bool  # some pixel of some photo is not opaque
     split: str  # how training and test views were told apart, for the protocol
     warnings: tuple[str, ...]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from neural_render.captures.readers.frames import is_file, read_photos, read_placement
 from neural_render.captures.readers.json_values import read_json
-from neural_render.captures.readers.listing import Listing
+from neural_render.captures.readers.listing import Listing, no_points
 
 NAME = "blender"
 TRAIN_FILE = "transforms_train.json"
@@ -25,6 +25,7 @@ def read(folder: Path) -> Listing:
             test=(),
             split="",
             placement=read_placement([train]),
+            points=no_points(),
             warnings=(
                 f"{folder / TEST_FILE} is missing: some of the training photos are held out"
                 " as test views instead",
@@ -36,5 +37,6 @@ def read(folder: Path) -> Listing:
         test=read_photos(test),
         split=f"{TRAIN_FILE} and {TEST_FILE}",
         placement=read_placement([train, test]),
+        points=no_points(),
         warnings=(),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64, UInt8
 
 from neural_render.core.cameras import Lens
 
@@ -48,6 +48,39 @@ class Placement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SparsePoints:
+    """Points that structure from motion found, in the capture's world, and where photos show them.
+
+    A row of ``point``, ``photo`` and ``pixel`` is one observation: the index of its point, that of
+    its photo in ``names``, and a continuous pixel (the first one's centre is (0.5, 0.5)) of the
+    image whose size that photo's calibration states.
+    """
+
+    positions: Float64[np.ndarray, "points 3"]
+    colors: UInt8[np.ndarray, "points 3"]
+    names: tuple[str, ...]  # as in `Photo.name`
+    point: Int64[np.ndarray, " observations"]
+    photo: Int64[np.ndarray, " observations"]
+    pixel: Float64[np.ndarray, "observations 2"]
+
+    def __len__(self) -> int:
+        """The number of points."""
+        return len(self.positions)
+
+
+def no_points() -> SparsePoints:
+    """What a format without structure from motion has."""
+    return SparsePoints(
+        positions=np.zeros((0, 3)),
+        colors=np.zeros((0, 3), dtype=np.uint8),
+        names=(),
+        point=np.zeros(0, dtype=np.int64),
+        photo=np.zeros(0, dtype=np.int64),
+        pixel=np.zeros((0, 2)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Listing:
     """A capture's photos; with ``split`` empty all are in ``train``: the default split applies."""
 
@@ -55,4 +88,5 @@ class Listing:
     test: tuple[Photo, ...]
     split: str
     placement: Placement
+    points: SparsePoints
     warnings: tuple[str, ...]

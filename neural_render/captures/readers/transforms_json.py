@@ -7,7 +7,7 @@ import numpy as np
 
 from neural_render.captures.readers.frames import is_file, read_photos, read_placement
 from neural_render.captures.readers.json_values import JsonTable, read_json
-from neural_render.captures.readers.listing import Listing, Photo, Placement
+from neural_render.captures.readers.listing import Listing, Photo, Placement, no_points
 from neural_render.captures.readers.poses import rigid_pose
 from neural_render.core.errors import CaptureError
 
@@ -38,7 +38,14 @@ def read(folder: Path) -> Listing:
     warnings = ()
     if any(value != 0 for value in _rolling_shutter(table)):
         warnings = (f"rolling_shutter in {table.file} is ignored: photos are taken as instants",)
-    return Listing(train=train, test=test, split=split, placement=placement, warnings=warnings)
+    return Listing(
+        train=train,
+        test=test,
+        split=split,
+        placement=placement,
+        points=no_points(),
+        warnings=warnings,
+    )
 
 
 def _with_columns_flipped(photo: Photo) -> Photo:

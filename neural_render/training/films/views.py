@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from neural_render.captures.readers.listing import no_points
 from neural_render.captures.records import Capture, Views
 from neural_render.core.cameras import Cameras, Lens
 from neural_render.core.errors import CheckpointError
@@ -45,6 +46,7 @@ def load_views(folder: Path, frame: SceneFrame) -> Capture:
         train=train,
         test=test,
         frame=frame,
+        points=no_points(),
         has_opacity=True,
         split=split,
         warnings=(),
