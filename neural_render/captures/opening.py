@@ -1,7 +1,7 @@
 """Opens a capture: finds its format, its photos, its split, its images and its place."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from neural_render.captures.loading.photos import (
 )
 from neural_render.captures.normalize import place_scene
 from neural_render.captures.readers.frames import is_file
+from neural_render.captures.readers.image_files import compact_names
 from neural_render.captures.readers.listing import Listing, Photo
 from neural_render.captures.readers.registry import READERS, recognise
 from neural_render.captures.records import Capture, Views
@@ -26,7 +27,6 @@ from neural_render.core.errors import CaptureError, SettingError
 MIN_PHOTOS = 3
 # Of the distance to the origin: single precision then still resolves a thousandth of the spread.
 MIN_EXTENT = 1e-4
-_SHOWN_NAMES = 40
 
 _log = logging.getLogger("neural_render")
 
@@ -190,20 +190,6 @@ def with_holdout(listing: Listing, holdout_every: int) -> Listing:
         split=f"{listing.split}; not the test views are evaluated, but photos held out of training:"
         f" of {len(photos)} training photos, sorted by name, index % {holdout_every} == 0",
     )
-
-
-def compact_names(names: Sequence[str]) -> str:
-    """File names with their common folder and ending said once: ``images/{0003,0005}.jpg``."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for name in names[:_SHOWN_NAMES]:
-        path = Path(name)
-        groups.setdefault((path.parent.as_posix(), path.suffix), []).append(path.stem)
-    shown = []
-    for (folder, suffix), stems in groups.items():
-        inner = stems[0] if len(stems) == 1 else "{" + ",".join(stems) + "}"
-        shown.append(("" if folder == "." else f"{folder}/") + inner + suffix)
-    more = len(names) - _SHOWN_NAMES
-    return " ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def _check_positions(photos: Iterable[Photo], folder: Path) -> None:

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from tests.captures.readers.colmap_files import TinyModel, write_model
 from tests.tiny_capture import camera_poses
 
 WIDTH, HEIGHT, NUM_PHOTOS = 16, 12, 5
@@ -110,6 +112,42 @@ def _windows(folder: Path) -> Path:
     return write_transforms(folder, frames)
 
 
+def write_colmap(folder: Path, kind: str, place: str = "sparse/0") -> Path:
+    """The folder, now a COLMAP capture."""
+    for index, name in enumerate(NAMES):
+        save_image(folder / name, noise_image(index))
+    write_model(folder / place, kind, tiny_model())
+    return folder
+
+
+def tiny_model(scale: int = 1) -> TinyModel:
+    """The scene as COLMAP states it, for images ``scale`` times as large."""
+    rows = (FOCAL_PX * scale, WIDTH / 2 * scale, HEIGHT / 2 * scale)
+    return TinyModel(
+        cameras=[("SIMPLE_PINHOLE", WIDTH * scale, HEIGHT * scale, rows)],
+        poses=POSES * np.array([1.0, -1, -1, 1]),
+        names=[Path(name).name for name in NAMES],
+    )
+
+
+def _colmap_smaller(folder: Path) -> Path:
+    """The model belongs to images of twice the size, which are not there."""
+    write_model(folder / "sparse/0", ".bin", tiny_model(scale=2))
+    for index, name in enumerate(NAMES):
+        save_image(folder / "images_2" / Path(name).name, noise_image(index))
+    return folder
+
+
+def _colmap_renamed(folder: Path) -> Path:
+    """LLFF's smaller images have names of their own."""
+    model = tiny_model(scale=2)
+    names = [f"IMG_{index}.JPG" for index in range(NUM_PHOTOS)]
+    write_model(folder / "sparse/0", ".bin", replace(model, names=names))
+    for index, name in enumerate(NAMES):
+        save_image(folder / "images_2" / Path(name).name, noise_image(index))
+    return folder
+
+
 # Every way to write down the same photos and cameras; each returns the folder it is given.
 FORMATS: dict[str, Callable[[Path], Path]] = {
     "blender": write_blender,
@@ -128,4 +166,11 @@ FORMATS: dict[str, Callable[[Path], Path]] = {
     "nerfstudio": _nerfstudio,
     "half-sized images": _half_sized_images,
     "Windows separators": _windows,
+    "colmap, text": lambda at: write_colmap(at, ".txt"),
+    "colmap, binary": lambda at: write_colmap(at, ".bin"),
+    "colmap, sparse": lambda at: write_colmap(at, ".bin", "sparse"),
+    "colmap, colmap/sparse/0": lambda at: write_colmap(at, ".txt", "colmap/sparse/0"),
+    "colmap, the folder itself": lambda at: write_colmap(at, ".bin", ""),
+    "colmap, smaller images only": _colmap_smaller,
+    "colmap, images of other names": _colmap_renamed,
 }

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from neural_render.captures.loading import memory
-from neural_render.captures.opening import compact_names, find_embedded, find_folder, open_capture
+from neural_render.captures.opening import find_embedded, find_folder, open_capture
+from neural_render.captures.readers.image_files import compact_names
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import CaptureError, SettingError

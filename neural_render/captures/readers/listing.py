@@ -23,7 +23,7 @@ class Calibration:
     focal_px: tuple[float, float] = (math.nan, math.nan)
     fov_rad: tuple[float, float] = (math.nan, math.nan)
     center_px: tuple[float, float] = (math.nan, math.nan)
-    distortion: tuple[float, float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    distortion: tuple[float, ...] = (0.0,) * 6
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""COLMAP's reconstructions, text and binary, read without COLMAP."""

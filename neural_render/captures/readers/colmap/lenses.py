@@ -1,0 +1,83 @@
+"""COLMAP's camera models: their numbers, names and parameters (its sensor/models.h)."""
+
+import math
+from dataclasses import dataclass
+
+from neural_render.captures.readers.colmap.model import ModelCamera
+from neural_render.captures.readers.listing import Calibration
+from neural_render.core.cameras import Lens
+from neural_render.core.errors import CaptureError
+
+_COEFFICIENTS = ("k1", "k2", "k3", "k4", "p1", "p2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraModel:
+    """A lens and the meaning of a row of parameters; ``f`` stands for both focal lengths."""
+
+    number: int
+    lens: Lens
+    parameters: tuple[str, ...]
+
+
+def _model(number: int, lens: Lens, parameters: str) -> CameraModel:
+    return CameraModel(number=number, lens=lens, parameters=tuple(parameters.split()))
+
+
+CAMERA_MODELS = {
+    "SIMPLE_PINHOLE": _model(0, Lens.PERSPECTIVE, "f cx cy"),
+    "PINHOLE": _model(1, Lens.PERSPECTIVE, "fx fy cx cy"),
+    "SIMPLE_RADIAL": _model(2, Lens.PERSPECTIVE, "f cx cy k1"),
+    "RADIAL": _model(3, Lens.PERSPECTIVE, "f cx cy k1 k2"),
+    "OPENCV": _model(4, Lens.PERSPECTIVE, "fx fy cx cy k1 k2 p1 p2"),
+    "OPENCV_FISHEYE": _model(5, Lens.FISHEYE, "fx fy cx cy k1 k2 k3 k4"),
+    "SIMPLE_RADIAL_FISHEYE": _model(8, Lens.FISHEYE, "f cx cy k1"),
+    "RADIAL_FISHEYE": _model(9, Lens.FISHEYE, "f cx cy k1 k2"),
+    "SIMPLE_FISHEYE": _model(14, Lens.FISHEYE, "f cx cy"),
+    "FISHEYE": _model(15, Lens.FISHEYE, "fx fy cx cy"),
+}
+_NAMES = {model.number: name for name, model in CAMERA_MODELS.items()}
+
+
+def model_name(number: int, where: str) -> str:
+    """The name of a camera model; CaptureError for an unknown number."""
+    if number not in _NAMES:
+        raise CaptureError(
+            f"{where} has the camera model number {number}, which is not known: the file is"
+            " damaged, or undistort the images with colmap image_undistorter"
+        )
+    return _NAMES[number]
+
+
+def find_model(name: str, where: str) -> CameraModel:
+    """The camera model of that name; CaptureError for an unknown one."""
+    if name not in CAMERA_MODELS:
+        raise CaptureError(
+            f"{where} has the camera model {name}, which is not known: undistort the images with"
+            f" colmap image_undistorter, or use one of {', '.join(CAMERA_MODELS)}"
+        )
+    return CAMERA_MODELS[name]
+
+
+def calibration(camera: ModelCamera) -> Calibration:
+    """The intrinsics that a row of ``cameras`` states."""
+    model = find_model(camera.model, camera.where)
+    if len(camera.parameters) != len(model.parameters):
+        raise CaptureError(
+            f"{camera.where} has {len(camera.parameters)} parameters, but {camera.model} has"
+            f" {len(model.parameters)} ({' '.join(model.parameters)}): correct the file"
+        )
+    if min(camera.size) <= 0 or not all(math.isfinite(value) for value in camera.parameters):
+        raise CaptureError(
+            f"{camera.where} has the size {camera.size[0]}x{camera.size[1]} and the parameters"
+            f" {camera.parameters}, which no camera has: correct the file or remove its photos"
+        )
+    stated = dict(zip(model.parameters, camera.parameters, strict=True))
+    focal = stated.get("f", math.nan)
+    return Calibration(
+        lens=model.lens,
+        size=camera.size,
+        focal_px=(stated.get("fx", focal), stated.get("fy", focal)),
+        center_px=(stated["cx"], stated["cy"]),
+        distortion=tuple(stated.get(name, 0.0) for name in _COEFFICIENTS),
+    )
