@@ -61,7 +61,7 @@ def main(settings: config.Settings) -> None:
     field = RadianceField(spec, generator_for(settings.seed, 0, "initialise", device))
     renderer = build_renderer(settings.rendering, frame, device)
     cameras = capture.train.cameras.in_frame(frame.world_from_field.inverse())
-    renderer.occupancy.mark_unseen(cameras, frame.near)
+    renderer.mark_unseen(cameras, frame.near)
 
     if settings.run:
         run = RunFolder.open(Path(settings.run))

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from neural_render.captures.loading.photos import (
@@ -15,7 +16,8 @@ from neural_render.captures.loading.photos import (
     plan_warnings,
     views_without_images,
 )
-from neural_render.captures.normalize import place_scene
+from neural_render.captures.placement.scene import place_scene
+from neural_render.captures.placement.seen_space import seen_space
 from neural_render.captures.readers.frames import is_file
 from neural_render.captures.readers.image_files import compact_names
 from neural_render.captures.readers.listing import Listing, Photo
@@ -54,22 +56,24 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
     else:
         views = [views_without_images(part, channels) for part in (train, test)]
     has_opacity = _has_opacity(views) if images else channels == 4
-    frame, placement_warnings = place_scene(
-        views[0].cameras, listing.placement, settings, has_opacity=has_opacity
-    )
+    cameras = views[0].cameras
+    unknown = np.full((len(cameras), 2), np.nan)
+    seen = seen_space(cameras, views[0].names, listing.points, unknown)
+    place = place_scene(cameras, listing.placement, settings, has_opacity=has_opacity, seen=seen)
     capture = Capture(
         name=folder.name,
         path=folder,
         format=reader.name,
         train=views[0],
         test=views[1],
-        frame=frame,
+        frame=place.frame,
         points=listing.points,
         has_opacity=has_opacity,
         split=listing.split,
-        warnings=(*listing.warnings, *plan_warnings(plans), *placement_warnings),
+        warnings=(*listing.warnings, *plan_warnings(plans), *place.warnings),
     )
     _report(capture)
+    _log.info("scene: %s", place.summary)
     return capture
 
 
@@ -225,10 +229,8 @@ def _report(capture: Capture) -> None:
     cameras = capture.train.cameras
     sizes = sorted({*zip(cameras.width.tolist(), cameras.height.tolist(), strict=True)})
     shown = " ".join(f"{width}x{height}" for width, height in sizes[:3])
-    scale = capture.frame.world_from_field.scale
     _log.info(
-        "capture %s: format %s, %d training and %d test photos, %s%s pixels%s; the scene's cube has"
-        " a side of %.4g world units, %d cascades",
+        "capture %s: format %s, %d training and %d test photos, %s%s pixels%s",
         capture.path,
         capture.format,
         len(capture.train),
@@ -236,8 +238,6 @@ def _report(capture: Capture) -> None:
         shown,
         " ..." if len(sizes) > 3 else "",
         ", with opacity" if capture.has_opacity else "",
-        scale,
-        capture.frame.cascades,
     )
     for warning in capture.warnings:
         _log.warning("%s", warning)

@@ -34,6 +34,14 @@ class CaptureSettings:
             "minimum": 0,
         },
     )
+    scene: str = field(
+        default="auto",
+        metadata={
+            "help": "bounded (one cube), unbounded (nested cubes for a background), forward (photos"
+            " from one side: space is divided by disparity), or auto: from the cameras and points",
+            "choices": ("auto", "bounded", "unbounded", "forward"),
+        },
+    )
     scale: float = field(
         default=0.0,
         metadata={

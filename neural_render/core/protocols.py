@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from neural_render.core.projection import IDENTITY_PROJECTION, Projection
 from neural_render.core.rays import RayBatch
 from neural_render.core.transforms import Similarity
 
@@ -18,11 +19,16 @@ class SceneFrame:
     ``cascades`` nested cubes around the centre (0.5, 0.5, 0.5): cascade c has side
     ``2 ** (c - cascades + 1)``, so the last one is the unit cube and cascade 0 the region of
     interest. ``near`` (field units) is the distance before which nothing is sampled.
+
+    ``projection`` maps the field's frame to the cube in which the field's parameters and its cells
+    lie: the identity, but for scenes seen from one side. Rays, cameras and distances are in the
+    field's frame; only the renderer, and who asks the field itself, need know of it.
     """
 
     world_from_field: Similarity
     cascades: int
     near: float
+    projection: Projection = IDENTITY_PROJECTION
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from neural_render.core.cameras import Cameras
+from neural_render.core.projection import IDENTITY_PROJECTION, Projection
 from neural_render.core.protocols import Field
 from neural_render.kernels import ops
 from neural_render.kernels.cells import (
@@ -21,7 +22,7 @@ from neural_render.kernels.cells import (
 )
 from neural_render.kernels.records import OccupancyState
 from neural_render.kernels.specs import OccupancySpec
-from neural_render.rendering.visibility import seen_cells
+from neural_render.rendering.visibility import seen_cells, seen_projected_cells
 
 NUM_STRIPES = 32
 UNSEEN = -1.0
@@ -70,13 +71,20 @@ class OccupancyGrid:
         """The occupied fraction of all cells."""
         return unpack_bits(self.bits).count_nonzero().item() / self.values.numel()
 
-    def mark_unseen(self, cameras: Cameras, near: float = 0.0) -> None:
+    def mark_unseen(
+        self, cameras: Cameras, near: float = 0.0, projection: Projection = IDENTITY_PROJECTION
+    ) -> None:
         """Empties for good the cells that none of ``cameras`` (field frame) sees beyond ``near``.
 
-        To be called before the first update.
+        To be called before the first update. ``projection``: see ``SceneFrame``.
         """
-        seen = [seen_cells(cameras, self.side(cascade), near) for cascade in range(self.cascades)]
-        self.mark_empty(~torch.stack(seen).to(self.values.device))
+        if projection.is_identity:
+            sides = map(self.side, range(self.cascades))
+            seen = torch.stack([seen_cells(cameras, side, near) for side in sides])
+        else:
+            assert self.cascades == 1 and near == 0, "projected cubes have one cascade"
+            seen = seen_projected_cells(cameras, projection)[None]
+        self.mark_empty(~seen.to(self.values.device))
 
     def mark_empty(self, empty: Bool[Tensor, "cascades cells"]) -> None:
         """Empties cells for good. To be called before the first update."""

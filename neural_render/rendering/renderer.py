@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neural_render.core.cameras import Cameras
+from neural_render.core.projection import IDENTITY_PROJECTION, Projection
 from neural_render.core.protocols import Field, SceneFrame
 from neural_render.core.rays import Rays
 from neural_render.kernels import ops
@@ -41,14 +43,16 @@ class Renderer:
         *,
         antialias: bool = False,
         min_weight: float = 0.0,
+        projection: Projection = IDENTITY_PROJECTION,
     ) -> None:
         """A renderer; without ``antialias`` the rays' footprints are taken for zero.
 
-        ``min_weight``: see ``RenderSpec``.
+        ``min_weight``: see ``RenderSpec``. ``projection``: see ``SceneFrame``; steps, cells and
+        the field are those of its cube, where there is no anti-aliasing.
         """
         assert march.cascades == occupancy.cascades, "march and occupancy differ in cascades"
         self.march, self.occupancy, self.antialias = march, occupancy, antialias
-        self.min_weight = min_weight
+        self.min_weight, self.projection = min_weight, projection
 
     def for_pictures(self) -> "Renderer":
         """A renderer of the same scene that asks for fewer colours, of which no eye sees anything.
@@ -56,7 +60,11 @@ class Renderer:
         Where a field has no fused view its pictures are exact.
         """
         return Renderer(
-            self.march, self.occupancy, antialias=self.antialias, min_weight=PICTURE_MIN_WEIGHT
+            self.march,
+            self.occupancy,
+            antialias=self.antialias,
+            min_weight=PICTURE_MIN_WEIGHT,
+            projection=self.projection,
         )
 
     def render(
@@ -75,7 +83,22 @@ class Renderer:
         ``step_scale`` multiplies the march step. ``sink`` receives the table's factored gradient
         where the field has a fused view; other fields leave it empty and get dense gradients.
         """
-        inputs, march = self._problem(rays, jitter, background, conditions, step_scale)
+        if self.projection.is_identity:
+            inputs, march = self._problem(rays, jitter, background, conditions, step_scale)
+            return self._render(field, inputs, march, sink)
+        image = self.projection.apply_to_rays(rays)
+        inputs, march = self._problem(image.rays, jitter, background, conditions, step_scale)
+        seen = self._render(field, inputs, march, sink)
+        return replace(seen, distance=image.ray_distance(seen.distance))
+
+    def _render(
+        self,
+        field: Field,
+        inputs: RenderInputs,
+        march: MarchSpec,
+        sink: ops.TableGradientSink | None,
+    ) -> RenderOutput:
+        """What rays in the cube of the field see."""
         view = field.fused_view()
         if view is None:
             return render_composed(field, inputs, march)
@@ -105,6 +128,10 @@ class Renderer:
         the field has a fused view that of its table is factored and all of it is found
         without autograd.
         """
+        if not self.projection.is_identity:
+            image = self.projection.apply_to_rays(rays)
+            rays = image.rays
+            targets = replace(targets, distance=image.image_distance(targets.distance))
         inputs, march = self._problem(rays, jitter, targets.background, conditions, step_scale)
         view = field.fused_view()
         if view is not None:
@@ -154,6 +181,10 @@ class Renderer:
             march = replace(march, step=step, max_step=max(step, march.max_step))
         return inputs, march
 
+    def mark_unseen(self, cameras: Cameras, near: float) -> None:
+        """Empties for good what none of ``cameras`` (field frame) sees beyond ``near``."""
+        self.occupancy.mark_unseen(cameras, near, self.projection)
+
     def update_occupancy(
         self,
         field: Field,
@@ -192,4 +223,9 @@ def build_renderer(
         threshold=settings.occupancy_threshold,
         decay=settings.occupancy_decay,
     )
-    return Renderer(march_spec(settings, frame), occupancy, antialias=settings.antialias)
+    return Renderer(
+        march_spec(settings, frame),
+        occupancy,
+        antialias=settings.antialias,
+        projection=frame.projection,
+    )

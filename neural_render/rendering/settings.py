@@ -8,6 +8,7 @@ from neural_render.kernels.specs import MORTON_RESOLUTION, MarchSpec
 
 STEPS_ALONG_DIAGONAL = 1024  # of the region of interest, as in Instant-NGP
 UNBOUNDED_CONE_ANGLE = 1 / 256
+FORWARD_STEP = 1 / 256  # of all disparities
 # Of pictures: a colour for each so much weight along a ray, and no samples where less light is left
 # than this: far fewer colours and fewer samples, for next to nothing in PSNR.
 PICTURE_MIN_WEIGHT = 0.02
@@ -21,7 +22,8 @@ class RenderingSettings:
     step: float = field(
         default=0.0,
         metadata={
-            "help": "march step in field units; 0: 1/1024 of the region's diagonal",
+            "help": "march step in field units; 0: 1/1024 of the region's diagonal, of forward-"
+            "facing scenes 1/256 of the cube",
             "minimum": 0.0,
             "maximum": 1.0,
         },
@@ -61,6 +63,16 @@ class RenderingSettings:
 
 def march_spec(settings: RenderingSettings, frame: SceneFrame) -> MarchSpec:
     """The steps that ``settings`` ask for in ``frame``."""
+    if not frame.projection.is_identity:
+        # Steps of the projection's cube are even in disparity already.
+        return MarchSpec(
+            step=settings.step or FORWARD_STEP,
+            near=frame.near,
+            cone_angle=max(0.0, settings.cone_angle),
+            max_step=max(settings.step or FORWARD_STEP, 1.0 / MORTON_RESOLUTION),
+            cascades=frame.cascades,
+            min_transmittance=settings.min_transmittance,
+        )
     region = 2.0 ** (1 - frame.cascades)  # side of cascade 0
     automatic_cone = 0.0 if frame.cascades == 1 else UNBOUNDED_CONE_ANGLE
     step = settings.step or math.sqrt(3.0) * region / STEPS_ALONG_DIAGONAL

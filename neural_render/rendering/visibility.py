@@ -16,10 +16,13 @@ from neural_render.core.cameras import (
     directions_in_camera,
     project,
 )
+from neural_render.core.projection import Projection
+from neural_render.kernels.cells import with_neighbours
 from neural_render.kernels.morton import morton_decode
 from neural_render.kernels.specs import MORTON_RESOLUTION
 
 COARSEST_BLOCKS, FINEST_BLOCKS = 16, 64  # along a side; single cells are not worth their time
+PROJECTED_BLOCKS = 64
 MAX_PAIRS = 1 << 18  # of a camera and a block, tested at once
 BORDER_POINTS = 9  # per side of a picture, to find its widest angle
 # The local scale of a picture varies over a ball; lens distortion adds its own.
@@ -51,6 +54,29 @@ def seen_cells(cameras: Cameras, side: float, near: float) -> Bool[Tensor, " cel
             return seen
         blocks = (8 * blocks[:, None] + children).view(-1)
         resolution *= 2
+
+
+@torch.no_grad()
+def seen_projected_cells(cameras: Cameras, projection: Projection) -> Bool[Tensor, " cells"]:
+    """Whether any camera sees a cell of the cube that ``projection`` maps the field's frame to.
+
+    Cells in Morton order; whole blocks are judged by their middles, and those beside one that is
+    seen count as seen.
+    """
+    device = cameras.world_from_camera.device
+    blocks = torch.arange(PROJECTED_BLOCKS**3, device=device)
+    images = (morton_decode(blocks) + 0.5) / PROJECTED_BLOCKS
+    points = projection.inverse().apply(images.double()).to(cameras.focal_px)
+    seen = torch.zeros(len(blocks), dtype=torch.bool, device=device)
+    for camera in range(len(cameras)):
+        rest = (~seen).nonzero().squeeze(1)
+        pixels, depth = project(cameras, torch.full_like(rest, camera), points[rest])
+        size = torch.stack([cameras.width[camera], cameras.height[camera]])
+        seen[rest] = (depth > 0) & ((pixels >= 0) & (pixels <= size)).all(1)
+    cells = seen.repeat_interleave((MORTON_RESOLUTION // PROJECTED_BLOCKS) ** 3)
+    for _ in range(MORTON_RESOLUTION // PROJECTED_BLOCKS):
+        cells = with_neighbours(cells[None])[0]
+    return cells
 
 
 def widest_angles(cameras: Cameras) -> Float[Tensor, " cameras"]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neural_render.core.errors import CheckpointError, DivergenceError
 from neural_render.core.lights import Lighting
+from neural_render.core.projection import IDENTITY
 from neural_render.kernels.specs import FieldSpec
 from neural_render.rendering import OccupancyGrid
 from neural_render.training.runs import records
@@ -21,7 +22,7 @@ from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.state import Progress, RunRecord, TrainingState
 
 FORMAT = "neural_render checkpoint"
-VERSION = 4
+VERSION = 5
 LARGEST_WEIGHT = 1e6  # sound weights stay below 100
 # Beyond these a state.json is broken or hostile: nothing is computed from its numbers.
 LIMITS = {"levels": 64, "features": 16, "log2_rows": 28, "coarsest": 1 << 20, "finest": 1 << 24}
@@ -200,6 +201,9 @@ def _document(path: Path) -> dict[str, Any]:
     if version <= 3 and isinstance(document["run"], dict):
         unlit = json.loads(json.dumps(records.to_json(Lighting())))  # photographs
         document["run"].setdefault("lighting", unlit)
+    frame = document["run"].get("frame") if isinstance(document["run"], dict) else None
+    if version <= 4 and isinstance(frame, dict):
+        frame.setdefault("projection", {"matrix": list(IDENTITY)})
     return document
 
 

@@ -62,7 +62,12 @@ def load_for_rendering(run: RunFolder, device: torch.device) -> TrainedScene:
     level = 1.0 if record.background == "white" else 0.0
     return TrainedScene(
         field=field,
-        renderer=Renderer(record.march, occupancy, antialias=record.antialias),
+        renderer=Renderer(
+            record.march,
+            occupancy,
+            antialias=record.antialias,
+            projection=record.frame.projection,
+        ),
         frame=record.frame,
         background=torch.full((field.num_channels,), level, device=device),
         lighting=record.lighting,

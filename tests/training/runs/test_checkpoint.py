@@ -45,7 +45,7 @@ def test_the_kernels_precision_is_stored_and_before_that_all_was_float32(run):
         == dispatch.load(dispatch.resolve("auto")).precision()
     )
     document = json.loads((path / "state.json").read_text())
-    assert document["version"] == 4
+    assert document["version"] == 5
     del document["run"]["precision"]
     (path / "state.json").write_text(json.dumps(document))
     with pytest.raises(CheckpointError, match="run lacks precision"):
@@ -209,7 +209,7 @@ def test_version_2_had_two_moments_for_each_entry_of_the_table(run):
     progress, _ = train_ball(run, settings_for(5))
     assert progress.step == 5
     written = run.last_checkpoint()
-    assert json.loads((written / "state.json").read_text())["version"] == 4
+    assert json.loads((written / "state.json").read_text())["version"] == 5
     assert "moment1.table" not in load_file(written / "weights.safetensors")
 
 

@@ -9,6 +9,7 @@ import torch
 
 from neural_render.core.errors import CheckpointError
 from neural_render.core.lights import LightGroup, Lighting, MovingLight
+from neural_render.core.projection import Projection
 from neural_render.export.environment import save_environment
 from neural_render.rendering.environment import EnvironmentMap
 from neural_render.training.runs import records
@@ -67,6 +68,23 @@ def test_moving_lights_come_back_from_json() -> None:
     lighting = Lighting(groups=(LightGroup(name="key", color=(1.0, 1.0, 1.0)),), moving=(MOVING,))
     stored = json.loads(json.dumps(records.to_json(lighting)))
     assert records.from_json(Lighting, stored, "lighting") == lighting
+
+
+def test_runs_of_before_had_no_projection(run: RunFolder) -> None:
+    path = run.last_checkpoint() / "state.json"
+    document = json.loads(path.read_text())
+    del document["run"]["frame"]["projection"]
+    path.write_text(json.dumps(document | {"version": 4}))
+    assert open_checkpoint(path.parent).record.frame.projection.is_identity
+    path.write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match="frame lacks projection"):
+        open_checkpoint(path.parent)
+
+
+def test_projections_come_back_from_json() -> None:
+    matrix = tuple(0.1 * value for value in range(16))
+    stored = json.loads(json.dumps(records.to_json(Projection(matrix=matrix))))
+    assert records.from_json(Projection, stored, "projection").matrix == matrix
 
 
 def test_runs_of_before_had_no_lights(run: RunFolder) -> None:

@@ -1,4 +1,4 @@
-"""Where the scene lies in the world: the field's unit cube, as stated or as cameras suggest.
+"""What cameras look at, by themselves: the cube around their axes' focus, or a guess in words.
 
 Legend: o, d position and axis of a camera; p the focus; A the sum of w (I - d d^T), whose smallest
 eigenvalue (per weight) is the mean square of the sine between the axes and their common direction.
@@ -11,20 +11,11 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from neural_render.captures.readers.listing import Placement
-from neural_render.captures.settings import CaptureSettings
 from neural_render.core.cameras import Cameras, Lens
-from neural_render.core.protocols import SceneFrame
-from neural_render.core.transforms import Similarity
 
 # Axes that spread less than about 6 degrees meet nowhere in particular.
 MIN_AXIS_SPREAD = 0.01
 ROBUST_STEPS = 20
-# instant-ngp's nearest sample, in sides of the cube of interest: in front of a lens lies nothing.
-NEAR = 0.1
-# Behind what photos look at is a background: the cube around it reaches at least this far.
-MIN_PHOTO_AABB = 4
-LARGEST_AABB = 128
 # Parallel views: how far in front of the cameras the scene is guessed, in spreads of their places.
 FORWARD_FOCUS = 4.0
 LARGEST_FISHEYE_ANGLE = math.pi / 3
@@ -38,29 +29,6 @@ class Region:
     half_extent: float
     outward: bool  # cameras surround nothing: all they see lies around or behind the cube
     warnings: tuple[str, ...]
-
-
-def place_scene(
-    cameras: Cameras, placement: Placement, settings: CaptureSettings, *, has_opacity: bool
-) -> tuple[SceneFrame, tuple[str, ...]]:
-    """The field's frame for (training) cameras in the world, and warnings.
-
-    A setting outranks the file's statement, which outranks what the cameras suggest. Photos with
-    opacity show a bounded object; others have a background, for which the cube is larger.
-    """
-    if math.isnan(placement.half_extent):
-        region = region_of_interest(cameras)
-        center, half_extent, warnings = region.center, region.half_extent, region.warnings
-        bounded = has_opacity and not region.outward
-    else:
-        center = torch.tensor(placement.center, dtype=torch.float64)
-        half_extent, warnings, bounded = placement.half_extent, (), True
-    if settings.scale > 0:
-        half_extent, warnings = 0.5 / settings.scale, ()
-    aabb_scale = settings.aabb_scale or placement.aabb_scale
-    if not aabb_scale:
-        aabb_scale = 1 if bounded else _enclosing_aabb(cameras, center, half_extent)
-    return _scene_frame(cameras, center, half_extent, aabb_scale), warnings
 
 
 def region_of_interest(cameras: Cameras) -> Region:
@@ -78,7 +46,7 @@ def region_of_interest(cameras: Cameras) -> Region:
     if float((along > 0).double().mean()) < 0.5:
         return _outward_region(positions)
     distance = (focus - positions).norm(dim=-1)
-    half_extent = float((distance * _narrower_tangent(cameras)).median())
+    half_extent = float((distance * narrower_tangent(cameras)).median())
     return Region(center=focus, half_extent=half_extent, outward=False, warnings=())
 
 
@@ -108,7 +76,7 @@ def focus_of_axes(
     return focus, spread
 
 
-def _narrower_tangent(cameras: Cameras) -> Float64[Tensor, " cameras"]:
+def narrower_tangent(cameras: Cameras) -> Float64[Tensor, " cameras"]:
     """The tangent of half the narrower angle of view, distortion not counted."""
     size = torch.stack([cameras.width, cameras.height], dim=-1).double()
     tangent = (0.5 * size / cameras.focal_px.double()).amin(-1)
@@ -126,7 +94,7 @@ def _forward_region(
     distance = FORWARD_FOCUS * float((positions - middle).norm(dim=-1).max())
     return Region(
         center=middle + distance * forward,
-        half_extent=distance * float(_narrower_tangent(cameras).median()),
+        half_extent=distance * float(narrower_tangent(cameras).median()),
         outward=True,
         warnings=(
             "the cameras look the same way, so that they do not tell how far the scene is: its"
@@ -149,32 +117,4 @@ def _outward_region(positions: Float64[Tensor, "cameras 3"]) -> Region:
             f" is: a cube of {2 * half_extent:.3g} world units around them is taken as its middle"
             " (set capture.scale to 1 / its side and capture.aabb_scale if the result is coarse)",
         ),
-    )
-
-
-def _enclosing_aabb(cameras: Cameras, center: Float64[Tensor, "3"], half_extent: float) -> int:
-    """How many times larger than the cube of interest the whole has to be for a background.
-
-    A power of two: the background may be as far behind the focus as twice the farthest camera is in
-    front of it.
-    """
-    positions = cameras.world_from_camera[:, :, 3].double()
-    farthest = float((positions - center).abs().max())
-    wanted = max(MIN_PHOTO_AABB, 2 * farthest / half_extent)
-    return min(LARGEST_AABB, 2 ** math.ceil(math.log2(wanted)))
-
-
-def _scene_frame(
-    cameras: Cameras, center: Float64[Tensor, "3"], half_extent: float, aabb_scale: int
-) -> SceneFrame:
-    """The frame whose cascade 0 is the cube of interest; ``near`` only if a camera is inside."""
-    side = 2 * half_extent * aabb_scale
-    x, y, z = (center - 0.5 * side).tolist()
-    world_from_field = Similarity(scale=side, translation=(x, y, z))
-    positions = cameras.in_frame(world_from_field.inverse()).world_from_camera[:, :, 3]
-    inside = bool(((positions > 0) & (positions < 1)).all(-1).any())
-    return SceneFrame(
-        world_from_field=world_from_field,
-        cascades=1 + round(math.log2(aabb_scale)),
-        near=NEAR / aabb_scale if inside else 0.0,
     )

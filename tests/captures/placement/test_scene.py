@@ -2,16 +2,20 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neural_render.captures.normalize import focus_of_axes, place_scene
+from neural_render.captures.placement.regions import focus_of_axes
+from neural_render.captures.placement.scene import place_scene
+from neural_render.captures.placement.seen_space import SeenSpace
 from neural_render.captures.readers.listing import Placement
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.cameras import Cameras, Lens, image_rays
+from neural_render.core.errors import SettingError
 from neural_render.core.protocols import SceneFrame
 from neural_render.core.transforms import look_at
 from tests.tiny_capture import camera_poses
@@ -19,6 +23,7 @@ from tests.tiny_capture import camera_poses
 FOCAL, SIZE = 100.0, (80, 60)
 NARROWER_TANGENT = 30 / FOCAL
 UP = torch.tensor([0.0, 0.0, 1.0])
+NOTHING = SeenSpace(places=torch.zeros(0, 3).double(), view=torch.zeros(0).long())
 
 
 def make_cameras(poses: torch.Tensor, lens: Lens = Lens.PERSPECTIVE) -> Cameras:
@@ -46,15 +51,18 @@ def place(
     placement: Placement | None = None,
     *,
     has_opacity: bool = False,
-    **settings: float,
+    seen: SeenSpace = NOTHING,
+    **settings: Any,
 ) -> tuple[SceneFrame, tuple[str, ...]]:
     """The frame and the warnings."""
-    return place_scene(
+    place = place_scene(
         cameras,
         placement or Placement(),
         CaptureSettings(**settings),
         has_opacity=has_opacity,
+        seen=seen,
     )
+    return place.frame, place.warnings
 
 
 def center_of(frame: SceneFrame) -> list[float]:
@@ -117,7 +125,7 @@ def test_the_focus_is_where_axes_meet() -> None:
 def test_cameras_side_by_side_are_told() -> None:
     positions = torch.tensor([[x, 0.0, z] for x in (-1.0, 0.0, 1.0) for z in (-0.5, 0.5)])
     poses = look_at(positions, positions + torch.tensor([0.0, 1.0, 0.0]), UP.expand_as(positions))
-    frame, (warning,) = place(make_cameras(poses))
+    frame, (warning,) = place(make_cameras(poses), scene="unbounded")
     assert "the cameras look the same way" in warning and "capture.scale" in warning
     distance = 4 * math.hypot(1, 0.5)
     assert center_of(frame) == pytest.approx([0, distance, 0], abs=1e-4)
@@ -126,6 +134,65 @@ def test_cameras_side_by_side_are_told() -> None:
     inside = make_cameras(poses).in_frame(frame.world_from_field.inverse())
     assert ((inside.world_from_camera[:, :, 3] - 0.5).abs() < 0.5).all()
     assert place(make_cameras(poses), scale=0.1)[1] == ()
+
+
+def known(places: torch.Tensor, num_views: int) -> SeenSpace:
+    """Each place, seen by every camera."""
+    view = torch.arange(num_views).repeat_interleave(len(places))
+    return SeenSpace(places=places.double().repeat(num_views, 1), view=view)
+
+
+def test_points_say_how_far_the_background_reaches_and_from_where_on_something_is() -> None:
+    cameras = around((0.0, 0.0, 0.0), 2.0)
+    generator = torch.Generator().manual_seed(0)
+    near = torch.rand(950, 3, generator=generator) - 0.5
+    far = torch.nn.functional.normalize(torch.randn(45, 3, generator=generator), dim=1) * 15
+    wrong = torch.full((5, 3), 1e4)  # triangulated from a mistaken match
+    seen = known(torch.cat([near, far, wrong]), len(cameras))
+    frame, warnings = place(cameras, seen=seen)
+    assert warnings == ()
+    assert interest_half_extent(frame) == pytest.approx(2 * NARROWER_TANGENT, rel=1e-3)
+    assert frame.cascades == 6  # 15 is 25 half extents away
+    nearest = frame.near * frame.world_from_field.scale
+    assert 0.6 < nearest < 0.6 * 1.7  # a camera at 2.0 sees things from about 1.5 on
+    assert place(cameras, seen=seen, aabb_scale=4)[0].cascades == 3
+
+
+def test_points_say_where_cameras_that_look_around_see_something() -> None:
+    inward = around((1.0, 0.0, 0.0), 0.5)
+    poses = inward.world_from_camera.clone()
+    poses[:, :, 0] *= -1
+    poses[:, :, 2] *= -1
+    generator = torch.Generator().manual_seed(0)
+    walls = 3 * (2 * torch.rand(500, 3, generator=generator) - 1) + torch.tensor([1.0, 0.0, 0.0])
+    frame, warnings = place(make_cameras(poses), seen=known(walls, len(poses)))
+    assert warnings == ()
+    assert center_of(frame) == pytest.approx([1, 0, 0], abs=0.3)
+    assert interest_half_extent(frame) == pytest.approx(3 * 0.75 ** (1 / 3), rel=0.1)
+
+
+def test_a_scene_is_not_where_axes_meet_if_nothing_is_there() -> None:
+    cameras = around((0.0, 0.0, 0.0), 2.0)
+    generator = torch.Generator().manual_seed(0)
+    elsewhere = torch.rand(500, 3, generator=generator) + torch.tensor([5.0, 0.0, 0.0])
+    frame, _ = place(cameras, seen=known(elsewhere, len(cameras)))
+    assert center_of(frame) == pytest.approx([5.5, 0.5, 0.5], abs=0.1)
+
+
+def test_a_few_points_say_nothing() -> None:
+    cameras = around((0.0, 0.0, 0.0), 2.0, count=3)
+    seen = known(torch.full((10, 3), 50.0), 3)
+    assert not seen.is_known
+    assert place(cameras, seen=seen) == place(cameras)
+    assert NOTHING.nearest(cameras) == math.inf
+
+
+def test_the_kind_of_scene_can_be_stated() -> None:
+    cameras = around((0.0, 0.0, 0.0), 2.0)
+    assert place(cameras, scene="bounded")[0].cascades == 1
+    assert place(cameras, scene="unbounded", has_opacity=True)[0].cascades == 4
+    with pytest.raises(SettingError, match="from one side, but the cameras do not look the same"):
+        place(cameras, scene="forward")
 
 
 def test_cameras_that_look_outward_are_told() -> None:

@@ -1,0 +1,1 @@
+"""Where a capture lies: its scene's cube, or the view from one side, from cameras and points."""
