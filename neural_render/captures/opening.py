@@ -7,9 +7,8 @@ from pathlib import Path
 
 import torch
 
+from neural_render.captures.loading.load import load_photos
 from neural_render.captures.loading.photos import (
-    check_photo_memory,
-    load_views,
     num_channels,
     plan_photos,
     plan_warnings,
@@ -20,7 +19,7 @@ from neural_render.captures.readers.frames import is_file
 from neural_render.captures.readers.image_files import compact_names
 from neural_render.captures.readers.listing import Listing, Photo
 from neural_render.captures.readers.registry import READERS, recognise
-from neural_render.captures.records import Capture, Views
+from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import CaptureError, SettingError
 
@@ -42,18 +41,16 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
     listing = with_split(with_files(reader.read(folder)), settings.test_every)
     listing = with_holdout(listing, settings.holdout_every)
     _check_positions(listing.train, folder)
-    train, test = plan_photos(listing.train, settings), plan_photos(listing.test, settings)
+    train, test = (
+        plan_photos(part, settings, progress=progress) for part in (listing.train, listing.test)
+    )
     plans = (*train, *test)
     channels = num_channels(plans)
     if images:
-        check_photo_memory(plans, settings)
-        views = [
-            load_views(part, channels, description=name, progress=progress)
-            for part, name in ((train, "training photos"), (test, "test photos"))
-        ]
+        views, has_opacity = load_photos(train, test, folder, settings, progress=progress)
     else:
-        views = [views_without_images(part, channels) for part in (train, test)]
-    has_opacity = _has_opacity(views) if images else channels == 4
+        views = tuple(views_without_images(part, channels) for part in (train, test))
+        has_opacity = channels == 4
     frame, placement_warnings = place_scene(
         views[0].cameras, listing.placement, settings, has_opacity=has_opacity
     )
@@ -210,14 +207,6 @@ def _check_positions(photos: Iterable[Photo], folder: Path) -> None:
             f" {extent:g} apart, which single precision cannot resolve: subtract a common offset"
             " from the translations of their poses"
         )
-
-
-def _has_opacity(views: Iterable[Views]) -> bool:
-    """Whether any pixel is not opaque."""
-    return any(
-        part.pixels.shape[1] == 4 and len(part.pixels) > 0 and int(part.pixels[:, 3].min()) < 255
-        for part in views
-    )
 
 
 def _report(capture: Capture) -> None:
