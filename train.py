@@ -75,6 +75,7 @@ def main(settings: config.Settings) -> None:
         config=config.yaml_of(settings),
     )
     train(source, field, renderer, settings.training, run, context)
+    del source  # and the photos that it holds: large pictures need the memory
 
     results = Results(
         run=run,

@@ -21,7 +21,7 @@ from neural_render.captures.records import Capture
 from neural_render.core.protocols import SceneFrame
 from neural_render.core.rays import RayBatch
 
-STEPS_PER_WINDOW = 128  # some seconds on a CPU: reading the next window meanwhile costs little
+STEPS_PER_WINDOW = 256  # some seconds on a CPU: reading the next window meanwhile costs little
 LOG_EVERY = 10.0  # seconds between lines of the log while the disk is waited for
 
 _log = logging.getLogger("neural_render")

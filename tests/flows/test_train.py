@@ -93,7 +93,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill")
-@pytest.mark.parametrize(("place", "after", "num_steps"), [("ram", 40, 120), ("disk", 130, 160)])
+@pytest.mark.parametrize(("place", "after", "num_steps"), [("ram", 40, 120), ("disk", 260, 280)])
 def test_a_killed_run_resumes_with_its_error_map(
     place: str, after: int, num_steps: int, tiny: Path, tmp_path: Path
 ) -> None:

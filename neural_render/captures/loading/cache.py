@@ -145,7 +145,7 @@ class WindowFile:
         self._channels, self._stride, self._size = channels, stride, sum(areas)
         self._starts = np.cumsum([0, *areas]).tolist()
         self.num_bytes = stride * stride * self._size * channels
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         if self.num_bytes and hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self._file, 0, self.num_bytes)
 

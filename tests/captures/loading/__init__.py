@@ -1,1 +1,1 @@
-"""Tests of photo captures: formats, images, placement, random rays, broken input."""
+"""Tests of how photos come into memory: plans, caches, what is told meanwhile."""
