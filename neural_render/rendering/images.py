@@ -13,7 +13,7 @@ from neural_render.rendering.renderer import Renderer
 
 RAYS_AT_ONCE = 1 << 18
 SAMPLED_AT_ONCE = 1 << 16  # where a piece's samples are all in memory together
-PIXELS_AT_ONCE = 1 << 22  # larger pictures are made in bands: a pixel's ray takes a hundred bytes
+PIXELS_AT_ONCE = 1 << 21  # larger pictures are made in bands: a pixel's ray takes a hundred bytes
 TILE = 16  # pixels along a side: rays of a tile go through the same cells, one after another
 
 
