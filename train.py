@@ -7,12 +7,11 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from neural_render import config
 from neural_render.captures.opening import open_capture
-from neural_render.captures.photos import PhotoSource
+from neural_render.captures.streaming import photo_source
 from neural_render.fields import RadianceField, field_spec
 from neural_render.kernels import dispatch
 from neural_render.kernels.settings import start_kernels
@@ -50,7 +49,7 @@ def main(settings: config.Settings) -> None:
     capture = open_capture(settings.capture, progress=progress)
     rows = auto_log2_rows(settings.training, device)
     settings = config.completed(settings, name=capture.name, log2_rows=rows)
-    source = PhotoSource(replace(capture, train=capture.train.to(device)))
+    source = photo_source(capture, device)
     frame = capture.frame
     spec = field_spec(
         settings.field,
@@ -76,6 +75,7 @@ def main(settings: config.Settings) -> None:
         config=config.yaml_of(settings),
     )
     train(source, field, renderer, settings.training, run, context)
+    del source  # and the photos that it holds: large pictures need the memory
 
     results = Results(
         run=run,

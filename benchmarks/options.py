@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from neural_render.core.errors import SettingError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+SUITES = ("kernels", "train", "curve", "render", "bake", "memory")
 BAKE_PARTS = ("materials", "triangles", "moving", "supervision")
 T = TypeVar("T")
 
@@ -18,9 +19,7 @@ T = TypeVar("T")
 class BenchmarkOptions:
     """What ``scripts/benchmark.py`` can be told."""
 
-    suite: str = field(
-        default="kernels", metadata={"choices": ("kernels", "train", "curve", "render", "bake")}
-    )
+    suite: str = field(default="kernels", metadata={"choices": SUITES})
     backend: str = "auto"
     precision: str = field(default="auto", metadata={"choices": PRECISIONS})
     threads: int = 0
@@ -43,6 +42,9 @@ class BenchmarkOptions:
     scenes: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
     outputs: str = "outputs/benchmark"
+    photos: int = 60
+    width: int = 6000
+    gib: float = 2.0
 
 
 def parsed(kind: type[T], arguments: Iterable[str]) -> T:

@@ -22,8 +22,8 @@ import torch
 from benchmarks.processes import answer, given
 from benchmarks.records import start
 from neural_render.captures.opening import open_capture
-from neural_render.captures.photos import PhotoSource
 from neural_render.captures.settings import CaptureSettings
+from neural_render.captures.streaming import photo_source
 from neural_render.core.errors import UserError
 from neural_render.core.protocols import Field
 from neural_render.fields import FieldSettings, GridSettings, RadianceField, field_spec
@@ -94,7 +94,7 @@ def seconds_of_ops(backend: ModuleType) -> Iterator[dict[str, float]]:
 def problem_of(options: dict[str, Any], settings: TrainingSettings) -> Problem:
     """A fresh field before the capture's photos."""
     place = CaptureSettings(path=options["capture"], max_side=options["max_side"])
-    source = PhotoSource(open_capture(place, progress=False))
+    source = photo_source(open_capture(place, progress=False), CPU)
     grid = GridSettings(log2_rows=options["log2_rows"])
     spec = field_spec(
         FieldSettings(grid=grid),

@@ -8,6 +8,7 @@
     python scripts/benchmark.py suite=curve capture=DIR holdout=true
     python scripts/benchmark.py suite=render run=DIR [views=5]
     python scripts/benchmark.py suite=bake [parts=materials,triangles,moving,supervision]
+    python scripts/benchmark.py suite=memory [seconds=60] [photos=60] [width=6000] [gib=2]
 
 Every suite takes backend=, threads= and precision=auto|float32|bfloat16; kernels, render and bake
 repeats=; train rounds= (3), batch= and log2_rows=, and with peers=true nerfstudio=DIR, where it is
@@ -29,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import curve, frames, kernels, training
 from benchmarks.bakes import suite as bakes
+from benchmarks.captures import memory
 from benchmarks.options import BenchmarkOptions, parsed
 from neural_render.core.errors import UserError
 
@@ -38,6 +40,7 @@ SUITES = {
     "curve": curve,
     "render": frames,
     "bake": bakes,
+    "memory": memory,
 }
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from neural_render.captures.loading.load import load_photos
 from neural_render.captures.loading.photos import (
-    check_photo_memory,
-    load_views,
     num_channels,
     plan_photos,
     plan_warnings,
@@ -22,7 +21,7 @@ from neural_render.captures.readers.frames import is_file
 from neural_render.captures.readers.image_files import compact_names
 from neural_render.captures.readers.listing import Listing, Photo
 from neural_render.captures.readers.registry import READERS, recognise
-from neural_render.captures.records import Capture, Views
+from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import CaptureError, SettingError
 
@@ -44,18 +43,16 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
     listing = with_split(with_files(reader.read(folder)), settings.test_every)
     listing = with_holdout(listing, settings.holdout_every)
     _check_positions(listing.train, folder)
-    train, test = plan_photos(listing.train, settings), plan_photos(listing.test, settings)
+    train, test = (
+        plan_photos(part, settings, progress=progress) for part in (listing.train, listing.test)
+    )
     plans = (*train, *test)
     channels = num_channels(plans)
     if images:
-        check_photo_memory(plans, settings)
-        views = [
-            load_views(part, channels, description=name, progress=progress)
-            for part, name in ((train, "training photos"), (test, "test photos"))
-        ]
+        views, has_opacity = load_photos(train, test, folder, settings, progress=progress)
     else:
-        views = [views_without_images(part, channels) for part in (train, test)]
-    has_opacity = _has_opacity(views) if images else channels == 4
+        views = tuple(views_without_images(part, channels) for part in (train, test))
+        has_opacity = channels == 4
     cameras = views[0].cameras
     unknown = np.full((len(cameras), 2), np.nan)
     seen = seen_space(cameras, views[0].names, listing.points, unknown)
@@ -214,14 +211,6 @@ def _check_positions(photos: Iterable[Photo], folder: Path) -> None:
             f" {extent:g} apart, which single precision cannot resolve: subtract a common offset"
             " from the translations of their poses"
         )
-
-
-def _has_opacity(views: Iterable[Views]) -> bool:
-    """Whether any pixel is not opaque."""
-    return any(
-        part.pixels.shape[1] == 4 and len(part.pixels) > 0 and int(part.pixels[:, 3].min()) < 255
-        for part in views
-    )
 
 
 def _report(capture: Capture) -> None:

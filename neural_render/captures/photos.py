@@ -33,23 +33,33 @@ class PhotoSource:
     produce, never come. Tensors live where the capture's photos live.
     """
 
-    def __init__(self, capture: Capture, max_table_bytes: int = MAX_TABLE_BYTES) -> None:
-        """CaptureError if no pixel is left to learn from."""
+    def __init__(
+        self,
+        capture: Capture,
+        max_table_bytes: int = MAX_TABLE_BYTES,
+        stride: int = 1,
+        warn: bool = True,
+    ) -> None:
+        """CaptureError if no pixel is left to learn from; warns of pixels that have no ray.
+
+        With a ``stride`` the photos are a window of larger ones (``Views.window``).
+        """
         views = capture.train
         assert len(views.pixels), "the capture was opened without its images"
+        assert views.stride == 1, "photos on disk are drawn from by StreamedPhotos"
         self._capture = capture
         self._pixels = views.pixels
         cameras = views.cameras.in_frame(capture.frame.world_from_field.inverse())
-        self._directions = PixelDirections(cameras, max_table_bytes)
+        self._directions = PixelDirections(cameras, max_table_bytes, stride)
         self._views = PixelViews(
-            layout=pixel_layout(views),
+            layout=pixel_layout(views, stride),
             pixels=views.pixels,
             poses=cameras.world_from_camera.transpose(1, 2).reshape(-1, 12),
             intrinsics=self._directions.intrinsics,
             table=self._directions.table,
             table_starts=self._directions.table_starts,
         )
-        self._usable = _usable_pixels(views, self._directions)
+        self._usable = _usable_pixels(views, self._directions, warn)
         self._share = 1.0
         self._listed = torch.empty(0, dtype=torch.long, device=self._pixels.device)
         if len(self._usable):
@@ -146,7 +156,9 @@ def _batch(found: PixelRays) -> RayBatch:
     )
 
 
-def _usable_pixels(views: Views, directions: PixelDirections) -> UInt8[Tensor, " usable"]:
+def _usable_pixels(
+    views: Views, directions: PixelDirections, warn: bool
+) -> UInt8[Tensor, " usable"]:
     """Nonzero where a pixel may be drawn; of no length where all may."""
     impossible = directions.impossible_pixels()
     if not impossible:
@@ -156,11 +168,12 @@ def _usable_pixels(views: Views, directions: PixelDirections) -> UInt8[Tensor, "
         start = int(views.offsets[view])
         usable[start : start + len(invalid)][invalid] = 0
     first = min(impossible)
-    _log.warning(
-        "the lens of %d views (first %s) bends back before the image ends: %.2g %% of its pixels"
-        " belong to no ray and are not used; check k1 to k4",
-        len(impossible),
-        views.names[first],
-        100 * float(impossible[first].double().mean()),
-    )
+    if warn:
+        _log.warning(
+            "the lens of %d views (first %s) bends back before the image ends: %.2g %% of its"
+            " pixels belong to no ray and are not used; check k1 to k4",
+            len(impossible),
+            views.names[first],
+            100 * float(impossible[first].double().mean()),
+        )
     return usable

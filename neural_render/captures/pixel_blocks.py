@@ -15,11 +15,15 @@ MAX_BLOCKS_ALONG = 64
 MAX_BLOCKS = 1 << 17
 
 
-def pixel_layout(views: Views) -> PixelLayout:
-    """The places of all photos; blocks are squares, their side the same power of two for all."""
+def pixel_layout(views: Views, stride: int = 1) -> PixelLayout:
+    """The places of all photos; blocks are squares, their side the same power of two for all.
+
+    A window of every ``stride``-th row and column has the blocks of the whole photos.
+    """
     sizes = torch.stack([views.cameras.width, views.cameras.height], dim=-1)
-    longest = int(sizes.max())
-    shift = (max(1, -(-longest // MAX_BLOCKS_ALONG)) - 1).bit_length()
+    longest = int(sizes.max()) * stride
+    shift = (max(stride, -(-longest // MAX_BLOCKS_ALONG)) - 1).bit_length()
+    shift -= (stride - 1).bit_length()
     while (num_blocks := blocks_along(sizes, shift).prod(-1)).sum() > max(MAX_BLOCKS, len(sizes)):
         shift += 1
     return PixelLayout(

@@ -23,14 +23,17 @@ class PixelDirections:
 
     Without distortion ``intrinsics`` says all. Else each distinct lens has its pixels' directions
     in ``table``, shared by the views that have that lens, as long as the tables fit into
-    ``max_table_bytes``; where they do not, directions are to be solved (``must_be_solved``).
+    ``max_table_bytes``; where they do not, directions are to be solved (``must_be_solved``). Where
+    the cameras have only every ``stride``-th pixel of a photo, footprints are those of its pixels.
     """
 
-    def __init__(self, cameras: Cameras, max_table_bytes: int = MAX_TABLE_BYTES) -> None:
-        self._cameras = cameras
+    def __init__(
+        self, cameras: Cameras, max_table_bytes: int = MAX_TABLE_BYTES, stride: int = 1
+    ) -> None:
+        self._cameras, self._stride = cameras, stride
         self._plain = bool((cameras.lens == Lens.PERSPECTIVE).all() & ~cameras.distortion.any())
         # fx, fy, cx, cy and the factor of the footprint: one row per view, or one for all.
-        factor = (12 * cameras.focal_px.prod(-1, keepdim=True)).rsqrt()
+        factor = (12 * cameras.focal_px.prod(-1, keepdim=True)).rsqrt() / stride
         intrinsics = torch.cat([cameras.focal_px, cameras.center_px, factor], dim=-1)
         shared = bool((intrinsics == intrinsics[:1]).all())
         self.intrinsics = intrinsics[:1] if shared else intrinsics
@@ -43,6 +46,7 @@ class PixelDirections:
             if int(areas.sum()) * BYTES_PER_PIXEL <= max_table_bytes:
                 rows = [_lens_table(cameras, view) for view in self._first_view.tolist()]
                 self.table = torch.cat(rows)
+                self.table[:, 3] /= stride
 
     @property
     def must_be_solved(self) -> bool:
@@ -60,7 +64,7 @@ class PixelDirections:
         row = within // width
         pixels = torch.stack([within - row * width, row], dim=-1) + 0.5
         directions, footprint, _ = directions_in_camera(self._cameras, view, pixels)
-        return directions, footprint
+        return directions, footprint / self._stride
 
     def impossible_pixels(self) -> dict[int, Bool[Tensor, " pixels"]]:
         """For each view that has any: which of its pixels the lens model cannot produce."""

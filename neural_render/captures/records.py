@@ -19,40 +19,83 @@ class Views:
     ``pixels`` holds one image after another, row by row, display-referred sRGB, with straight alpha
     where there are 4 channels. ``masks`` is 0 where a pixel is to be ignored, and has no length
     where nothing is. Opened without images, ``pixels`` has no rows.
+
+    Photos that do not fit into memory are mapped from a file, with a ``stride`` s above 1: its s*s
+    parts, one after another, are whole captures of every s-th row and column, which fit.
     """
 
     cameras: Cameras
     names: tuple[str, ...]
     pixels: UInt8[Tensor, "pixels channels"]
-    offsets: Int[Tensor, " cameras"]  # the index of each image's first pixel
+    offsets: Int[Tensor, " cameras"]  # the index of each image's first pixel, in each window
     masks: UInt8[Tensor, " masked"]
+    stride: int = 1
 
     def __len__(self) -> int:
         """The number of photos."""
         return len(self.names)
 
+    @property
+    def num_windows(self) -> int:
+        """The number of parts that memory holds one at a time."""
+        return self.stride * self.stride
+
     def image(self, index: int) -> UInt8[Tensor, "height width channels"]:
-        """One photo, a view into ``pixels``."""
-        height, width = int(self.cameras.height[index]), int(self.cameras.width[index])
-        start = int(self.offsets[index])
-        return self.pixels[start : start + height * width].view(height, width, -1)
+        """One photo: a view into ``pixels`` where the stride is 1."""
+        return self._photo(self.pixels, index)
 
     def mask(self, index: int) -> UInt8[Tensor, "height width"]:
         """What of one photo counts: 255, and 0 for what is ignored."""
-        height, width = int(self.cameras.height[index]), int(self.cameras.width[index])
-        start = int(self.offsets[index])
         if not len(self.masks):
-            return torch.full((height, width), 255, dtype=torch.uint8, device=self.pixels.device)
-        return self.masks[start : start + height * width].view(height, width)
+            size = int(self.cameras.height[index]), int(self.cameras.width[index])
+            return torch.full(size, 255, dtype=torch.uint8, device=self.masks.device)
+        return self._photo(self.masks, index)
+
+    def window(self, index: int) -> "Views":
+        """Every ``stride``-th row and column of all photos, from those on that ``index`` says.
+
+        Its cameras give each pixel the ray that it has in the whole photo.
+        """
+        size, stride = len(self.pixels) // self.num_windows, self.stride
+        row, column = divmod(index, stride)
+        cameras = self.cameras
+        corner = cameras.center_px.new_tensor([column + 0.5, row + 0.5])
+        here = slice(index * size, (index + 1) * size)
+        return replace(
+            self,
+            cameras=replace(
+                cameras,
+                focal_px=cameras.focal_px / stride,
+                center_px=(cameras.center_px - corner) / stride + 0.5,
+                width=cameras.width // stride,
+                height=cameras.height // stride,
+            ),
+            pixels=self.pixels[here],
+            masks=self.masks[here],
+            stride=1,
+        )
 
     def to(self, device: torch.device) -> "Views":
-        """The same photos on another device."""
+        """The same photos on another device, but what is mapped from a file stays there."""
+        mapped = self.stride > 1
         return replace(
             self,
             cameras=self.cameras.to(device),
-            pixels=self.pixels.to(device),
+            pixels=self.pixels if mapped else self.pixels.to(device),
             offsets=self.offsets.to(device),
-            masks=self.masks.to(device),
+            masks=self.masks if mapped else self.masks.to(device),
+        )
+
+    def _photo(self, flat: Tensor, index: int) -> Tensor:
+        """The part of ``flat`` that belongs to one photo, as rows and columns."""
+        stride, size = self.stride, len(flat) // self.num_windows
+        height = int(self.cameras.height[index]) // stride
+        width = int(self.cameras.width[index]) // stride
+        start = int(self.offsets[index])
+        windows = flat.view(stride, stride, size, *flat.shape[1:])
+        found = windows[:, :, start : start + height * width].unflatten(2, (height, width))
+        return found.movedim((0, 1), (1, 3)).reshape(
+            height * stride, width * stride, *flat.shape[1:]
         )
 
 

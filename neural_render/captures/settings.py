@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+MEMORIES = ("auto", "ram", "disk")
+
 
 @dataclass(kw_only=True)
 class CaptureSettings:
@@ -56,6 +58,14 @@ class CaptureSettings:
             "help": "the whole scene's cube is so many times as large as the cube of interest, a"
             " power of two up to 128; 0: as the file says, else from the cameras",
             "choices": (0, 1, 2, 4, 8, 16, 32, 64, 128),
+        },
+    )
+    memory: str = field(
+        default="auto",
+        metadata={
+            "help": "where decoded photos are kept: ram; disk, in a cache of their folder, from"
+            " where parts come into memory in turn; auto: ram if they fit",
+            "choices": MEMORIES,
         },
     )
     memory_limit_gb: float = field(

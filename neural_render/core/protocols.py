@@ -77,6 +77,15 @@ class RegionSource(RaySource, Protocol):
 
 
 @runtime_checkable
+class SteppedSource(RaySource, Protocol):
+    """A source whose rays come from another part of it as the steps go on."""
+
+    def turn_to(self, step: int) -> None:
+        """To be called before the rays of ``step`` are drawn; may wait for a disk."""
+        ...
+
+
+@runtime_checkable
 class Field(Protocol):
     """A function of position, direction and condition that gives density and radiance."""
 

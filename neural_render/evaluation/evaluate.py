@@ -124,13 +124,15 @@ def _timed(render_one: Callable[[int], Image], index: int) -> tuple[Tensor, floa
 
 def _display(color: Tensor, colour_space: str, name: str) -> UInt8[Tensor, "height width 3"]:
     """The render as the 8-bit sRGB image that a screen would show."""
-    broken = int((~color.isfinite()).any(dim=-1).sum())
+    strips = color.split(metrics.STRIP_ROWS)
+    broken = sum(int((~strip.isfinite()).any(dim=-1).sum()) for strip in strips)
     if broken:
         raise DivergenceError(
             f"the render of test view {name} has {broken} pixels that are not finite, so the field "
             "has diverged; go back to an earlier checkpoint or train with a lower learning rate."
         )
-    return quantised(srgb_from_linear(color) if colour_space == "linear" else color)
+    linear = colour_space == "linear"
+    return torch.cat([quantised(srgb_from_linear(x) if linear else x) for x in strips])
 
 
 def _compare(

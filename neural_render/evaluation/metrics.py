@@ -10,6 +10,7 @@ again from the files on disk.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -23,7 +24,8 @@ MAX_PSNR = 100.0  # of equal images, whose PSNR is infinite: neither JSON nor a 
 SSIM_WINDOW = 11
 SSIM_SIGMA_PX = 1.5
 FLIP_PIXELS_PER_DEGREE = 67.02064  # 0.7 m before a display of 3840 pixels and 0.7 m (FLIP's own)
-_SSIM_STRIP_ROWS = 256  # bounds the memory of large images; the result does not depend on it
+STRIP_ROWS = 256  # bounds the memory of large images; no result depends on it
+_FLIP_HALO = 16  # rows around a pixel on which its FLIP depends: 10
 
 METRIC_DEFINITIONS = {
     "psnr": f"mean over views of each 8-bit sRGB image's PSNR; equal images count {MAX_PSNR:g}",
@@ -51,8 +53,10 @@ def psnr(
     kept: Bool[Tensor, "height width"],
 ) -> float:
     """Decibels between two 8-bit images over the ``kept`` pixels, computed in integers."""
-    difference = render.int() - photo.int()
-    squares = int((difference * difference).sum(dim=-1)[kept].sum())
+    squares = 0
+    for rows in zip(*(each.split(STRIP_ROWS) for each in (render, photo, kept)), strict=True):
+        difference = rows[0].int() - rows[1].int()
+        squares += int((difference * difference).sum(dim=-1)[rows[2]].sum())
     count = int(kept.sum()) * photo.shape[-1]
     assert count > 0, "PSNR of no pixels"
     return 10 * math.log10(255**2 * count / squares) if squares else MAX_PSNR
@@ -71,22 +75,18 @@ def ssim_map(
             f"SSIM needs views of {halo + 1}x{halo + 1} pixels or more and one has "
             f"{width}x{height}; set evaluation.ssim=false."
         )
-    render_values, photo_values = (
-        image.permute(2, 0, 1)[None].float() / 255 for image in (render, photo)
-    )
-    strips = []
-    for top in range(0, height, _SSIM_STRIP_ROWS):
-        bottom = min(top + _SSIM_STRIP_ROWS, height)
-        first, last = max(top - halo, 0), min(bottom + halo, height)
-        strip = structural_similarity_index_measure(
-            render_values[:, :, first:last],
-            photo_values[:, :, first:last],
+
+    def of_strip(first: int, last: int) -> Tensor:
+        found = structural_similarity_index_measure(
+            _batched(render[first:last]),
+            _batched(photo[first:last]),
             sigma=SSIM_SIGMA_PX,
             data_range=1.0,
             return_full_image=True,
         )[1]
-        strips.append(strip[0].mean(dim=0)[top - first : bottom - first])
-    return torch.cat(strips)
+        return found[0].mean(dim=0)
+
+    return _in_strips(of_strip, height, halo)
 
 
 def flip_map(
@@ -95,17 +95,42 @@ def flip_map(
     """The difference in [0, 1] that a viewer sees at each pixel when flipping between the two."""
     from flip_evaluator import evaluate
 
-    reference, test = (
-        np.ascontiguousarray(image.numpy(force=True), dtype=np.float32) / np.float32(255)
-        for image in (photo, render)
-    )
     parameters = {"ppd": FLIP_PIXELS_PER_DEGREE}
-    error = evaluate(reference, test, "LDR", True, False, False, parameters)[0]
-    return torch.from_numpy(error[..., 0])
+
+    def of_strip(first: int, last: int) -> Tensor:
+        reference, test = (
+            np.ascontiguousarray(image[first:last].numpy(force=True), dtype=np.float32)
+            / np.float32(255)
+            for image in (photo, render)
+        )
+        error = evaluate(reference, test, "LDR", True, False, False, parameters)[0]
+        return torch.from_numpy(error[..., 0])
+
+    return _in_strips(of_strip, len(photo), _FLIP_HALO)
 
 
 def absolute_error_map(
     render: UInt8[Tensor, "height width 3"], photo: UInt8[Tensor, "height width 3"]
 ) -> Float[Tensor, "height width"]:
     """The absolute difference of sRGB values in [0, 1], mean over the channels."""
-    return (render.float() - photo.float()).abs().mean(dim=-1) / 255
+    pairs = zip(render.split(STRIP_ROWS), photo.split(STRIP_ROWS), strict=True)
+    return torch.cat([(a.float() - b.float()).abs().mean(dim=-1) / 255 for a, b in pairs])
+
+
+def _in_strips(
+    of_strip: Callable[[int, int], Tensor], height: int, halo: int
+) -> Float[Tensor, "height width"]:
+    """A map made of strips of rows, each found with the rows around it that it depends on."""
+    strips = []
+    for top in range(0, height, STRIP_ROWS):
+        bottom = min(top + STRIP_ROWS, height)
+        first, last = max(top - halo, 0), min(bottom + halo, height)
+        strips.append(of_strip(first, last)[top - first : bottom - first])
+    return torch.cat(strips)
+
+
+def _batched(
+    image: UInt8[Tensor, "height width channels"],
+) -> Float[Tensor, "1 channels height width"]:
+    """An image as torchmetrics takes it."""
+    return image.permute(2, 0, 1)[None].float() / 255

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor, linspace
+from torch import Tensor, cat, linspace
 
 from neural_render.core.color import magma, quantised
 from neural_render.core.files import whole_file
 
 HEADER_ROWS = 32
+STRIP_ROWS = 256  # bounds what the colours of a large error map take
 _PAPER, _INK = (255, 255, 255), (20, 20, 20)
 _SCALE_COLUMNS, _SCALE_ROWS = 96, 8
 
@@ -28,7 +29,7 @@ def write_panel(
 
     Under a header of ``HEADER_ROWS`` rows, photo and render are exact, pixel for pixel.
     """
-    heat = quantised(magma(error / error_scale))
+    heat = cat([quantised(magma(rows / error_scale)) for rows in error.split(STRIP_ROWS)])
     row = np.concatenate([image.numpy(force=True) for image in (photo, render, heat)], axis=1)
     height, width = photo.shape[:2]
     panel = Image.new("RGB", (3 * width, height + HEADER_ROWS), _PAPER)

@@ -1,6 +1,6 @@
 """Whole pictures, in pieces that fit into caches and can be interrupted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -13,6 +13,7 @@ from neural_render.rendering.renderer import Renderer
 
 RAYS_AT_ONCE = 1 << 18
 SAMPLED_AT_ONCE = 1 << 16  # where a piece's samples are all in memory together
+PIXELS_AT_ONCE = 1 << 21  # larger pictures are made in bands: a pixel's ray takes a hundred bytes
 TILE = 16  # pixels along a side: rays of a tile go through the same cells, one after another
 
 
@@ -50,6 +51,8 @@ def render_image(
     Colours are gathered as ``Renderer.for_pictures`` says.
     """
     width, height = int(cameras.width[index]), int(cameras.height[index])
+    if width * height > PIXELS_AT_ONCE and height > TILE:
+        return _in_bands(renderer, field, cameras, index, background, conditions)
     device = background.device
     directions, footprint = tiled_lens(lens_numbers(cameras, index), TILE)
     pose = cameras.world_from_camera[index]
@@ -77,6 +80,31 @@ def render_image(
         opacity=opacity.view(height, width),
         distance=distance.view(height, width),
     )
+
+
+def _in_bands(
+    renderer: Renderer,
+    field: Field,
+    cameras: Cameras,
+    index: int,
+    background: Float[Tensor, " channels"],
+    conditions: Float[Tensor, " conditions"] | None,
+) -> Image:
+    """``render_image`` of some rows at a time, by cameras that see no others."""
+    width, height = int(cameras.width[index]), int(cameras.height[index])
+    rows = max(1, PIXELS_AT_ONCE // width // TILE) * TILE
+    color = torch.empty(height, width, len(background), device=background.device)
+    opacity, distance = torch.empty(2, height, width, device=background.device).unbind()
+    for top in range(0, height, rows):
+        here = slice(top, min(top + rows, height))
+        band = replace(
+            cameras,
+            center_px=cameras.center_px - cameras.center_px.new_tensor([0, top]),
+            height=torch.full_like(cameras.height, here.stop - top),
+        )
+        image = render_image(renderer, field, band, index, background, conditions)
+        color[here], opacity[here], distance[here] = image.color, image.opacity, image.distance
+    return Image(color=color, opacity=opacity, distance=distance)
 
 
 @lru_cache(maxsize=8)

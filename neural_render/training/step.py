@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neural_render.core.protocols import RaySource
+from neural_render.core.protocols import RaySource, SteppedSource
 from neural_render.core.rays import RayBatch
 from neural_render.fields import RadianceField
 from neural_render.kernels.records import ColorTargets
@@ -123,6 +123,8 @@ def draw_step(problem: Problem, state: TrainingState, fraction: float) -> StepIn
     plan = plan_step(problem.settings, step, fraction, device)
     num_rays = rays_for(state.progress.survivors_per_ray, plan)
     generator = generator_for(problem.seed, step, "rays", device)
+    if isinstance(problem.source, SteppedSource):
+        problem.source.turn_to(step)
     batch, regions = state.errors.draw(problem.source, num_rays, generator)
     generator = generator_for(problem.seed, step, "march", device)
     shape = (num_rays, batch.targets.shape[1])

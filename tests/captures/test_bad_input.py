@@ -330,13 +330,14 @@ def test_photos_that_need_too_much_memory(tmp_path: Path) -> None:
     folder = write_transforms(tmp_path, camera_angle_x=1.0)
     for name in NAMES:
         Image.new("RGB", (2000, 1500)).save(folder / name)
-    sentence = complaint(folder, memory_limit_gb=0.06)
+    sentence = complaint(folder, memory_limit_gb=0.06, memory="ram")
     assert "the 5 photos need" in sentence and "capture.memory_limit_gb=0.06" in sentence
     advised = int(sentence.rpartition("capture.max_side=")[2])
     assert 100 < advised < 2000
     settings = CaptureSettings(path=str(folder), memory_limit_gb=0.06, max_side=advised)
     capture = open_capture(settings, progress=False)
     assert int(capture.train.cameras.width[0]) == advised
+    assert "capture.memory=disk" in sentence
     assert "no capture.max_side is small enough" in complaint(folder, memory_limit_gb=0.001)
 
 

@@ -150,3 +150,19 @@ class TestFlip:
 def test_the_absolute_error_is_a_mean_over_channels() -> None:
     error = metrics.absolute_error_map(flat(30, 0, 0), flat(0, 0, 21))
     torch.testing.assert_close(error, torch.full((16, 24), 17 / 255))
+
+
+def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large images are measured strip by strip, with the rows around that a pixel depends on."""
+    photo, render = noisy(1, 150, 40), noisy(2, 150, 40)
+    kept = noisy(3, 150, 40)[..., 0] > 40
+
+    def measured() -> list[Tensor]:
+        maps = (metrics.flip_map, metrics.ssim_map, metrics.absolute_error_map)
+        psnr = torch.tensor(metrics.psnr(render, photo, kept))
+        return [*(each(render, photo) for each in maps), psnr]
+
+    whole = measured()
+    monkeypatch.setattr(metrics, "STRIP_ROWS", 32)
+    for one, other in zip(whole, measured(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)

@@ -93,17 +93,20 @@ def test_a_killed_run_resumes_to_the_same_weights(
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill")
-def test_a_killed_run_resumes_with_its_error_map(tiny: Path, tmp_path: Path) -> None:
-    """Killed between two refreshes of the map."""
-    words = (f"capture.path={tiny}", "name=tiny", "training.num_steps=120", *SMALL)
-    words += ("training.error_sampling=0.5", "render.output=none")
+@pytest.mark.parametrize(("place", "after", "num_steps"), [("ram", 40, 120), ("disk", 260, 280)])
+def test_a_killed_run_resumes_with_its_error_map(
+    place: str, after: int, num_steps: int, tiny: Path, tmp_path: Path
+) -> None:
+    """Killed between two refreshes of the map; of photos on disk, in their second window."""
+    words = (f"capture.path={tiny}", "name=tiny", f"training.num_steps={num_steps}", *SMALL)
+    words += ("training.error_sampling=0.5", "render.output=none", f"capture.memory={place}")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
         folder.mkdir()
     succeed("train.py", *words, folder=whole)
-    start_and_kill(*words, after=40, num_steps=120, folder=killed)
+    start_and_kill(*words, after=after, num_steps=num_steps, folder=killed)
     succeed("train.py", "run=outputs/latest", "kernels.threads=1", folder=killed)
-    found = [weights_of(folder / "outputs/latest", 120) for folder in (whole, killed)]
+    found = [weights_of(folder / "outputs/latest", num_steps) for folder in (whole, killed)]
     assert b"errors.deck" in found[0]
     assert found[0] == found[1]
 

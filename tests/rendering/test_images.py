@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
@@ -10,7 +13,7 @@ from neural_render.rendering import (
     images,
     render_image,
 )
-from neural_render.rendering.images import tiled_order
+from neural_render.rendering.images import LensNumbers, tiled_order
 from tests.rendering.analytic import CPU, SphereField, frame, small_field
 
 
@@ -68,6 +71,34 @@ def test_pieces_do_not_show(backend: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert torch.equal(whole.color, again.color)
     torch.testing.assert_close(whole.color, pieces.color, atol=1e-6, rtol=0)
     torch.testing.assert_close(whole.distance, pieces.distance, atol=1e-6, rtol=0)
+
+
+def test_bands_do_not_show(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large pictures are made in bands of rows: the memory for their rays is bounded."""
+    renderer = build_renderer(RenderingSettings(), frame(), CPU)
+    field, background = small_field(), torch.tensor([0.2, 0.4, 0.6])
+    view = camera(45, 70)
+    whole = render_image(renderer, field, view, 0, background)
+    monkeypatch.setattr(images, "PIXELS_AT_ONCE", 45 * 33)
+    monkeypatch.setattr(images, "tiled_lens", asked := Asked(images.tiled_lens))
+    bands = render_image(renderer, field, view, 0, background)
+    assert [numbers.height for numbers in asked.for_numbers] == [32, 32, 6]
+    # Rows are counted from elsewhere: the last bit of a direction may differ.
+    torch.testing.assert_close(bands.color, whole.color, rtol=0, atol=2e-4)
+    torch.testing.assert_close(bands.opacity, whole.opacity, rtol=0, atol=2e-4)
+    assert bands.distance.shape == whole.distance.shape
+
+
+class Asked:
+    """A function that keeps what it was asked for."""
+
+    def __init__(self, call: Callable[[LensNumbers, int], Any]) -> None:
+        self._call = call
+        self.for_numbers: list[LensNumbers] = []
+
+    def __call__(self, numbers: LensNumbers, tile: int) -> Any:
+        self.for_numbers.append(numbers)
+        return self._call(numbers, tile)
 
 
 def test_pictures_need_no_gradients_and_take_conditions(backend: str) -> None:

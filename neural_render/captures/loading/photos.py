@@ -1,16 +1,11 @@
 """The photos of a listing in memory: cameras that fit the images, then the images themselves."""
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from torch import Tensor
-from tqdm import tqdm
 
 from neural_render.captures.loading.images import (
     Header,
@@ -21,15 +16,12 @@ from neural_render.captures.loading.images import (
     read_mask,
 )
 from neural_render.captures.loading.intrinsics import Intrinsics, match_intrinsics
-from neural_render.captures.loading.memory import check_memory
+from neural_render.captures.loading.memory import Need
+from neural_render.captures.loading.parallel import in_parallel
 from neural_render.captures.readers.listing import Photo
 from neural_render.captures.records import Views
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.cameras import Cameras
-
-MAX_THREADS = 16
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +34,9 @@ class PlannedPhoto:
     size: Size  # in memory
 
 
-def plan_photos(photos: Sequence[Photo], settings: CaptureSettings) -> tuple[PlannedPhoto, ...]:
+def plan_photos(
+    photos: Sequence[Photo], settings: CaptureSettings, *, progress: bool = False
+) -> tuple[PlannedPhoto, ...]:
     """Headers of all photos, checked against intrinsics; CaptureError for the first misfit."""
 
     def plan(photo: Photo) -> PlannedPhoto:
@@ -51,7 +45,7 @@ def plan_photos(photos: Sequence[Photo], settings: CaptureSettings) -> tuple[Pla
         size = fitting_size(intrinsics.size, settings.max_side)
         return PlannedPhoto(photo=photo, header=header, intrinsics=intrinsics, size=size)
 
-    return tuple(in_parallel(plan, photos, description="", progress=False))
+    return tuple(in_parallel(plan, photos, description="image headers", progress=progress))
 
 
 def plan_warnings(plans: Sequence[PlannedPhoto]) -> tuple[str, ...]:
@@ -100,22 +94,32 @@ def planned_cameras(plans: Sequence[PlannedPhoto]) -> Cameras:
     )
 
 
-def check_photo_memory(plans: Sequence[PlannedPhoto], settings: CaptureSettings) -> None:
-    """CaptureError if the photos will not fit into memory; nothing is loaded yet."""
-    channels = num_channels(plans) + any(plan.photo.mask for plan in plans)
-    # Each thread holds one photo as decoded and as converted.
-    decoding = num_threads() * max(8 * plan.header.size[0] * plan.header.size[1] for plan in plans)
+def memory_need(train: Sequence[PlannedPhoto], test: Sequence[PlannedPhoto]) -> Need:
+    """What the photos will take, whatever their scale; nothing is loaded yet."""
+    plans = (*train, *test)
+    per_pixel = num_channels(plans) + any(plan.photo.mask for plan in plans)
 
-    def num_bytes(max_side: int) -> int:
-        sizes = (fitting_size(plan.intrinsics.size, max_side) for plan in plans)
-        return channels * sum(width * height for width, height in sizes) + decoding
+    def num_bytes(part: Sequence[PlannedPhoto], max_side: int) -> int:
+        sizes = (fitting_size(plan.intrinsics.size, max_side) for plan in part)
+        return per_pixel * sum(width * height for width, height in sizes)
 
-    longest = max(max(plan.size) for plan in plans)
-    check_memory(settings, num_bytes, len(plans), longest)
+    return Need(
+        num_photos=len(plans),
+        longest_side=max(max(plan.size) for plan in plans),
+        shortest_side=min(min(plan.size) for plan in plans),
+        largest_file=max(plan.header.size[0] * plan.header.size[1] for plan in plans),
+        train_bytes=lambda max_side: num_bytes(train, max_side),
+        test_bytes=lambda max_side: num_bytes(test, max_side),
+    )
 
 
 def load_views(
-    plans: Sequence[PlannedPhoto], channels: int, *, description: str, progress: bool
+    plans: Sequence[PlannedPhoto],
+    channels: int,
+    *,
+    description: str,
+    progress: bool,
+    threads: int = 0,
 ) -> Views:
     """All images, scaled and decoded in parallel into one flat tensor."""
     areas = torch.tensor([plan.size[0] * plan.size[1] for plan in plans], dtype=torch.long)
@@ -126,22 +130,16 @@ def load_views(
 
     def load(index: int) -> None:
         plan = plans[index]
-        where, rotated = plan.photo.where, plan.intrinsics.rotated
         place = slice(int(offsets[index]), int(offsets[index] + areas[index]))
-        image = read_image(
-            plan.photo.image,
-            plan.header,
-            plan.size,
-            channels=channels,
-            rotated=rotated,
-            where=where,
-        )
-        pixels[place] = _flat(image)
+        image = planned_image(plan, channels)
+        # Not by torch: that would want a copy of the array, which may not be written to.
+        pixels.numpy()[place] = image.reshape(-1, channels)
         if plan.photo.mask:
-            mask = read_mask(plan.photo.mask, plan.size, rotated=rotated, where=where)
-            masks[place] = _flat(mask)
+            masks.numpy()[place] = planned_mask(plan).reshape(-1)
 
-    in_parallel(load, range(len(plans)), description=description, progress=progress)
+    in_parallel(
+        load, range(len(plans)), description=description, progress=progress, threads=threads
+    )
     return Views(
         cameras=planned_cameras(plans),
         names=tuple(plan.photo.name for plan in plans),
@@ -149,6 +147,26 @@ def load_views(
         offsets=offsets,
         masks=masks,
     )
+
+
+def planned_image(plan: PlannedPhoto, channels: int) -> UInt8[np.ndarray, "height width channels"]:
+    """The pixels of a photo in the size that it will have."""
+    return read_image(
+        plan.photo.image,
+        plan.header,
+        plan.size,
+        channels=channels,
+        rotated=plan.intrinsics.rotated,
+        where=plan.photo.where,
+    )
+
+
+def planned_mask(plan: PlannedPhoto) -> UInt8[np.ndarray, "height width"]:
+    """What of a photo counts, in the size that it will have."""
+    if plan.photo.mask is None:
+        return np.full(plan.size[::-1], 255, dtype=np.uint8)
+    rotated, where = plan.intrinsics.rotated, plan.photo.where
+    return read_mask(plan.photo.mask, plan.size, rotated=rotated, where=where)
 
 
 def views_without_images(plans: Sequence[PlannedPhoto], channels: int) -> Views:
@@ -166,29 +184,3 @@ def views_without_images(plans: Sequence[PlannedPhoto], channels: int) -> Views:
 def num_channels(plans: Sequence[PlannedPhoto]) -> int:
     """4 if any photo has an alpha channel, else 3."""
     return 4 if any(plan.header.has_alpha for plan in plans) else 3
-
-
-def num_threads() -> int:
-    """How many images are decoded at a time."""
-    return min(
-        MAX_THREADS,
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-    )
-
-
-def in_parallel(
-    work: Callable[..., Result], items: Sequence[object], *, description: str, progress: bool
-) -> list[Result]:
-    """``work`` of every item, in order; the error of the first item that fails, if one does."""
-    with ThreadPoolExecutor(num_threads()) as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            with tqdm(futures, desc=description, unit="image", disable=not progress) as bar:
-                return [future.result() for future in bar]
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _flat(image: UInt8[np.ndarray, "height width *channels"]) -> UInt8[Tensor, "pixels *channels"]:
-    """The pixels of an image in one row."""
-    return torch.from_numpy(image.copy().reshape(-1, *image.shape[2:]))

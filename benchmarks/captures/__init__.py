@@ -1,0 +1,1 @@
+"""What opening and drawing from captures costs."""
