@@ -148,6 +148,19 @@ def _colmap_renamed(folder: Path) -> Path:
     return folder
 
 
+def write_llff(folder: Path, images: str, scale: int = 1) -> Path:
+    """The folder, now an LLFF capture whose poses belong to images ``scale`` times as large."""
+    rows = []
+    for index, (name, pose) in enumerate(zip(NAMES, POSES, strict=True)):
+        save_image(folder / images / Path(name).name, noise_image(index))
+        # Right, up, backwards and place become down, right, backwards and place.
+        axes = np.stack([-pose[:3, 1], pose[:3, 0], pose[:3, 2], pose[:3, 3]], axis=1)
+        numbers = np.array([[HEIGHT * scale], [WIDTH * scale], [FOCAL_PX * scale]])
+        rows.append([*np.concatenate([axes, numbers], axis=1).ravel(), 1.0 + index, 9.0 + index])
+    np.save(folder / "poses_bounds.npy", np.array(rows))
+    return folder
+
+
 # Every way to write down the same photos and cameras; each returns the folder it is given.
 FORMATS: dict[str, Callable[[Path], Path]] = {
     "blender": write_blender,
@@ -172,5 +185,7 @@ FORMATS: dict[str, Callable[[Path], Path]] = {
     "colmap, colmap/sparse/0": lambda at: write_colmap(at, ".txt", "colmap/sparse/0"),
     "colmap, the folder itself": lambda at: write_colmap(at, ".bin", ""),
     "colmap, smaller images only": _colmap_smaller,
+    "llff": lambda at: write_llff(at, "images"),
+    "llff, smaller images": lambda at: write_llff(at, "images_4", scale=4),
     "colmap, images of other names": _colmap_renamed,
 }

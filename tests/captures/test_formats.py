@@ -24,7 +24,7 @@ from tests.captures.formats import (
     write_transforms,
 )
 
-FORMAT_NAMES = {"blender": "blender", "colmap": "colmap"}
+FORMAT_NAMES = {"blender": "blender", "colmap": "colmap", "llff": "llff"}
 
 
 def open_folder(folder: Path, **settings: object) -> Capture:

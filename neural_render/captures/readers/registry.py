@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from neural_render.captures.readers import blender, transforms_json
+from neural_render.captures.readers import blender, llff, transforms_json
 from neural_render.captures.readers.colmap import reader as colmap
 from neural_render.captures.readers.listing import Listing
 from neural_render.core.errors import CaptureError
@@ -28,6 +28,7 @@ READERS = (
         name=transforms_json.NAME, missing_in=transforms_json.missing_in, read=transforms_json.read
     ),
     Reader(name=colmap.NAME, missing_in=colmap.missing_in, read=colmap.read),
+    Reader(name=llff.NAME, missing_in=llff.missing_in, read=llff.read),
 )
 
 
