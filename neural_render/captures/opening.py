@@ -57,8 +57,8 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
         views = [views_without_images(part, channels) for part in (train, test)]
     has_opacity = _has_opacity(views) if images else channels == 4
     cameras = views[0].cameras
-    unknown = np.full((len(cameras), 2), np.nan)
-    seen = seen_space(cameras, views[0].names, listing.points, unknown)
+    bounds = np.array([photo.bounds for photo in listing.train])
+    seen = seen_space(cameras, views[0].names, listing.points, bounds)
     place = place_scene(cameras, listing.placement, settings, has_opacity=has_opacity, seen=seen)
     capture = Capture(
         name=folder.name,

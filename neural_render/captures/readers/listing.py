@@ -36,6 +36,8 @@ class Photo:
     mask: Path | None
     world_from_camera: Float64[np.ndarray, "3 4"]
     calibration: Calibration
+    # The nearest and the farthest depth that it shows, in world units; NaN where nothing says so.
+    bounds: tuple[float, float] = (math.nan, math.nan)
 
 
 @dataclass(frozen=True, kw_only=True)
