@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from neural_render import config
+from neural_render.captures.adjustment.adjustment import CameraAdjustment
 from neural_render.captures.opening import open_capture
 from neural_render.captures.streaming import photo_source
 from neural_render.fields import RadianceField, field_spec
@@ -56,11 +57,13 @@ def main(settings: config.Settings) -> None:
         num_channels=source.num_channels,
         cascades=frame.cascades,
         radiance="sigmoid",
+        num_conditions=settings.capture.adjust.appearance,
     )
     field = RadianceField(spec, generator_for(settings.seed, 0, "initialise", device))
     renderer = build_renderer(settings.rendering, frame, device)
     cameras = capture.train.cameras.in_frame(frame.world_from_field.inverse())
     renderer.mark_unseen(cameras, frame.near)
+    adjustment = CameraAdjustment(cameras.to(device), settings.capture.adjust)
 
     if settings.run:
         run = RunFolder.open(Path(settings.run))
@@ -74,7 +77,7 @@ def main(settings: config.Settings) -> None:
         capture=str(capture.path),
         config=config.yaml_of(settings),
     )
-    train(source, field, renderer, settings.training, run, context)
+    train(source, field, renderer, settings.training, run, context, adjustment)
     del source  # and the photos that it holds: large pictures need the memory
 
     results = Results(

@@ -40,7 +40,7 @@ class PixelDirections:
         self.table = torch.empty(0, 4, device=cameras.focal_px.device)
         self.table_starts = torch.zeros_like(cameras.width)
         if not self._plain:
-            self._lens_of_view, self._first_view = _distinct_lenses(cameras)
+            self._lens_of_view, self._first_view = distinct_lenses(cameras)
             areas = (cameras.width * cameras.height)[self._first_view]
             self.table_starts = (areas.cumsum(0) - areas)[self._lens_of_view]
             if int(areas.sum()) * BYTES_PER_PIXEL <= max_table_bytes:
@@ -81,7 +81,7 @@ class PixelDirections:
         return found
 
 
-def _distinct_lenses(cameras: Cameras) -> tuple[Int[Tensor, " cameras"], Int[Tensor, " lenses"]]:
+def distinct_lenses(cameras: Cameras) -> tuple[Int[Tensor, " cameras"], Int[Tensor, " lenses"]]:
     """The index of each camera's lens among the distinct ones, and a camera for each of these."""
     sizes = torch.stack([cameras.lens, cameras.width, cameras.height], dim=-1)
     rows = torch.cat(

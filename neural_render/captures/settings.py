@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from neural_render.captures.adjustment.settings import AdjustmentSettings
+
 MEMORIES = ("auto", "ram", "disk")
 
 
@@ -75,3 +77,4 @@ class CaptureSettings:
             "minimum": 0.0,
         },
     )
+    adjust: AdjustmentSettings = field(default_factory=AdjustmentSettings)

@@ -25,6 +25,10 @@ class KernelError(UserError):
     """A kernel backend that was asked for by name cannot run here."""
 
 
+class EvaluationError(UserError):
+    """Measured figures that mean different things were to be compared."""
+
+
 class DivergenceError(UserError):
     """Training produced a non-finite loss or parameter."""
 

@@ -1,9 +1,10 @@
 """What a number means: the protocol that is written beside every measured figure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from neural_render.core.errors import SettingError
+from neural_render.core.errors import EvaluationError, SettingError
 from neural_render.evaluation.metrics import METRIC_DEFINITIONS
 from neural_render.rendering.settings import PICTURE_MIN_TRANSMITTANCE, PICTURE_MIN_WEIGHT
 
@@ -19,6 +20,7 @@ class EvaluationProtocol:
     colour_space: str  # of the run's radiance: "srgb" or "linear"
     pose: str = "given by the capture, not optimised"
     appearance: str = "none, not fitted to test views"
+    region: str = "whole views"  # what of them is measured
 
     def __post_init__(self) -> None:
         """Check what later code would only notice by wrong colours."""
@@ -49,6 +51,22 @@ class EvaluationProtocol:
             "masks": masks,
             "metrics": METRIC_DEFINITIONS,
         }
+
+
+def check_comparable(records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Nothing if all records (by name) were measured alike; EvaluationError saying what differs.
+
+    Numbers of unequal protocol say nothing about each other, however close they are.
+    """
+    (first, reference), *others = records.items()
+    for name, record in others:
+        for key in sorted({*reference["protocol"], *record["protocol"]}):
+            here, there = (x["protocol"].get(key, "not stated") for x in (reference, record))
+            if here != there:
+                raise EvaluationError(
+                    f"{name} cannot be compared with {first}: {key} is {there!r} there and"
+                    f" {here!r} here; evaluate both alike, such as with scripts/evaluate.py"
+                )
 
 
 def background_name(setting: str, *, trained: str, has_opacity: bool) -> str:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+FITS = ("none", "exposure", "pose", "both")
+
 
 @dataclass(kw_only=True)
 class EvaluationSettings:
@@ -21,6 +23,18 @@ class EvaluationSettings:
             "one trained with; else white if the photos have opacity, black if not)",
             "choices": ("auto", "white", "black"),
         },
+    )
+    fit: str = field(
+        default="none",
+        metadata={
+            "help": "what is fitted to the left half of each test view, which is then measured on"
+            " its right half: none (whole views are measured), exposure (and white balance), pose,"
+            " or both",
+            "choices": FITS,
+        },
+    )
+    fit_steps: int = field(
+        default=200, metadata={"help": "steps in which that is fitted", "minimum": 1}
     )
     ssim: bool = field(default=True, metadata={"help": "measure SSIM"})
     flip: bool = field(

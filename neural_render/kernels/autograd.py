@@ -249,19 +249,20 @@ class ColorLoss(torch.autograd.Function):
     """``ops.color_loss``."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, targets: Any, loss_spec: Any) -> Any:
-        """Loss and squared errors; the gradient is found along with them."""
-        loss, squared, gradient = dispatch.active().color_loss(values, targets, loss_spec)
-        ctx.save_for_backward(gradient)
+    def forward(ctx: Any, values: Tensor, gain: Tensor, targets: Any, loss_spec: Any) -> Any:
+        """Loss and squared errors; the gradients are found along with them."""
+        del gain  # the targets', here for its gradient
+        loss, squared, *gradients = dispatch.active().color_loss(values, targets, loss_spec)
+        ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(squared)
         return loss, squared
 
     @staticmethod
     @_first_derivative_only
     def backward(ctx: Any, *gradients: Any) -> Any:
-        """Gradient to the values."""
-        (gradient,) = ctx.saved_tensors
-        return gradient * gradients[0], None, None
+        """Gradients to the values and to the gain."""
+        to_values, to_gain = ctx.saved_tensors
+        return to_values * gradients[0], to_gain * gradients[0], None, None
 
 
 class RenderLossFunction(torch.autograd.Function):
@@ -270,8 +271,8 @@ class RenderLossFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Any:
         """Loss, squared errors and counts; the gradients are found along with them."""
-        inputs, targets, specs, sink = arguments[6]
-        table, density_weights, color_weights = arguments[3:6]
+        inputs, targets, specs, sink = arguments[7]
+        table, density_weights, color_weights = arguments[4:7]
         parameters = FieldParameters(
             table=table, density_weights=density_weights, color_weights=color_weights
         )
@@ -287,19 +288,20 @@ class RenderLossFunction(torch.autograd.Function):
     @staticmethod
     @_first_derivative_only
     def backward(ctx: Any, *gradients: Any) -> Any:
-        """Gradients to rays, conditions and parameters; the table's to the sink."""
+        """Gradients to rays, conditions, gain and parameters; the table's to the sink."""
         scale, found = gradients[0], ctx.gradients
         if float(scale) != 1:
             found = found.scaled(scale)
         to_table = None
         if ctx.sink is not None:
             ctx.sink.gradient = found.table
-        elif ctx.needs_input_grad[3]:
+        elif ctx.needs_input_grad[4]:
             to_table = ctx.backend.scatter_table_gradient(found.table, ctx.table, ctx.grid)
         return (
             found.origins,
             found.directions,
             found.conditions,
+            found.gain,
             to_table,
             found.density_weights,
             found.color_weights,

@@ -181,10 +181,10 @@ def render_loss(
 ) -> RenderLoss:
     """``output_loss`` of what ``render_rays`` gives, in one pass.
 
-    Differentiable as ``render_rays`` is, but not in the background; the gradient is found along
-    with the loss, so it costs the same whether or not it is asked for. Without grad mode, or where
-    nothing needs a gradient, none is found. Where ``targets`` are some of the field's channels, so
-    is the background of ``inputs``, and nothing is spent on the others.
+    Differentiable as ``render_rays`` is, and in the gain, but not in the background; the gradient
+    is found along with the loss, so it costs the same whether or not it is asked for. Without grad
+    mode, or where nothing needs a gradient, none is found. Where ``targets`` are some of the
+    field's channels, so is the background of ``inputs``, and nothing is spent on the others.
     """
     parameters, specs = _of_channels(targets, parameters, specs)
     if not torch.is_grad_enabled():
@@ -196,6 +196,7 @@ def render_loss(
             inputs.rays.origins,
             inputs.rays.directions,
             inputs.conditions,
+            targets.gain,
             parameters.table,
             parameters.density_weights,
             parameters.color_weights,
@@ -210,10 +211,11 @@ def render_loss_gradients(
     targets: ColorTargets,
     parameters: FieldParameters,
     specs: tuple[RenderSpec, LossSpec],
+    rays_too: bool = False,
 ) -> tuple[RenderLoss, RenderGradients]:
-    """``render_loss`` with its gradient to all but the rays, and without autograd's overhead."""
+    """``render_loss`` with its gradient, to rays if ``rays_too``, without autograd's overhead."""
     given, narrow = _of_channels(targets, parameters, specs)
-    seen, found = dispatch.active().render_loss(inputs, targets, given, narrow, False)
+    seen, found = dispatch.active().render_loss(inputs, targets, given, narrow, rays_too)
     if narrow is not specs:
         hidden, rows = specs[0].field.color_rows(targets.first_channel, targets.colors.shape[1])
         to_color = torch.zeros_like(parameters.color_weights)
@@ -262,9 +264,10 @@ def color_loss(
     their mean. Power 2 is Mueller et al. 2021, "Real-time neural radiance caching"; with power 1
     values that are exponentials keep the sum of their targets, however badly they fit (McCullagh
     and Nelder 1989, canonical links). Summed over channels, averaged over rays with their weights.
-    Differentiable in ``values``, the loss alone.
+    Values are multiplied by the targets' gain first, and so is the background of both sides.
+    Differentiable in ``values`` and in the gain, the loss alone.
     """
-    return autograd.ColorLoss.apply(values, targets, loss)
+    return autograd.ColorLoss.apply(values, targets.gain, targets, loss)
 
 
 def distance_loss(

@@ -1,7 +1,8 @@
 """What goes into the kernels and what comes out: records of tensors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor
 
@@ -119,6 +120,9 @@ class ColorTargets:
 
     The colours are those channels of the field that begin with ``first_channel``. ``distance`` is
     where the first surface lies, 0 (or infinity) where that is not known.
+
+    ``gain`` is what the camera multiplies each ray's light by, whatever it comes from: the
+    background of both sides too. Of no length it is 1 everywhere.
     """
 
     colors: Float[Tensor, "rays channels"]
@@ -127,6 +131,7 @@ class ColorTargets:
     weights: Float[Tensor, " rays"]  # 1 on average
     distance: Float[Tensor, " rays"]
     first_channel: int = 0
+    gain: Float[Tensor, "gained gain_channels"] = field(default_factory=lambda: torch.zeros(0, 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +146,10 @@ class RenderLoss:
 
 @dataclass(frozen=True, kw_only=True)
 class RenderGradients:
-    """The gradient of a loss to everything that ``render_rays`` takes; the table's is factored."""
+    """The gradient of a loss to everything that ``render_rays`` takes; the table's is factored.
+
+    Where the loss is that of `ColorTargets`, also to their gain, if they have one.
+    """
 
     origins: Float[Tensor, "rays 3"]
     directions: Float[Tensor, "rays 3"]
@@ -150,6 +158,7 @@ class RenderGradients:
     table: FactoredGradient
     density_weights: Float[Tensor, " density_weights"]
     color_weights: Float[Tensor, " color_weights"]
+    gain: Float[Tensor, "gained gain_channels"] = field(default_factory=lambda: torch.zeros(0, 0))
 
     def scaled(self, scale: Tensor) -> "RenderGradients":
         """The gradient of the loss times ``scale``."""
@@ -161,7 +170,22 @@ class RenderGradients:
             table=FactoredGradient(points=self.table.points, features=self.table.features * scale),
             density_weights=self.density_weights * scale,
             color_weights=self.color_weights * scale,
+            gain=self.gain * scale,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputGradients:
+    """The gradient of a loss to what a batch is beside its field: to cameras, in the end.
+
+    Those to rays are zero unless these require them. That to the gain has no length where the
+    targets have none.
+    """
+
+    origins: Float[Tensor, "rays 3"]
+    directions: Float[Tensor, "rays 3"]
+    conditions: Float[Tensor, "rays conditions"]
+    gain: Float[Tensor, "gained gain_channels"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,8 @@ from neural_render.kernels.records import (
     ColorTargets,
     FactoredGradient,
     FieldParameters,
+    InputGradients,
+    RenderGradients,
     RenderInputs,
     RenderLoss,
     RenderOutput,
@@ -44,15 +46,27 @@ class Renderer:
         antialias: bool = False,
         min_weight: float = 0.0,
         projection: Projection = IDENTITY_PROJECTION,
+        blur: float = 0.0,
     ) -> None:
         """A renderer; without ``antialias`` the rays' footprints are taken for zero.
 
         ``min_weight``: see ``RenderSpec``. ``projection``: see ``SceneFrame``; steps, cells and
-        the field are those of its cube, where there is no anti-aliasing.
+        the field are those of its cube, where there is no anti-aliasing. ``blur`` is a footprint
+        that all rays have beside their own: levels of the grid that are finer fade out.
         """
         assert march.cascades == occupancy.cascades, "march and occupancy differ in cascades"
         self.march, self.occupancy, self.antialias = march, occupancy, antialias
-        self.min_weight, self.projection = min_weight, projection
+        self.min_weight, self.projection, self.blur = min_weight, projection, blur
+
+    def blurred(self, blur: float) -> "Renderer":
+        """A renderer of the same scene whose rays are wider by ``blur`` per unit of distance."""
+        return Renderer(
+            self.march,
+            self.occupancy,
+            antialias=self.antialias,
+            projection=self.projection,
+            blur=blur,
+        )
 
     def for_pictures(self) -> "Renderer":
         """A renderer of the same scene that asks for fewer colours, of which no eye sees anything.
@@ -120,9 +134,9 @@ class Renderer:
         jitter: Float[Tensor, " rays"],
         conditions: Float[Tensor, "rays conditions"] | None = None,
         step_scale: float = 1.0,
-    ) -> tuple[RenderLoss, dict[str, Tensor | FactoredGradient]]:
+    ) -> tuple[RenderLoss, dict[str, Tensor | FactoredGradient], InputGradients]:
         """``ops.render_loss`` of what ``render`` gives in front of the targets' background, and
-        its gradient to the field's parameters by name.
+        its gradients: to the field's parameters by name, and to what else requires one.
 
         Where the targets are some of the field's channels nothing is spent on the others. Where
         the field has a fused view that of its table is factored and all of it is found
@@ -138,24 +152,29 @@ class Renderer:
             spec, parameters = view
             assert isinstance(spec, FieldSpec) and isinstance(parameters, FieldParameters)
             specs = RenderSpec(field=spec, march=march), loss
-            seen, found = ops.render_loss_gradients(inputs, targets, parameters, specs)
-            return seen, {
+            rays_too = rays.origins.requires_grad or rays.directions.requires_grad
+            seen, found = ops.render_loss_gradients(inputs, targets, parameters, specs, rays_too)
+            to_field = {
                 "table": found.table,
                 "density_weights": found.density_weights,
                 "color_weights": found.color_weights,
             }
+            return seen, to_field, _input_gradients(found)
+        inputs, targets = _requiring_gradients(inputs, targets)
         rendered = render_composed(field, inputs, march, targets.first_channel)
         value, squared = ops.output_loss(rendered, targets, loss)
         assert isinstance(field, nn.Module), "a field without a fused view is a module"
         named = dict(field.named_parameters())
-        found = torch.autograd.grad(value, list(named.values()), materialize_grads=True)
+        leaves = [*named.values(), *_input_tensors(inputs, targets)]
+        found = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
         seen = RenderLoss(
             loss=value.detach(),
             squared=squared,
             num_marched=rendered.num_marched,
             num_survived=rendered.num_survived,
         )
-        return seen, dict(zip(named, found, strict=True))
+        to_field, to_inputs = dict(zip(named, found, strict=False)), found[len(named) :]
+        return seen, to_field, InputGradients(**dict(zip(_INPUTS, to_inputs, strict=True)))
 
     def _problem(
         self,
@@ -168,6 +187,9 @@ class Renderer:
         """What the kernels take: footprints only if they count, and steps of the scale."""
         if not self.antialias:
             rays = replace(rays, footprint=torch.zeros_like(rays.footprint))
+        if self.blur:
+            wide = rays.footprint.new_tensor(self.blur)
+            rays = replace(rays, footprint=torch.hypot(rays.footprint, wide))
         inputs = RenderInputs(
             rays=rays,
             jitter=jitter,
@@ -211,6 +233,34 @@ class Renderer:
             cone_angle=self.march.cone_angle,
             generator=generator,
         )
+
+
+_INPUTS = ("origins", "directions", "conditions", "gain")
+
+
+def _input_tensors(inputs: RenderInputs, targets: ColorTargets) -> tuple[Tensor, ...]:
+    """The tensors that `InputGradients` are about."""
+    return inputs.rays.origins, inputs.rays.directions, inputs.conditions, targets.gain
+
+
+def _requiring_gradients(
+    inputs: RenderInputs, targets: ColorTargets
+) -> tuple[RenderInputs, ColorTargets]:
+    """The same as leaves of a graph."""
+    origins, directions, conditions, gain = (
+        tensor.detach().requires_grad_() for tensor in _input_tensors(inputs, targets)
+    )
+    rays = replace(inputs.rays, origins=origins, directions=directions)
+    return replace(inputs, rays=rays, conditions=conditions), replace(targets, gain=gain)
+
+
+def _input_gradients(found: RenderGradients) -> InputGradients:
+    return InputGradients(
+        origins=found.origins,
+        directions=found.directions,
+        conditions=found.conditions,
+        gain=found.gain,
+    )
 
 
 def build_renderer(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from neural_render.captures.adjustment.adjustment import CameraAdjustment, fixed_cameras
 from neural_render.core.errors import CheckpointError
 from neural_render.core.files import whole_file
 from neural_render.core.lights import Lighting
@@ -71,9 +72,11 @@ def train(
     settings: TrainingSettings,
     run: RunFolder,
     context: RunContext,
+    adjustment: CameraAdjustment | None = None,
 ) -> Progress:
     """Fits ``field`` to the rays of ``source`` in place until the budget of ``settings`` is spent.
 
+    So is the ``adjustment`` of the cameras whose views the rays belong to, if there is one.
     Takes up from the run's last checkpoint if it has one, and leaves one behind, whose averaged
     weights ``load_for_rendering`` gives. A run whose budget is spent already returns at once; with
     a larger budget it goes on, on the schedule of that budget. With the cpu backend and a budget in
@@ -100,6 +103,7 @@ def train(
         average=AveragedWeights(field, settings.ema_decay),
         errors=new_error_map(source, settings),
         progress=Progress(),
+        adjustment=adjustment or fixed_cameras(),
     )
     with run.locked(), torch_threads(context.backend), StopSignals() as signals:
         run.prune_checkpoints()

@@ -143,10 +143,14 @@ def draw_step(problem: Problem, state: TrainingState, fraction: float) -> StepIn
 def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> StepOutcome:
     """Fits the field to what was drawn, in place; the table may change until ``ops.finish``."""
     settings, batch, plan = problem.settings, drawn.batch, drawn.plan
-    num_rays = len(batch.rays)
-    seen, gradients = problem.renderer.loss_gradients(
+    num_rays, adjustment = len(batch.rays), state.adjustment
+    shown = adjustment.apply(batch)
+    renderer = problem.renderer
+    if blur := adjustment.blur(drawn.fraction):
+        renderer = renderer.blurred(blur)
+    seen, gradients, to_inputs = renderer.loss_gradients(
         problem.field,
-        batch.rays,
+        shown.rays,
         targets=ColorTargets(
             colors=batch.targets,
             opacity=batch.opacity,
@@ -154,10 +158,11 @@ def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> S
             weights=batch.weights,
             distance=batch.distance,
             first_channel=batch.first_channel,
+            gain=shown.gain,
         ),
         loss=loss_spec(settings, problem.color_space, drawn.fraction),
         jitter=drawn.jitter,
-        conditions=batch.conditions,
+        conditions=shown.conditions,
         step_scale=plan.step_scale,
     )
     adam = AdamSpec(
@@ -168,6 +173,7 @@ def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> S
         epsilon=settings.epsilon,
     )
     optimizer_step(problem.field, state.moments, gradients, adam, settings.weight_decay)
+    adjustment.step(shown, to_inputs, drawn.step, drawn.fraction)
     state.errors.observe(drawn.regions, seen.squared)
     # Of the uniform rays alone: those drawn by the error map say nothing of the whole.
     squared_error = seen.squared[state.errors.num_chosen(num_rays) :].mean()

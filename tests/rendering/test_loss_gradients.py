@@ -90,7 +90,7 @@ def test_targets_in_some_channels_and_conditions_of_each_ray(backend: str, first
     conditions = torch.rand(64, 4, generator=torch.Generator().manual_seed(8))
     given |= {"targets": targets, "conditions": conditions, "loss": LIGHTS}
     for field in (fused, like(fused, Unfused)):
-        seen, found = renderer.loss_gradients(field, rays, **given)
+        seen, found, _ = renderer.loss_gradients(field, rays, **given)
         background = torch.zeros(64, 9)
         background[:, first : first + 3] = targets.background
         whole = renderer.render(
@@ -118,8 +118,8 @@ def test_with_and_without_a_fused_view_they_are_those_of_autograd(
     renderer, rays, given = problem(num_rays)
     fused = small_field(density_bias=2.0)
     composed = like(fused, Unfused)
-    seen, found = renderer.loss_gradients(fused, rays, **given)
-    other, apart = renderer.loss_gradients(composed, rays, **given)
+    seen, found, _ = renderer.loss_gradients(fused, rays, **given)
+    other, apart, _ = renderer.loss_gradients(composed, rays, **given)
     assert isinstance(found["table"], FactoredGradient) and isinstance(apart["table"], Tensor)
     assert not seen.loss.requires_grad and not other.loss.requires_grad
     torch.testing.assert_close(seen.loss, other.loss, rtol=1e-3, atol=1e-6)
@@ -142,7 +142,7 @@ def test_with_and_without_a_fused_view_they_are_those_of_autograd(
 
 def test_parameters_that_no_ray_depends_on_have_a_gradient_of_zero(backend: str) -> None:
     renderer, rays, given = problem(8)
-    _, found = renderer.loss_gradients(like(small_field(), WithMore), rays, **given)
+    _, found, _ = renderer.loss_gradients(like(small_field(), WithMore), rays, **given)
     unused = found["unused"]
     assert isinstance(unused, Tensor) and torch.equal(unused, torch.zeros(3))
 
@@ -154,7 +154,7 @@ def test_rays_that_see_nothing_have_gradients_of_zero(
     renderer, _, given = problem(2)
     away = rays_at(torch.full((2, 3), 2.0), torch.full((2, 3), 3.0))
     field = like(small_field(), kind)
-    seen, found = renderer.loss_gradients(field, away, **given)
+    seen, found, _ = renderer.loss_gradients(field, away, **given)
     assert int(seen.num_survived) == 0 and seen.loss > 0
     assert found.keys() == {"table", "density_weights", "color_weights"}
     assert not any(dense(gradient, field).any() for gradient in found.values())
@@ -163,11 +163,11 @@ def test_rays_that_see_nothing_have_gradients_of_zero(
 def test_the_step_scale_and_roulette_are_handed_on(backend: str) -> None:
     renderer, rays, given = problem(64)
     field = small_field(density_bias=2.0)
-    fine, found = renderer.loss_gradients(field, rays, **given)
-    coarse, _ = renderer.loss_gradients(field, rays, **given, step_scale=4.0)
+    fine, found, _ = renderer.loss_gradients(field, rays, **given)
+    coarse, _, _ = renderer.loss_gradients(field, rays, **given, step_scale=4.0)
     assert int(coarse.num_marched) < 0.4 * int(fine.num_marched)
     drawn = given | {"loss": replace(LOSS, roulette=2.0)}
-    same, thinned = renderer.loss_gradients(field, rays, **drawn)
+    same, thinned, _ = renderer.loss_gradients(field, rays, **drawn)
     assert torch.equal(same.loss, fine.loss)
     exact, fewer = found["table"], thinned["table"]
     assert isinstance(exact, FactoredGradient) and isinstance(fewer, FactoredGradient)

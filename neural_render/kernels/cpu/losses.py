@@ -66,13 +66,15 @@ class ChunkedGradient(FactoredGradient):
 
 
 def target_tensors(targets: ColorTargets, rays: int, channels: int) -> tuple[Tensor, ...]:
-    """Targets as C++ takes them."""
+    """Targets as C++ takes them; no gain has no address."""
+    gain = ready(targets.gain, "gain", rays, channels) if len(targets.gain) else targets.gain
     return (
         ready(targets.colors, "colors", rays, channels),
         ready(targets.opacity, "opacity", rays),
         ready(targets.background, "background", rays, channels),
         ready(targets.weights, "weights", rays),
         ready(targets.distance, "distance", rays),
+        gain,
     )
 
 
@@ -84,21 +86,22 @@ def loss_numbers(spec: LossSpec) -> list[float]:
 
 def color_loss(
     values: Tensor, targets: ColorTargets, loss: LossSpec
-) -> tuple[Tensor, Tensor, Tensor]:
-    """See ``ops.color_loss``; also the loss's gradient to ``values``."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """See ``ops.color_loss``; also the loss's gradients to ``values`` and to the gain."""
     rays, channels = values.shape
     values = ready(values, "values", rays, channels)
     given = target_tensors(targets, rays, channels)
     squared, gradient = values.new_empty(rays), torch.empty_like(values)
+    to_gain = torch.empty_like(given[5])
     value = native().color_loss(
         values.data_ptr(),
         addresses(*given),
         channels,
         rays,
         loss_numbers(loss),
-        addresses(squared, gradient),
+        addresses(squared, gradient, to_gain),
     )
-    return values.new_tensor(value), squared, gradient
+    return values.new_tensor(value), squared, gradient, to_gain
 
 
 def render_loss(
@@ -120,7 +123,7 @@ def render_loss(
     to_rays = [torch.zeros(()).expand(num_rays, 3)] * 2
     if rays_too:
         to_rays = [torch.zeros_like(given[0]), torch.zeros_like(given[1])]
-    to_conditions = torch.zeros_like(given[5])
+    to_conditions, to_gain = torch.zeros_like(given[5]), torch.zeros_like(wanted[5])
     state = native().FitState()
     native().render_loss(
         native_field(spec.field),
@@ -131,7 +134,7 @@ def render_loss(
         addresses(*wanted),
         loss_numbers(loss),
         num_rays,
-        addresses(squared, *to_networks, *to_rays, to_conditions),
+        addresses(squared, *to_networks, *to_rays, to_conditions, to_gain),
         rays_too,
         state,
     )
@@ -149,4 +152,5 @@ def render_loss(
         table=ChunkedGradient(native(), spec.field.grid, state),
         density_weights=to_networks[0],
         color_weights=to_networks[1],
+        gain=to_gain,
     )

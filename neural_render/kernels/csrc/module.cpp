@@ -153,7 +153,7 @@ FactoredTable make_factored(const Addresses& points, Address features, int64_t n
 }
 
 ColorTargets make_targets(const Addresses& a) {
-  return {f32(a[0]), f32(a[1]), f32(a[2]), f32(a[3]), f32(a[4])};
+  return {f32(a[0]), f32(a[1]), f32(a[2]), f32(a[3]), f32(a[4]), f32(a[5])};
 }
 
 LossNumbers make_loss(const std::vector<double>& a) {
@@ -174,7 +174,7 @@ void bind_loss(nb::module_& m) {
          bool rays_too, FitState& state) {
         rays.resize(10);
         FitProblem in{make_problem(rays), make_targets(targets), make_loss(loss),
-                      {},                 {f32(out[0]), nullptr}, nullptr, nullptr};
+                      {}, {f32(out[0]), nullptr, f32(out[6])}, nullptr, nullptr};
         RenderGradientsOut to{nullptr,     nullptr, 0,           f32(out[3]),
                               f32(out[4]), nullptr, f32(out[5]), rays_too};
         render_fit(f, make_march(march), make_weights(f, weights), u8(bits), in, num_rays, to,
@@ -192,7 +192,7 @@ void bind_loss(nb::module_& m) {
       [](Address values, Addresses targets, int channels, int64_t rays,
          std::vector<double> loss, Addresses out) {
         return color_loss(f32(values), make_targets(targets), channels, rays, make_loss(loss),
-                          {f32(out[0]), f32(out[1])});
+                          {f32(out[0]), f32(out[1]), f32(out[2])});
       },
       nb::call_guard<nb::gil_scoped_release>());
 }

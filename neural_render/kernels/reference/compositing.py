@@ -128,19 +128,24 @@ def as_tuple(seen: Composited) -> tuple[Tensor, ...]:
 
 def color_loss(
     values: Tensor, targets: ColorTargets, loss: LossSpec
-) -> tuple[Tensor, Tensor, Tensor]:
-    """See ``ops.color_loss``; also the loss's gradient to ``values``."""
-    wanted = torch.lerp(targets.background, targets.colors, targets.opacity[:, None])
-    error = values - wanted
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """See ``ops.color_loss``; also the loss's gradients to ``values`` and to the gain."""
+    gain = targets.gain if len(targets.gain) else torch.ones_like(values)
+    opacity, background = targets.opacity[:, None], targets.background
+    seen = gain * values
+    error = seen - torch.lerp(gain * background, targets.colors, opacity)
     share = targets.weights[:, None] / max(1, len(values))
     if loss.relative > 0:
-        scale = 1 / (values**2 + loss.relative) ** (loss.power / 2)
+        scale = 1 / (seen**2 + loss.relative) ** (loss.power / 2)
         losses = error**2 * scale
-        return (losses * share).sum(), losses.mean(dim=1), 2 * error * scale * share
-    delta, size = loss.delta, error.abs()
-    losses = torch.where(size <= delta, error**2, 2 * delta * size - delta**2)
-    gradient = 2 * error.clamp(-delta, delta) * share
-    return (losses * share).sum(), (error**2).mean(dim=1), gradient
+        squared, to_seen = losses, 2 * error * scale * share
+    else:
+        delta, size = loss.delta, error.abs()
+        losses = torch.where(size <= delta, error**2, 2 * delta * size - delta**2)
+        squared, to_seen = error**2, 2 * error.clamp(-delta, delta) * share
+    to_gain = to_seen * (values - (1 - opacity) * background)
+    to_gain = to_gain if len(targets.gain) else targets.gain
+    return (losses * share).sum(), squared.mean(dim=1), gain * to_seen, to_gain
 
 
 def distance_loss(

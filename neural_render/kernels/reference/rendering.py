@@ -135,7 +135,7 @@ def render_loss(
     """See ``ops.render_loss``; also all gradients, to rays only if ``rays_too``."""
     spec, loss = specs
     seen, saved = render_rays(inputs, parameters, spec, keep=True)
-    value, squared, to_values = color_loss(seen.values, targets, loss)
+    value, squared, to_values, to_gain = color_loss(seen.values, targets, loss)
     zeros = torch.zeros_like(seen.opacity)
     to_distance = zeros
     if loss.distance_weight:
@@ -162,7 +162,7 @@ def render_loss(
         num_marched=seen.num_marched,
         num_survived=seen.num_survived,
     )
-    return found, gradients
+    return found, replace(gradients, gain=to_gain)
 
 
 def surviving_samples(

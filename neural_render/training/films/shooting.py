@@ -105,7 +105,9 @@ def scene_renders(
     placed = cameras.in_frame(scene.frame.world_from_field.inverse())
     behind = scene.background.new_tensor(background)
     assert len(behind) == scene.field.num_channels
-    told = conditions.to(behind) if len(conditions) else None
+    # Photos that differ in appearance are told apart by conditions, which are 0 on average.
+    given = conditions.to(behind) if len(conditions) else behind.new_zeros(scene.num_conditions)
+    told = given if len(given) else None
 
     def render_one(index: int) -> Image:
         with torch.inference_mode():

@@ -40,7 +40,7 @@ class Checkpoint:
     progress: Progress
 
     def tensors(self, group: str) -> dict[str, Tensor]:
-        """The tensors of a group (field, average, moment1, moment2, occupancy, errors) by name."""
+        """The tensors of a group of `TrainingState.tensors` (field, average, ...) by name."""
         with _reading(self.path), safe_open(self.path / "weights.safetensors", "pt") as file:
             names = [name for name in file.keys() if name.startswith(group + ".")]  # noqa: SIM118
             return {name.removeprefix(group + "."): file.get_tensor(name) for name in names}
@@ -129,6 +129,7 @@ def restore(checkpoint: Checkpoint, state: TrainingState) -> None:
     restore_occupancy(checkpoint, state.occupancy)
     with _reading(checkpoint.path):
         state.errors.load_state(checkpoint.tensors("errors"))
+        state.adjustment.load_state(checkpoint.tensors("cameras"))
     state.average.last_step = checkpoint.progress.averaged_step
     state.progress = checkpoint.progress
 

@@ -30,6 +30,12 @@ class TrainedScene:
     environment: tuple[EnvironmentMap, ...]  # none or one
     record: RunRecord
     progress: Progress
+    cameras: dict[str, Tensor]  # what was learnt of them, see `CameraAdjustment`
+
+    @property
+    def num_conditions(self) -> int:
+        """What its field is told beside places and directions."""
+        return self.record.field.num_conditions
 
     @property
     def figures(self) -> TrainingFigures:
@@ -74,4 +80,5 @@ def load_for_rendering(run: RunFolder, device: torch.device) -> TrainedScene:
         environment=(load_environment(run.path),) if run.environment_path.exists() else (),
         record=record,
         progress=checkpoint.progress,
+        cameras=checkpoint.tensors("cameras"),
     )

@@ -16,6 +16,7 @@ from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.export.film import RenderSettings, film_cameras, outputs_of
 from neural_render.export.folder import holds_film
 from neural_render.export.frames import write_film
+from neural_render.training.films.held_out import held_out
 from neural_render.training.films.shooting import scene_film, scene_renders
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene
@@ -34,18 +35,18 @@ class Results:
 
     def measure(self, settings: EvaluationSettings, *, progress: bool) -> dict[str, Any]:
         """The contents of ``evaluation/metrics.json``, written with a picture of each test view."""
+        background = background_color(self._background_name)
+        seen = held_out(self.scene, self.capture, settings)
         return evaluate(
-            self.capture.test,
-            scene_renders(
-                self.scene,
-                self.capture.test.cameras,
-                background_color(self._background_name),
-                torch.zeros(0),
+            seen.views,
+            seen.shown(
+                scene_renders(self.scene, seen.cameras, background, torch.zeros(0)), background
             ),
             protocol=EvaluationProtocol(
                 split=self.capture.split,
                 background=self._background_name,
                 colour_space=self.scene.record.color_space,
+                **seen.protocol,
             ),
             figures=self.scene.figures,
             settings=settings,

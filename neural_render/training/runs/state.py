@@ -1,9 +1,10 @@
 """Everything that a resumed run needs: what a checkpoint holds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from neural_render.captures.adjustment.adjustment import CameraAdjustment, fixed_cameras
 from neural_render.core.lights import Lighting
 from neural_render.core.protocols import SceneFrame
 from neural_render.fields import RadianceField
@@ -56,6 +57,7 @@ class TrainingState:
     average: AveragedWeights
     errors: ErrorMap
     progress: Progress
+    adjustment: CameraAdjustment = field(default_factory=fixed_cameras)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state under the name that it has in a checkpoint (no copies)."""
@@ -63,4 +65,5 @@ class TrainingState:
         found |= {f"average.{name}": tensor for name, tensor in self.average.average.items()}
         found |= self.moments
         found |= {f"occupancy.{name}": t for name, t in self.occupancy.state().items()}
-        return found | {f"errors.{name}": tensor for name, tensor in self.errors.state().items()}
+        found |= {f"errors.{name}": tensor for name, tensor in self.errors.state().items()}
+        return found | {f"cameras.{name}": t for name, t in self.adjustment.state().items()}

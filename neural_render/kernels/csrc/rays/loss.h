@@ -8,6 +8,7 @@
 
 struct ColorTargets {
   const float *colors, *opacity, *background, *weights, *distance;
+  const float* gain;  // [rays channels]; null: all ones
 };
 
 // See `LossSpec`.
@@ -17,6 +18,24 @@ struct LossNumbers {
 
 struct LossOut {
   float *squared, *gradient;  // [rays], [rays channels]
+  float* to_gain;             // [rays channels]; null where there is no gain
+};
+
+// One channel of a ray as a photo shows it: both what is seen and what is wanted lie before the
+// background times the gain.
+struct GainedChannel {
+  float gain, seen, error, without_background;
+  GainedChannel(const float* values, const ColorTargets& t, int64_t ray, int64_t i) {
+    gain = t.gain ? t.gain[i] : 1.0f;
+    seen = gain * values[i];
+    const float behind = gain * t.background[i];
+    error = seen - (behind + t.opacity[ray] * (t.colors[i] - behind));
+    without_background = values[i] - (1 - t.opacity[ray]) * t.background[i];
+  }
+  void store(float to_seen, int64_t i, const LossOut& out) const {
+    out.gradient[i] = gain * to_seen;
+    if (out.to_gain) out.to_gain[i] = without_background * to_seen;
+  }
 };
 
 // `loss_of_rays` where errors are relative to what is seen.
@@ -28,11 +47,10 @@ static inline double relative_loss_of_rays(const float* values, const ColorTarge
     const float share = t.weights[r] / (float)rays;
     float loss = 0;
     for (int64_t i = r * channels; i < (r + 1) * channels; i++) {
-      float behind = t.background[i];
-      float error = values[i] - (behind + t.opacity[r] * (t.colors[i] - behind));
-      float scale = 1 / std::pow(values[i] * values[i] + relative, power / 2);
-      loss += error * error * scale;
-      out.gradient[i] = 2 * error * scale * share;
+      const GainedChannel c(values, t, r, i);
+      float scale = 1 / std::pow(c.seen * c.seen + relative, power / 2);
+      loss += c.error * c.error * scale;
+      c.store(2 * c.error * scale * share, i, out);
     }
     out.squared[r] = loss / (float)channels;
     sum += (double)loss * share;
@@ -52,14 +70,13 @@ static inline double loss_of_rays(const float* values, const ColorTargets& t, in
     const float share = t.weights[r] / (float)rays;
     float loss = 0, squared = 0;
     for (int64_t i = r * channels; i < (r + 1) * channels; i++) {
-      float behind = t.background[i];
-      float error = values[i] - (behind + t.opacity[r] * (t.colors[i] - behind));
-      float size = std::fabs(error);
+      const GainedChannel c(values, t, r, i);
+      const float error = c.error, size = std::fabs(error);
       loss += size <= delta ? error * error : 2 * delta * size - delta * delta;
       squared += error * error;
-      out.gradient[i] = 2 * std::min(std::max(error, -delta), delta) * share;
       // Written so that NaN stays NaN.
-      if (error != error) out.gradient[i] = error;
+      const float clamped = error != error ? error : std::min(std::max(error, -delta), delta);
+      c.store(2 * clamped * share, i, out);
     }
     out.squared[r] = squared / (float)channels;
     sum += (double)loss * share;

@@ -1,0 +1,51 @@
+"""Measures a finished run anew on its test views, as evaluation.* asks; it never trains."""
+
+import os
+
+# Idle threads of torch's OpenMP pool spin by default and would take the cores away from the
+# kernels' own threads. OpenMP reads this once, when torch is loaded: hence before any import.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import sys
+from pathlib import Path
+
+from neural_render import config
+from neural_render.captures.opening import open_capture
+from neural_render.kernels.settings import start_kernels
+from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.restore import load_for_rendering
+from neural_render.training.runs.results import Results, summary
+
+COMMAND = config.Command(
+    program="scripts/evaluate.py",
+    summary=str(__doc__),
+    examples=(
+        "python scripts/evaluate.py                              # the latest run, as it is",
+        "python scripts/evaluate.py run=outputs/can/... evaluation.fit=pose",
+    ),
+    sections=("outputs", "run", "capture", "kernels", "evaluation"),
+    short={},
+    configs=Path(__file__).resolve().parents[1] / "configs",
+    needs_run=True,
+)
+
+
+def main(settings: config.Settings) -> None:
+    """Opens the run and its capture, measures, and writes evaluation/ and report.html anew."""
+    progress = sys.stderr.isatty()
+    _, _, device = start_kernels(settings.kernels)
+    run = RunFolder.open(Path(settings.run))
+    results = Results(
+        run=run,
+        scene=load_for_rendering(run, device),
+        capture=open_capture(settings.capture, progress=progress),
+        background=settings.evaluation.background,
+    )
+    record = results.measure(settings.evaluation, progress=progress)
+    results.report(record, config.changed_settings(settings))
+    print(summary(record, ()))
+    print(run.path)
+
+
+if __name__ == "__main__":
+    sys.exit(config.main(COMMAND, main))
