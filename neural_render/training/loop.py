@@ -217,7 +217,8 @@ def update_occupancy(problem: Problem, step: int, plan: StepPlan) -> None:
 def refresh_errors(problem: Problem, state: TrainingState, step: int) -> None:
     """Lets what was observed decide which rays are drawn if that is due after ``step``."""
     if state.errors.due(step):
-        state.errors.refresh(generator_for(problem.seed, step, "errors", problem.device))
+        generator = generator_for(problem.seed, step, "errors", problem.device)
+        state.errors.refresh(generator, step)
 
 
 def advanced(

@@ -139,6 +139,13 @@ class TrainingSettings:
             "help": "weigh such rays down in the loss, so that its mean is that of uniform rays"
         },
     )
+    transients: bool = field(
+        default=False,
+        metadata={
+            "help": "parts of photos that stay far more wrong than the rest count for less: what"
+            " moved while they were taken"
+        },
+    )
     ema_decay: float = field(
         default=0.99,
         metadata={"help": "decay per step of the averaged weights that are rendered; 0: the last"},

@@ -30,7 +30,7 @@ VIGNETTING_TERMS = 3  # r^2, r^4, r^6; r is 1 in the corners
 POSE_SCALES = (1.0,) * 6
 LENS_SCALES = (1.0, 1.0, 1.0, 1.0)
 # Adam's learning rates at first: stops, and units of what the colour network is told.
-RATES = {"exposure": 0.01, "white_balance": 0.005, "vignetting": 0.005, "appearance": 0.005}
+RATES = {"exposure": 0.03, "white_balance": 0.01, "vignetting": 0.005, "appearance": 0.005}
 LAST_RATE = 0.01  # of the first one, at the end of the budget
 WARM_UP = 0.02  # of the budget, in which rates rise: at first the field shows nothing to go by
 APPEARANCE_START = 0.1

@@ -7,6 +7,12 @@ A ray of region r is drawn with the density ``(1 - s) / N + s c_r / (D n_r)``, c
 ``e_r n_r / sum(e n)``: in proportion to the error, over a uniform floor, so that no region is
 forgotten. The importance weight ``1 / (N density)`` takes the expectation back to that of uniform
 rays (Owen and Zhou 2000, "Safe and effective importance sampling", section 2).
+
+What moved between photos cannot be learnt, and what cannot be learnt is soon what is most wrong:
+with ``transients`` a region whose error is beyond the limit m, ``OUTLIER`` times that which a share
+``INLIERS`` of all rays stays below, counts for ``m / e_r`` only, in the loss and in the deck. It is
+RobustNeRF's idea (Sabour et al. 2023: outliers of the residual, smooth in space), a region being
+its neighbourhood, without its hard cut: a region that is only hard to learn is still learnt.
 """
 
 from dataclasses import replace
@@ -23,6 +29,8 @@ from neural_render.training.settings import TrainingSettings
 REFRESH_EVERY = 32  # steps between two shuffles of the deck
 MEMORY = 0.95  # of what was seen before, at each shuffle: half is forgotten in 430 steps
 CHOSEN_SHARE = 0.5  # of the rays, where the settings leave it open
+INLIERS, OUTLIER = 0.9, 2.0
+TRUSTED_STEPS = 320  # of a run, in which all is taken for learnable
 PRIOR_RAYS = 1.0  # of average error in every region, so that what was never seen is looked at
 MIN_CARDS = 1 << 14
 SMALLEST_ERROR = 1e-12  # keeps the proportions of a perfect field defined
@@ -38,14 +46,20 @@ class ErrorMap:
     """
 
     def __init__(
-        self, sizes: Int[Tensor, " regions"], share: float, unbiased: bool = False
+        self,
+        sizes: Int[Tensor, " regions"],
+        share: float,
+        unbiased: bool = False,
+        transients: bool = False,
     ) -> None:
         """A map that has seen nothing; with ``share`` 0 it stays empty and draws uniformly.
 
-        Batches that are to be ``unbiased`` carry the importance weights in their own.
+        Batches that are to be ``unbiased`` carry the importance weights in their own. With
+        ``transients`` they carry the regions' trust in theirs.
         """
         assert share == 0 or int(sizes.sum()) > 0, "no region holds a ray"
         self._share, self._unbiased = share, unbiased
+        self._trust = torch.ones(len(sizes) if share > 0 and transients else 0, device=sizes.device)
         self._sizes = sizes if share > 0 else sizes[:0]
         self._errors, self._seen = torch.zeros(2, len(self._sizes), device=sizes.device).unbind()
         num_cards = max(MIN_CARDS, 1 << len(self._sizes).bit_length()) if share > 0 else 0
@@ -76,6 +90,9 @@ class ErrorMap:
         batch, regions = source.sample_regions(num_rays, regions, generator)
         if self._unbiased:
             batch = replace(batch, weights=batch.weights * self._importance(regions))
+        if len(self._trust):
+            trust = self._trust.index_select(0, regions)
+            batch = replace(batch, weights=batch.weights * trust)
         return batch, regions
 
     def observe(self, regions: Int[Tensor, " known"], squared: Float[Tensor, " rays"]) -> None:
@@ -90,8 +107,10 @@ class ErrorMap:
         """Whether the map is to be refreshed after ``step``."""
         return self._share > 0 and step % REFRESH_EVERY == 0
 
-    def refresh(self, generator: torch.Generator) -> None:
+    def refresh(self, generator: torch.Generator, step: int = 0) -> None:
         """Deals a new deck by what was seen, and begins to forget that."""
+        if len(self._trust) and step > TRUSTED_STEPS:
+            self._trust = self._trusted()
         self._deal(float(torch.rand((), generator=generator, device=self._deck.device)))
         self._errors *= MEMORY
         self._seen *= MEMORY
@@ -106,13 +125,16 @@ class ErrorMap:
         """All that a resumed run needs, by name, no copies; nothing where there is no map."""
         if self._share == 0:
             return {}
-        return {"squared": self._errors, "seen": self._seen, "deck": self._deck}
+        trust = {"trust": self._trust} if len(self._trust) else {}
+        return {"squared": self._errors, "seen": self._seen, "deck": self._deck} | trust
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Goes on from ``state``; from nothing if that is empty. ValueError if it does not fit."""
         own = self.state()
         if not own or not state:
             return
+        if "trust" not in state:  # the setting is new: all is trusted, as in a run that begins
+            own.pop("trust", None)
         for name, tensor in own.items():
             shape = list(state[name].shape) if name in state else None
             if shape != list(tensor.shape):
@@ -129,6 +151,15 @@ class ErrorMap:
             tensor.copy_(state[name])
         self._weigh(torch.bincount(deck, minlength=len(self._sizes)))
 
+    def _trusted(self) -> Float[Tensor, " regions"]:
+        """How much each region counts."""
+        errors = self.mean_errors()
+        order = errors.argsort()
+        below = self._rays[order].cumsum(0, dtype=torch.double)
+        place = int((below <= INLIERS * below[-1]).sum())
+        limit = OUTLIER * errors[order[min(place, len(order) - 1)]]
+        return (limit / errors).clamp(max=1.0)
+
     def _importance(self, regions: Int[Tensor, " rays"]) -> Float[Tensor, " rays"]:
         """``1 / (N density)`` of a batch's rays, scaled to a mean of 1."""
         share = self.num_chosen(len(regions)) / max(1, len(regions))
@@ -137,7 +168,10 @@ class ErrorMap:
 
     def _deal(self, offset: float) -> None:
         """Fills the deck: a systematic sample of the regions by their error, from ``offset``."""
-        shares = self.mean_errors().mul_(self._rays).cumsum(0, dtype=torch.double)
+        errors = self.mean_errors()
+        if len(self._trust):
+            errors = errors * self._trust
+        shares = errors.mul_(self._rays).cumsum(0, dtype=torch.double)
         # The last is D exactly, because D is a power of two: the deck is always full.
         shares.div_(shares[-1].clone()).mul_(len(self._deck)).add_(min(offset, 0.999))
         counts = shares.long().diff(prepend=self._sizes.new_zeros(1))
@@ -155,6 +189,11 @@ def new_error_map(source: RaySource, settings: TrainingSettings) -> ErrorMap:
     share = settings.error_sampling
     if share < 0:
         share = CHOSEN_SHARE if isinstance(source, RegionSource) else 0.0
+    if settings.transients and share == 0:
+        raise SettingError(
+            "training.transients=true finds what moved by the errors of regions, which"
+            " training.error_sampling=0 does not keep: give it a share, such as 0.5."
+        )
     if share == 0:
         return ErrorMap(torch.zeros(0, dtype=torch.long), 0.0)
     if not isinstance(source, RegionSource):
@@ -162,4 +201,5 @@ def new_error_map(source: RaySource, settings: TrainingSettings) -> ErrorMap:
             f"training.error_sampling={share} needs a source whose rays lie in regions, as those of"
             " photos do, and this one has none: set it to 0."
         )
-    return ErrorMap(source.region_sizes, share, settings.error_sampling_unbiased)
+    unbiased, transients = settings.error_sampling_unbiased, settings.transients
+    return ErrorMap(source.region_sizes, share, unbiased, transients)

@@ -217,3 +217,28 @@ def test_a_state_of_another_source_is_refused() -> None:
         ErrorMap(hidden, 0.5).load_state(state)
     with pytest.raises(ValueError, match="regions that do not exist"):
         ErrorMap(SIZES, 0.5).load_state(state | {"deck": state["deck"] + 1})
+
+
+def test_what_stays_most_wrong_counts_for_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the loss and in the deck; by no more than it is beyond the others, and not at first."""
+    monkeypatch.setattr(error_map, "INLIERS", 0.8)
+    plain, robust = (ErrorMap(SIZES, 0.5, transients=moving) for moving in (False, True))
+    for errors in (plain, robust):
+        show(errors, [0.5, 0.01, 9.0, 0.01, 0.02])
+        errors.refresh(seeded(1), step=32)
+    first, _ = robust.draw(Regions(), 2000, seeded())
+    assert (first.weights == 1).all() and "trust" not in plain.state()
+    for errors in (plain, robust):
+        errors.refresh(seeded(1), step=640)
+    batch, regions = robust.draw(Regions(), 2000, seeded())
+    expected = torch.where(regions == 0, 2 * 0.02 / 0.5, 1.0)
+    assert torch.allclose(batch.weights, expected, rtol=1e-2)
+    shares = [
+        float((errors.draw(Regions(), 2000, seeded())[1][:1000] == 0).float().mean())
+        for errors in (plain, robust)
+    ]
+    assert shares[0] > 0.7 and shares[1] < 0.35
+    again = ErrorMap(SIZES, 0.5, transients=True)
+    again.load_state({name: tensor.clone() for name, tensor in robust.state().items()})
+    assert torch.equal(again.draw(Regions(), 2000, seeded())[0].weights, batch.weights)
+    again.load_state({name: tensor.clone() for name, tensor in plain.state().items()})

@@ -1,0 +1,114 @@
+"""Cameras that are learnt along with the field, from spoilt photos of a ball."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from neural_render.captures.adjustment.held_out import aligned
+from neural_render.captures.adjustment.settings import AdjustmentSettings
+from neural_render.captures.records import Capture
+from neural_render.core.cameras import Cameras, project
+from neural_render.core.errors import CheckpointError
+from neural_render.evaluation.settings import EvaluationSettings
+from neural_render.kernels import dispatch
+from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.restore import load_for_rendering
+from neural_render.training.runs.results import Results
+from tests.training.photographs import BACKEND, exposed, open_tiny, train_photos, turned
+from tests.training.problems import CPU, new_run, settings_for
+
+PLAIN = EvaluationSettings(ssim=False, flip=False, images=False)
+
+
+def measured(run: RunFolder, capture: Capture, **changes: object) -> dict:
+    """The record of an evaluation."""
+    results = Results(
+        run=run, scene=load_for_rendering(run, CPU), capture=capture, background="white"
+    )
+    with dispatch.using(BACKEND):
+        return results.measure(replace(PLAIN, **changes), progress=False)
+
+
+def pixels_apart(some: Cameras, others: Cameras) -> float:
+    """How far apart two sets of cameras see points in the middle of the cube (mean)."""
+    points = 0.4 + 0.2 * torch.rand(200, 3, generator=torch.Generator().manual_seed(0))
+    distances = []
+    for view in range(len(some)):
+        index = torch.full((200,), view)
+        offset = project(some, index, points)[0] - project(others, index, points)[0]
+        distances.append(offset.norm(dim=1).mean())
+    return float(torch.stack(distances).mean())
+
+
+def test_exposures_are_found_and_test_views_are_measured_with_their_own(tmp_path: Path) -> None:
+    capture = open_tiny(tmp_path)
+    stops = 0.8 * (torch.rand(12, generator=torch.Generator().manual_seed(1)) - 0.5)
+    spoilt = replace(
+        capture,
+        train=exposed(capture.train, stops),
+        test=exposed(capture.test, torch.tensor([-0.5, 0.0, 0.3])),
+    )
+    given = AdjustmentSettings(exposure=True)
+    run = new_run(tmp_path)
+    adjustment, _ = train_photos(run, spoilt, settings_for(250), given)
+    found = adjustment.parameters["exposure"]
+    error = (found - found.mean()) - (stops - stops.mean())
+    assert error.abs().mean() < 0.25 * (stops - stops.mean()).abs().mean()
+    plain, fitted = measured(run, spoilt), measured(run, spoilt, fit="exposure", fit_steps=60)
+    assert fitted["psnr"] > plain["psnr"] + 1
+    assert plain["protocol"]["region"] == "whole views"
+    assert fitted["protocol"]["region"] == "the right half of each view"
+    assert "fitted to the left half of each view in 60 steps" in fitted["protocol"]["appearance"]
+    assert json.loads((run.evaluation_path / "metrics.json").read_text()) == fitted
+
+
+def test_poses_are_found(tmp_path: Path) -> None:
+    capture = open_tiny(tmp_path)
+    spoilt = replace(
+        capture, train=turned(capture.train, 1.5, seed=2), test=turned(capture.test, 1.5, seed=3)
+    )
+    true, stated = (
+        x.train.cameras.in_frame(capture.frame.world_from_field.inverse())
+        for x in (capture, spoilt)
+    )
+    run = new_run(tmp_path)
+    adjustment, _ = train_photos(
+        run, spoilt, settings_for(300), AdjustmentSettings(poses=True, pose_rate=0.1)
+    )
+    refined = adjustment.cameras()
+    before = pixels_apart(stated, true)
+    after = pixels_apart(aligned(refined, refined, true), true)
+    assert after < 0.5 * before
+    plain, fitted = measured(run, spoilt), measured(run, spoilt, fit="pose", fit_steps=60)
+    assert fitted["psnr"] > plain["psnr"]
+    assert "aligned with the refined training cameras" in plain["protocol"]["pose"]
+
+
+EVERYTHING = AdjustmentSettings(
+    exposure=True, white_balance=True, vignetting=True, appearance=2, poses=True, intrinsics=True
+)
+
+
+def test_a_resumed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    capture = open_tiny(tmp_path, num_train=5)
+    whole, _ = train_photos(new_run(tmp_path / "a"), capture, settings_for(6), EVERYTHING)
+    run = new_run(tmp_path / "b")
+    train_photos(run, capture, settings_for(6, max_seconds=0.0, num_steps=3), EVERYTHING)
+    # The schedule is that of the budget: the first three steps must be of the same one.
+    again = new_run(tmp_path / "c")
+    settings = settings_for(6, checkpoint_steps=3)
+    first, _ = train_photos(again, capture, settings, EVERYTHING)
+    for name, tensor in whole.state().items():
+        assert torch.equal(tensor, first.state()[name]), name
+    late = again.checkpoints()[-1]
+    for file in late.iterdir():
+        file.unlink()
+    late.rmdir()
+    resumed, _ = train_photos(again, capture, settings, EVERYTHING)
+    for name, tensor in whole.state().items():
+        assert tensor.any() and torch.equal(tensor, resumed.state()[name]), name
+    with pytest.raises(CheckpointError, match=r"capture\.adjust asks for nothing"):
+        train_photos(run, capture, settings_for(6), AdjustmentSettings(appearance=0), None)
