@@ -12,11 +12,13 @@ from pathlib import Path
 from neural_render import config
 from neural_render.captures.adjustment.adjustment import CameraAdjustment
 from neural_render.captures.opening import open_capture
+from neural_render.captures.sparse_distances import SurveyedPhotos
 from neural_render.captures.streaming import photo_source
 from neural_render.fields import RadianceField, field_spec
 from neural_render.kernels import dispatch
 from neural_render.kernels.settings import start_kernels
 from neural_render.rendering import build_renderer
+from neural_render.rendering.settings import clear_distance
 from neural_render.training.loop import RunContext, train
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.folder import RunFolder
@@ -51,6 +53,8 @@ def main(settings: config.Settings) -> None:
     rows = auto_log2_rows(settings.training, device)
     settings = config.completed(settings, name=capture.name, log2_rows=rows)
     source = photo_source(capture, device)
+    if settings.training.distance_weight > 0:
+        source = SurveyedPhotos(source, capture)
     frame = capture.frame
     spec = field_spec(
         settings.field,
@@ -62,9 +66,8 @@ def main(settings: config.Settings) -> None:
     field = RadianceField(spec, generator_for(settings.seed, 0, "initialise", device))
     renderer = build_renderer(settings.rendering, frame, device)
     cameras = capture.train.cameras.in_frame(frame.world_from_field.inverse())
-    renderer.mark_unseen(cameras, frame.near)
+    renderer.mark_unseen(cameras, clear_distance(settings.rendering, frame))
     adjustment = CameraAdjustment(cameras.to(device), settings.capture.adjust)
-
     if settings.run:
         run = RunFolder.open(Path(settings.run))
     else:

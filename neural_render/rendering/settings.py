@@ -44,6 +44,15 @@ class RenderingSettings:
             "maximum": 1.0,
         },
     )
+    clear_near: float = field(
+        default=0.0,
+        metadata={
+            "help": "space that all cameras which see it see from less than this, in sides of the"
+            " cube of interest, stays empty: nothing floats before a single lens",
+            "minimum": 0.0,
+            "maximum": 1.0,
+        },
+    )
     antialias: bool = field(
         default=False, metadata={"help": "fade out grid levels finer than a pixel's cone"}
     )
@@ -59,6 +68,11 @@ class RenderingSettings:
             "maximum": 1.0,
         },
     )
+
+
+def clear_distance(settings: RenderingSettings, frame: SceneFrame) -> float:
+    """The distance (field units) from beyond which some camera must see what may be occupied."""
+    return max(frame.near, settings.clear_near * 2.0 ** (1 - frame.cascades))
 
 
 def march_spec(settings: RenderingSettings, frame: SceneFrame) -> MarchSpec:

@@ -90,7 +90,8 @@ class TrainingSettings:
         default=-1.0,
         metadata={
             "help": "weight of the errors of first-surface distances, where the source knows them"
-            " (which mirrors and glass contradict); -1: 10 in a bake, else 0",
+            " (which mirrors and glass contradict; photos have the capture's sparse points); -1: 10"
+            " in a bake, else 0",
             "minimum": -1.0,
         },
     )

@@ -1,12 +1,15 @@
 """The protocol says what was done, and refuses what it does not know."""
 
+from dataclasses import replace
+
 import pytest
 
-from neural_render.core.errors import SettingError
+from neural_render.core.errors import EvaluationError, SettingError
 from neural_render.evaluation.protocol import (
     EvaluationProtocol,
     background_color,
     background_name,
+    check_comparable,
     resolution_text,
 )
 
@@ -59,3 +62,17 @@ def test_resolutions_are_one_or_a_range() -> None:
     assert resolution_text([]) == "none"
     assert resolution_text([(800, 600), (800, 600)]) == "800x600"
     assert resolution_text([(80, 60), (8, 6), (10, 6)]) == "3 sizes, 8x6 to 80x60"
+
+
+def test_records_of_unequal_protocol_are_not_compared() -> None:
+    protocol = EvaluationProtocol(split="every 8th", background="white", colour_space="srgb")
+    given = {"resolution": "8x8", "measured": 9, "available": 9, "masked": False}
+    plain = {"psnr": 20.0, "protocol": protocol.as_dict(**given)}
+    fitted = replace(protocol, pose="fitted", region="the right half of each view")
+    other = {"psnr": 25.0, "protocol": fitted.as_dict(**given)}
+    check_comparable({"one": plain, "two": dict(plain)})
+    with pytest.raises(EvaluationError, match=r"two cannot be compared with one: pose is 'fitted'"):
+        check_comparable({"one": plain, "two": other})
+    older = {"protocol": {k: v for k, v in plain["protocol"].items() if k != "region"}}
+    with pytest.raises(EvaluationError, match="region is 'whole views' there and 'not stated'"):
+        check_comparable({"older": older, "newer": plain})

@@ -3,6 +3,7 @@ import math
 import pytest
 
 from neural_render.rendering import RenderingSettings, march_spec
+from neural_render.rendering.settings import clear_distance
 from tests.rendering.analytic import frame
 
 
@@ -21,3 +22,8 @@ def test_unbounded_scenes_have_growing_steps_up_to_the_outermost_cell() -> None:
 def test_stated_steps_are_taken() -> None:
     march = march_spec(RenderingSettings(step=0.02, cone_angle=0.0), frame(3))
     assert (march.step, march.cone_angle, march.max_step) == (0.02, 0.0, 0.02)
+
+
+def test_space_before_lenses_is_cleared_in_sides_of_the_cube_of_interest() -> None:
+    assert clear_distance(RenderingSettings(), frame(3, near=0.02)) == 0.02
+    assert clear_distance(RenderingSettings(clear_near=0.2), frame(3, near=0.02)) == 0.05

@@ -31,6 +31,18 @@ def open_tiny(folder: Path, num_train: int = 12) -> Capture:
     return open_capture(CaptureSettings(path=str(folder / "tiny")), progress=False)
 
 
+def twice(views: Views) -> Views:
+    """Each photo a second time, from the same place."""
+    index = torch.arange(2 * len(views)) % len(views)
+    return replace(
+        views,
+        cameras=views.cameras[index],
+        names=(*views.names, *(f"again/{name}" for name in views.names)),
+        pixels=views.pixels.repeat(2, 1),
+        offsets=torch.cat([views.offsets, views.offsets + len(views.pixels)]),
+    )
+
+
 def exposed(views: Views, stops: Tensor) -> Views:
     """The photos with so much more scene-linear light each, to first order."""
     pixels = views.pixels.clone().float()

@@ -85,6 +85,7 @@ def lit_scene(
             lighting=lighting,
         ),
         progress=Progress(step=7),
+        cameras={},
     )
 
 

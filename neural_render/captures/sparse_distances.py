@@ -1,0 +1,135 @@
+"""How far structure from motion found what some pixels show: first surfaces, where it is known."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from neural_render.captures.records import Capture
+from neural_render.core.cameras import Cameras, project
+from neural_render.core.errors import CaptureError
+from neural_render.core.protocols import RegionSource, SceneFrame
+from neural_render.core.rays import RayBatch
+
+MIN_PHOTOS = 3  # that show a point: two can agree by chance
+AROUND = 1  # pixels on each side of a point that are taken to show the same surface
+
+
+class SurveyedPhotos:
+    """Another source's rays, with their distances where a sparse point lies in their pixel.
+
+    Points are looked up where the stated cameras see them, so that it does not matter how the
+    source draws its pixels or where it keeps its photos.
+    """
+
+    def __init__(self, source: RegionSource, capture: Capture) -> None:
+        """CaptureError where no training photo shows a point of ``capture``."""
+        self._source = source
+        field = capture.frame.world_from_field.inverse()
+        device = source.region_sizes.device
+        self._cameras = capture.train.cameras.to(device).in_frame(field)
+        points = torch.as_tensor(capture.points.positions, dtype=torch.float32, device=device)
+        self._keys, self._distances = _lookup(
+            self._cameras, *(x.to(device) for x in _observations(capture)), field.apply(points)
+        )
+        if not len(self._keys):
+            raise CaptureError(
+                f"training.distance_weight asks for sparse points, and {capture.path} has none that"
+                f" {MIN_PHOTOS} training photos show: leave it out, or give a COLMAP model with its"
+                " points"
+            )
+
+    @property
+    def num_channels(self) -> int:
+        """Those of the source."""
+        return self._source.num_channels
+
+    @property
+    def num_views(self) -> int:
+        """Those of the source."""
+        return self._source.num_views
+
+    @property
+    def frame(self) -> SceneFrame:
+        """That of the source."""
+        return self._source.frame
+
+    @property
+    def has_opacity(self) -> bool:
+        """As the source."""
+        return self._source.has_opacity
+
+    @property
+    def region_sizes(self) -> Int[Tensor, " regions"]:
+        """Those of the source."""
+        return self._source.region_sizes
+
+    def sample(self, num_rays: int, generator: torch.Generator) -> RayBatch:
+        """The source's batch, with distances."""
+        return self._surveyed(self._source.sample(num_rays, generator))
+
+    def sample_regions(
+        self, num_rays: int, regions: Int[Tensor, " chosen"], generator: torch.Generator
+    ) -> tuple[RayBatch, Int[Tensor, " rays"]]:
+        """The source's batch, with distances."""
+        batch, found = self._source.sample_regions(num_rays, regions, generator)
+        return self._surveyed(batch), found
+
+    def _surveyed(self, batch: RayBatch) -> RayBatch:
+        ahead = batch.rays.origins + batch.rays.directions
+        pixels, _ = project(self._cameras, batch.view, ahead)
+        keys, _ = _keys(self._cameras, batch.view, pixels.floor().long())
+        place = torch.searchsorted(self._keys, keys).clamp(max=len(self._keys) - 1)
+        known = self._keys.index_select(0, place) == keys
+        return replace(
+            batch, distance=self._distances.index_select(0, place) * known.to(self._distances)
+        )
+
+
+def _observations(capture: Capture) -> tuple[Int[Tensor, " seen"], Int[Tensor, " seen"]]:
+    """The training view and the point of each observation of a point that enough photos show."""
+    found = capture.points
+    place = {name: view for view, name in enumerate(capture.train.names)}
+    view_of = torch.tensor([place.get(name, -1) for name in found.names], dtype=torch.long)
+    point, photo = torch.from_numpy(found.point), torch.from_numpy(found.photo)
+    often = torch.bincount(point, minlength=len(found)) >= MIN_PHOTOS
+    view = view_of[photo]
+    kept = (view >= 0) & often[point]
+    return view[kept], point[kept]
+
+
+def _lookup(
+    cameras: Cameras,
+    view: Int[Tensor, " seen"],
+    point: Int[Tensor, " seen"],
+    points: Float[Tensor, "points 3"],
+) -> tuple[Int[Tensor, " known"], Float[Tensor, " known"]]:
+    """Keys of pixels, ascending, and the distance of the nearest point in each."""
+    places = points.index_select(0, point)
+    pixels, depth = project(cameras, view, places)
+    distance = (places - cameras.world_from_camera.index_select(0, view)[..., 3]).norm(dim=-1)
+    steps = torch.arange(-AROUND, AROUND + 1, device=view.device)
+    offsets = torch.cartesian_prod(steps, steps)
+    around = (pixels.floor().long()[:, None] + offsets).view(-1, 2)
+    view, distance, depth = (x.repeat_interleave(len(offsets)) for x in (view, distance, depth))
+    keys, inside = _keys(cameras, view, around)
+    kept = inside & (depth > 0)
+    keys, distance = keys[kept], distance[kept]
+    order = distance.argsort()
+    order = order[keys[order].argsort(stable=True)]
+    keys, distance = keys[order], distance[order]
+    first = torch.ones_like(keys, dtype=torch.bool)
+    first[1:] = keys[1:] != keys[:-1]
+    return keys[first], distance[first]
+
+
+def _keys(
+    cameras: Cameras, view: Int[Tensor, " pixels"], pixels: Int[Tensor, "pixels 2"]
+) -> tuple[Int[Tensor, " pixels"], Tensor]:
+    """A number for each pixel of each photo, and whether the pixel is in its photo."""
+    areas = cameras.width * cameras.height
+    start = (areas.cumsum(0) - areas).index_select(0, view)
+    size = torch.stack([cameras.width, cameras.height], dim=-1).index_select(0, view)
+    inside = ((pixels >= 0) & (pixels < size)).all(dim=-1)
+    return start + pixels[:, 1] * size[:, 0] + pixels[:, 0], inside
