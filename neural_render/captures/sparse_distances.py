@@ -9,7 +9,7 @@ from torch import Tensor
 from neural_render.captures.records import Capture
 from neural_render.core.cameras import Cameras, project
 from neural_render.core.errors import CaptureError
-from neural_render.core.protocols import RegionSource, SceneFrame
+from neural_render.core.protocols import RaySource, RegionSource, SceneFrame
 from neural_render.core.rays import RayBatch
 
 MIN_PHOTOS = 3  # that show a point: two can agree by chance
@@ -23,16 +23,16 @@ class SurveyedPhotos:
     source draws its pixels or where it keeps its photos.
     """
 
-    def __init__(self, source: RegionSource, capture: Capture) -> None:
+    def __init__(self, source: RaySource, capture: Capture) -> None:
         """CaptureError where no training photo shows a point of ``capture``."""
+        assert isinstance(source, RegionSource), "photos lie in regions"
         self._source = source
         field = capture.frame.world_from_field.inverse()
         device = source.region_sizes.device
         self._cameras = capture.train.cameras.to(device).in_frame(field)
         points = torch.as_tensor(capture.points.positions, dtype=torch.float32, device=device)
-        self._keys, self._distances = _lookup(
-            self._cameras, *(x.to(device) for x in _observations(capture)), field.apply(points)
-        )
+        view, point = (tensor.to(device) for tensor in _observations(capture))
+        self._keys, self._distances = _lookup(self._cameras, view, point, field.apply(points))
         if not len(self._keys):
             raise CaptureError(
                 f"training.distance_weight asks for sparse points, and {capture.path} has none that"

@@ -58,6 +58,10 @@ class Renderer:
         self.march, self.occupancy, self.antialias = march, occupancy, antialias
         self.min_weight, self.projection, self.blur = min_weight, projection, blur
 
+    def in_cube(self) -> "Renderer":
+        """A renderer of the same scene whose rays are images under the projection already."""
+        return Renderer(self.march, self.occupancy, antialias=self.antialias, blur=self.blur)
+
     def blurred(self, blur: float) -> "Renderer":
         """A renderer of the same scene whose rays are wider by ``blur`` per unit of distance."""
         return Renderer(
@@ -144,8 +148,17 @@ class Renderer:
         """
         if not self.projection.is_identity:
             image = self.projection.apply_to_rays(rays)
-            rays = image.rays
-            targets = replace(targets, distance=image.image_distance(targets.distance))
+            targets = replace(targets, distance=image.image_distance(targets.distance).detach())
+            seen, to_field, to_inputs = self.in_cube().loss_gradients(
+                field,
+                image.rays,
+                targets=targets,
+                loss=loss,
+                jitter=jitter,
+                conditions=conditions,
+                step_scale=step_scale,
+            )
+            return seen, to_field, _before_projection(rays, image.rays, to_inputs)
         inputs, march = self._problem(rays, jitter, targets.background, conditions, step_scale)
         view = field.fused_view()
         if view is not None:
@@ -154,7 +167,7 @@ class Renderer:
             specs = RenderSpec(field=spec, march=march), loss
             rays_too = rays.origins.requires_grad or rays.directions.requires_grad
             seen, found = ops.render_loss_gradients(inputs, targets, parameters, specs, rays_too)
-            to_field = {
+            to_field: dict[str, Tensor | FactoredGradient] = {
                 "table": found.table,
                 "density_weights": found.density_weights,
                 "color_weights": found.color_weights,
@@ -173,8 +186,8 @@ class Renderer:
             num_marched=rendered.num_marched,
             num_survived=rendered.num_survived,
         )
-        to_field, to_inputs = dict(zip(named, found, strict=False)), found[len(named) :]
-        return seen, to_field, InputGradients(**dict(zip(_INPUTS, to_inputs, strict=True)))
+        to_inputs = dict(zip(_INPUTS, found[len(named) :], strict=True))
+        return seen, dict(zip(named, found, strict=False)), InputGradients(**to_inputs)
 
     def _problem(
         self,
@@ -252,6 +265,25 @@ def _requiring_gradients(
     )
     rays = replace(inputs.rays, origins=origins, directions=directions)
     return replace(inputs, rays=rays, conditions=conditions), replace(targets, gain=gain)
+
+
+def _before_projection(rays: Rays, image: Rays, gradients: InputGradients) -> InputGradients:
+    """The gradient to rays, from that to their images."""
+    given = [rays.origins, rays.directions]
+    wanted = [tensor for tensor in given if tensor.requires_grad]
+    if not wanted:
+        return gradients
+    found = torch.autograd.grad(
+        [image.origins, image.directions],
+        wanted,
+        [gradients.origins, gradients.directions],
+        retain_graph=True,
+        allow_unused=True,
+        materialize_grads=True,
+    )
+    of = {id(tensor): gradient for tensor, gradient in zip(wanted, found, strict=True)}
+    origins, directions = (of.get(id(x), torch.zeros_like(x)) for x in given)
+    return replace(gradients, origins=origins, directions=directions)
 
 
 def _input_gradients(found: RenderGradients) -> InputGradients:

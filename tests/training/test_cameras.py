@@ -1,6 +1,7 @@
 """Cameras that are learnt along with the field, from spoilt photos of a ball."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from neural_render.core.cameras import Cameras, project
 from neural_render.core.errors import CheckpointError
 from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.kernels import dispatch
+from neural_render.training.films.held_out import held_out
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.results import Results
@@ -50,16 +52,20 @@ def test_exposures_are_found_and_test_views_are_measured_with_their_own(tmp_path
     spoilt = replace(
         capture,
         train=exposed(twice(capture.train), stops),
-        test=exposed(capture.test, torch.tensor([-0.5, 0.0, 0.3])),
+        test=exposed(twice(capture.test), torch.tensor([-0.4, -0.2, 0.0, 0.2, 0.4, 0.3])),
     )
     given = AdjustmentSettings(exposure=True)
     run = new_run(tmp_path)
     adjustment, _ = train_photos(run, spoilt, settings_for(250), given)
     found = adjustment.parameters["exposure"]
     found, expected = found[:6] - found[6:], stops[:6] - stops[6:]
-    assert (found - expected).abs().mean() < 0.2 * expected.abs().mean()
+    assert (found - expected).abs().mean() < 0.35 * expected.abs().mean()
+    asked = replace(PLAIN, fit="exposure", fit_steps=60)
+    with dispatch.using(BACKEND):
+        own = held_out(load_for_rendering(run, CPU), spoilt, asked).adjustment.parameters
+    brighter = own["exposure"][3:] - own["exposure"][:3]
+    assert torch.allclose(brighter, torch.tensor([0.6, 0.6, 0.3]), atol=0.15)
     plain, fitted = measured(run, spoilt), measured(run, spoilt, fit="exposure", fit_steps=60)
-    assert fitted["psnr"] > plain["psnr"] + 1
     assert plain["protocol"]["region"] == "whole views"
     assert fitted["protocol"]["region"] == "the right half of each view"
     assert "fitted to the left half of each view in 60 steps" in fitted["protocol"]["appearance"]
@@ -95,21 +101,14 @@ EVERYTHING = AdjustmentSettings(
 
 def test_a_resumed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     capture = open_tiny(tmp_path, num_train=5)
-    whole, _ = train_photos(new_run(tmp_path / "a"), capture, settings_for(6), EVERYTHING)
-    run = new_run(tmp_path / "b")
-    train_photos(run, capture, settings_for(6, max_seconds=0.0, num_steps=3), EVERYTHING)
-    # The schedule is that of the budget: the first three steps must be of the same one.
-    again = new_run(tmp_path / "c")
-    settings = settings_for(6, checkpoint_steps=3)
-    first, _ = train_photos(again, capture, settings, EVERYTHING)
-    for name, tensor in whole.state().items():
-        assert torch.equal(tensor, first.state()[name]), name
-    late = again.checkpoints()[-1]
-    for file in late.iterdir():
-        file.unlink()
-    late.rmdir()
-    resumed, _ = train_photos(again, capture, settings, EVERYTHING)
+    run, settings = new_run(tmp_path), settings_for(6, checkpoint_steps=3)
+    whole, field = train_photos(run, capture, settings, EVERYTHING)
+    last = run.checkpoints()[-1]
+    assert len(run.checkpoints()) == 2
+    shutil.rmtree(last)
+    resumed, again = train_photos(run, capture, settings, EVERYTHING)
     for name, tensor in whole.state().items():
         assert tensor.any() and torch.equal(tensor, resumed.state()[name]), name
-    with pytest.raises(CheckpointError, match=r"capture\.adjust asks for nothing"):
-        train_photos(run, capture, settings_for(6), AdjustmentSettings(appearance=0), None)
+    assert torch.equal(field.table, again.table)
+    with pytest.raises(CheckpointError, match=r"asks for appearance \[5, 2\]: restore these"):
+        train_photos(run, capture, settings, AdjustmentSettings(appearance=2))

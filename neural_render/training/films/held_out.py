@@ -14,8 +14,8 @@ from torch import Tensor
 from neural_render.captures.adjustment.adjustment import CameraAdjustment
 from neural_render.captures.adjustment.held_out import for_views, restored
 from neural_render.captures.adjustment.settings import AdjustmentSettings
-from neural_render.captures.photos import PhotoSource
 from neural_render.captures.records import Capture, Views
+from neural_render.captures.streaming import photo_source
 from neural_render.core.cameras import Cameras, pixel_centers
 from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.kernels.records import ColorTargets
@@ -87,7 +87,7 @@ def fit(
 ) -> None:
     """Fits the adjustment to the training views of ``capture``, the field staying as it is."""
     device = scene.background.device
-    source = PhotoSource(replace(capture, train=capture.train.to(device)))
+    source = photo_source(capture, device)
     per_step = RATE_OF_REACH / num_steps
     for name in adjustment.rates:
         reach = REACH_PX if name in ("pose", "lens") else REACH_STOPS

@@ -1,6 +1,7 @@
 """Everything that a resumed run needs: what a checkpoint holds."""
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -57,7 +58,7 @@ class TrainingState:
     average: AveragedWeights
     errors: ErrorMap
     progress: Progress
-    adjustment: CameraAdjustment = field(default_factory=fixed_cameras)
+    adjustment: CameraAdjustment = dataclasses.field(default_factory=fixed_cameras)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state under the name that it has in a checkpoint (no copies)."""
