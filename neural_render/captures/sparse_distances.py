@@ -9,7 +9,7 @@ from torch import Tensor
 from neural_render.captures.records import Capture
 from neural_render.core.cameras import Cameras, project
 from neural_render.core.errors import CaptureError
-from neural_render.core.protocols import RaySource, RegionSource, SceneFrame
+from neural_render.core.protocols import RaySource, RegionSource, SceneFrame, SteppedSource
 from neural_render.core.rays import RayBatch
 
 MIN_PHOTOS = 3  # that show a point: two can agree by chance
@@ -64,6 +64,11 @@ class SurveyedPhotos:
     def region_sizes(self) -> Int[Tensor, " regions"]:
         """Those of the source."""
         return self._source.region_sizes
+
+    def turn_to(self, step: int) -> None:
+        """Lets the source go on, if it is one that does."""
+        if isinstance(self._source, SteppedSource):
+            self._source.turn_to(step)
 
     def sample(self, num_rays: int, generator: torch.Generator) -> RayBatch:
         """The source's batch, with distances."""

@@ -72,6 +72,8 @@ class RenderingSettings:
 
 def clear_distance(settings: RenderingSettings, frame: SceneFrame) -> float:
     """The distance (field units) from beyond which some camera must see what may be occupied."""
+    if not frame.projection.is_identity:
+        return frame.near  # its cube begins where the nearest things are
     return max(frame.near, settings.clear_near * 2.0 ** (1 - frame.cascades))
 
 
