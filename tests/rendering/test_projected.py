@@ -10,6 +10,7 @@ from neural_render.core.projection import Projection, forward_projection
 from neural_render.core.protocols import SceneFrame
 from neural_render.core.rays import Rays
 from neural_render.core.transforms import rotation_from_vector
+from neural_render.kernels import ops
 from neural_render.kernels.cells import unpack_bits
 from neural_render.kernels.morton import morton_encode
 from neural_render.kernels.records import ColorTargets
@@ -111,11 +112,11 @@ def test_known_distances_are_compared_in_the_cube(backend: str) -> None:
     distance = torch.linspace(0, 5, len(rays))
     loss = LossSpec(delta=0.1, distance_weight=1.0)
     jitter = torch.full((len(rays),), 0.5)
-    seen, gradients = renderer.loss_gradients(
+    seen, gradients, _ = renderer.loss_gradients(
         field, rays, targets=targets_for(rays, distance), loss=loss, jitter=jitter
     )
     known = targets_for(rays, image.image_distance(distance))
-    expected, others = plain.loss_gradients(
+    expected, others, _ = plain.loss_gradients(
         field, image.rays, targets=known, loss=loss, jitter=jitter
     )
     assert torch.equal(seen.loss, expected.loss)
@@ -140,3 +141,20 @@ def test_scenes_without_a_projection_are_unchanged() -> None:
     assert build_renderer(RenderingSettings(), frame(), CPU).projection.is_identity
     unit = SceneFrame(world_from_field=frame().world_from_field, cascades=1, near=0.0)
     assert unit.projection == Projection()
+
+
+def test_rays_before_the_projection_get_its_gradients() -> None:
+    """As if the whole were one function: cameras of such scenes can be refined."""
+    renderer = build_renderer(RenderingSettings(), FRAME, CPU)
+    field, seen = small_field(), image_rays(view(), 0)
+    rays = replace(seen, origins=seen.origins.clone(), directions=seen.directions.clone())
+    rays.origins.requires_grad_(), rays.directions.requires_grad_()
+    count = len(rays)
+    targets = targets_for(rays, torch.zeros(count))
+    jitter, loss = torch.full((count,), 0.5), LossSpec(delta=0.1)
+    _, _, found = renderer.loss_gradients(field, rays, targets=targets, loss=loss, jitter=jitter)
+    output = renderer.render(field, rays, background=targets.background, jitter=jitter)
+    value, _ = ops.color_loss(output.values, targets, loss)
+    wanted = torch.autograd.grad(value, [rays.origins, rays.directions])
+    torch.testing.assert_close(found.origins, wanted[0], rtol=1e-2, atol=1e-6)
+    torch.testing.assert_close(found.directions, wanted[1], rtol=1e-2, atol=1e-6)
