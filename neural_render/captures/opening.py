@@ -24,7 +24,7 @@ from neural_render.captures.readers.registry import READERS, recognise
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import CaptureError, SettingError
-from neural_render.core.patience import told_if_slow
+from neural_render.core.waiting.patience import told_if_slow
 
 MIN_PHOTOS = 3
 # Of the distance to the origin: single precision then still resolves a thousandth of the spread.

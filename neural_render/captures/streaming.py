@@ -17,9 +17,9 @@ from torch import Tensor
 from neural_render.captures.photos import PhotoSource
 from neural_render.captures.pixel_directions import MAX_TABLE_BYTES
 from neural_render.captures.records import Capture
-from neural_render.core.patience import told_if_slow
 from neural_render.core.protocols import SceneFrame
 from neural_render.core.rays import RayBatch
+from neural_render.core.waiting.patience import told_if_slow
 
 STEPS_PER_WINDOW = 256  # some seconds on a CPU: reading the next window meanwhile costs little
 

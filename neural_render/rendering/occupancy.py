@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from neural_render.core.cameras import Cameras
-from neural_render.core.patience import told_if_slow
 from neural_render.core.projection import IDENTITY_PROJECTION, Projection
 from neural_render.core.protocols import Field
+from neural_render.core.waiting.patience import told_if_slow
 from neural_render.kernels import ops
 from neural_render.kernels.cells import (
     NUM_CELLS,

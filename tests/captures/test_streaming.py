@@ -13,8 +13,8 @@ from neural_render.captures.pixel_blocks import pixel_layout
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.captures.streaming import StreamedPhotos, photo_source, window_at
-from neural_render.core import patience
 from neural_render.core.protocols import RegionSource, SteppedSource
+from neural_render.core.waiting import patience
 from tests.captures.formats import NAMES, make_frames, noise_image, save_image, write_transforms
 from tests.captures.test_photos import DISTORTED, FISHEYE, check_rays, seeded
 from tests.tiny_capture import write_blender_capture

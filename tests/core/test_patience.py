@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from neural_render.core import patience
-from neural_render.core.patience import told_if_slow
+from neural_render.core.waiting import patience
+from neural_render.core.waiting.patience import told_if_slow
 
 
 def test_slow_work_is_told_until_it_ends(

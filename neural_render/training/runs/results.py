@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from neural_render.captures.records import Capture
-from neural_render.core.patience import told_if_slow
+from neural_render.core.waiting.patience import told_if_slow
 from neural_render.evaluation.evaluate import evaluate
 from neural_render.evaluation.protocol import EvaluationProtocol, background_color, background_name
 from neural_render.evaluation.report import machine_description, write_report
