@@ -42,7 +42,7 @@ class BenchmarkOptions:
     scenes: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
     outputs: str = "outputs/benchmark"
-    photos: int = 60
+    photos: int = 60  # of suite=memory, and their width, and the cap in GiB
     width: int = 6000
     gib: float = 2.0
 

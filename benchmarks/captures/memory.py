@@ -61,6 +61,8 @@ def run(options: BenchmarkOptions) -> None:
             found[name] = train_watched(given, limit)
         except LeftOut as error:
             print(f"{name}: left out: {error}")
+    if not found:
+        return
     heads = ["", "until open", "anonymous GB", "mapped GB", "rays/s", "PSNR"]
     rows = [
         [

@@ -24,6 +24,7 @@ from neural_render.captures.readers.registry import READERS, recognise
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import CaptureError, SettingError
+from neural_render.core.waiting.patience import told_if_slow
 
 MIN_PHOTOS = 3
 # Of the distance to the origin: single precision then still resolves a thousandth of the spread.
@@ -40,7 +41,8 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
     """
     folder = find_folder(settings.path)
     reader = recognise(folder)
-    listing = with_split(with_files(reader.read(folder)), settings.test_every)
+    with told_if_slow(f"reading what {folder} lists"):
+        listing = with_split(with_files(reader.read(folder)), settings.test_every)
     listing = with_holdout(listing, settings.holdout_every)
     _check_positions(listing.train, folder)
     train, test = (

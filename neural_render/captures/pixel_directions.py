@@ -71,11 +71,18 @@ class PixelDirections:
         found: dict[int, Tensor] = {}
         if self._plain:
             return found
-        for lens, first in enumerate(self._first_view.tolist()):
-            # What cannot be produced lies outside of some curve around the axis: ask the border.
-            if _valid_pixels(self._cameras, first, _border(self._cameras, first)).all():
+        firsts = self._first_view.tolist()
+        # What cannot be produced lies outside of some curve around the axis: ask the borders.
+        borders = [_border(self._cameras, first) for first in firsts]
+        sizes = [len(border) for border in borders]
+        index = self._first_view.repeat_interleave(self._first_view.new_tensor(sizes))
+        valid = _valid_pixels(self._cameras, index, torch.cat(borders)).split(sizes)
+        for lens, first in enumerate(firsts):
+            if valid[lens].all():
                 continue
-            invalid = ~_valid_pixels(self._cameras, first, pixel_centers(self._cameras, first))
+            pixels = pixel_centers(self._cameras, first)
+            index = torch.full_like(pixels[:, 0], first, dtype=torch.long)
+            invalid = ~_valid_pixels(self._cameras, index, pixels)
             for view in (self._lens_of_view == lens).nonzero()[:, 0].tolist():
                 found[view] = invalid
         return found
@@ -105,10 +112,9 @@ def _lens_table(cameras: Cameras, view: int) -> Float[Tensor, "pixels 4"]:
 
 
 def _valid_pixels(
-    cameras: Cameras, view: int, pixels: Float[Tensor, "pixels 2"]
+    cameras: Cameras, index: Int[Tensor, " pixels"], pixels: Float[Tensor, "pixels 2"]
 ) -> Bool[Tensor, " pixels"]:
-    """Which pixels of one camera its lens model can produce."""
-    index = torch.full_like(pixels[:, 0], view, dtype=torch.long)
+    """Which pixels the lens model of their cameras can produce."""
     pieces = zip(index.split(PIXELS_PER_PIECE), pixels.split(PIXELS_PER_PIECE), strict=True)
     return torch.cat([directions_in_camera(cameras, *piece)[2] for piece in pieces])
 

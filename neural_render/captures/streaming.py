@@ -5,9 +5,8 @@ is larger than memory would cost a read from the disk each; a window is read in 
 steps, and holds some pixels of every region of every photo, so that nothing else has to change.
 """
 
-import logging
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -20,11 +19,9 @@ from neural_render.captures.pixel_directions import MAX_TABLE_BYTES
 from neural_render.captures.records import Capture
 from neural_render.core.protocols import SceneFrame
 from neural_render.core.rays import RayBatch
+from neural_render.core.waiting.patience import told_if_slow
 
 STEPS_PER_WINDOW = 256  # some seconds on a CPU: reading the next window meanwhile costs little
-LOG_EVERY = 10.0  # seconds between lines of the log while the disk is waited for
-
-_log = logging.getLogger("neural_render")
 
 
 class StreamedPhotos:
@@ -119,6 +116,7 @@ class StreamedPhotos:
             self._coming = None
 
 
+@told_if_slow("preparing the rays of the photos")
 def photo_source(capture: Capture, device: torch.device) -> PhotoSource | StreamedPhotos:
     """The source of a capture's rays on ``device``, wherever its photos are."""
     on_device = replace(capture, train=capture.train.to(device))
@@ -134,8 +132,7 @@ def window_at(place: int, num_windows: int) -> int:
     return int(torch.randperm(num_windows, generator=generator)[within])
 
 
+@told_if_slow("waiting for the disk that holds the decoded photos")
 def _result(future: "Future[PhotoSource]") -> PhotoSource:
-    """What a thread reads, with lines of the log where the disk is slow."""
-    while not wait([future], LOG_EVERY).done:
-        _log.info("waiting for the disk that holds the decoded photos")
+    """What a thread reads."""
     return future.result()

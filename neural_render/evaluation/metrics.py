@@ -25,6 +25,7 @@ SSIM_WINDOW = 11
 SSIM_SIGMA_PX = 1.5
 FLIP_PIXELS_PER_DEGREE = 67.02064  # 0.7 m before a display of 3840 pixels and 0.7 m (FLIP's own)
 STRIP_ROWS = 256  # bounds the memory of large images; no result depends on it
+STRIP_PIXELS = 1 << 19  # and that of wide ones: SSIM's windows take 500 bytes a pixel
 _FLIP_HALO = 16  # rows around a pixel on which its FLIP depends: 10
 
 METRIC_DEFINITIONS = {
@@ -86,7 +87,7 @@ def ssim_map(
         )[1]
         return found[0].mean(dim=0)
 
-    return _in_strips(of_strip, height, halo)
+    return _in_strips(of_strip, photo, halo)
 
 
 def flip_map(
@@ -106,7 +107,7 @@ def flip_map(
         error = evaluate(reference, test, "LDR", True, False, False, parameters)[0]
         return torch.from_numpy(error[..., 0])
 
-    return _in_strips(of_strip, len(photo), _FLIP_HALO)
+    return _in_strips(of_strip, photo, _FLIP_HALO)
 
 
 def absolute_error_map(
@@ -118,12 +119,13 @@ def absolute_error_map(
 
 
 def _in_strips(
-    of_strip: Callable[[int, int], Tensor], height: int, halo: int
+    of_strip: Callable[[int, int], Tensor], photo: UInt8[Tensor, "height width 3"], halo: int
 ) -> Float[Tensor, "height width"]:
     """A map made of strips of rows, each found with the rows around it that it depends on."""
-    strips = []
-    for top in range(0, height, STRIP_ROWS):
-        bottom = min(top + STRIP_ROWS, height)
+    height, width = photo.shape[:2]
+    rows, strips = max(2 * halo, min(STRIP_ROWS, STRIP_PIXELS // width)), []
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
         first, last = max(top - halo, 0), min(bottom + halo, height)
         strips.append(of_strip(first, last)[top - first : bottom - first])
     return torch.cat(strips)

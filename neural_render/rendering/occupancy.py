@@ -12,6 +12,7 @@ from torch import Tensor
 from neural_render.core.cameras import Cameras
 from neural_render.core.projection import IDENTITY_PROJECTION, Projection
 from neural_render.core.protocols import Field
+from neural_render.core.waiting.patience import told_if_slow
 from neural_render.kernels import ops
 from neural_render.kernels.cells import (
     NUM_CELLS,
@@ -71,6 +72,7 @@ class OccupancyGrid:
         """The occupied fraction of all cells."""
         return unpack_bits(self.bits).count_nonzero().item() / self.values.numel()
 
+    @told_if_slow("finding the space that no camera sees")
     def mark_unseen(
         self, cameras: Cameras, near: float = 0.0, projection: Projection = IDENTITY_PROJECTION
     ) -> None:

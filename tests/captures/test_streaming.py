@@ -14,6 +14,7 @@ from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.captures.streaming import StreamedPhotos, photo_source, window_at
 from neural_render.core.protocols import RegionSource, SteppedSource
+from neural_render.core.waiting import patience
 from tests.captures.formats import NAMES, make_frames, noise_image, save_image, write_transforms
 from tests.captures.test_photos import DISTORTED, FISHEYE, check_rays, seeded
 from tests.tiny_capture import write_blender_capture
@@ -156,7 +157,7 @@ def test_a_slow_disk_is_waited_for_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = StreamedPhotos(both(plain(tmp_path))[0])
-    monkeypatch.setattr(streaming, "LOG_EVERY", 0.0)
+    monkeypatch.setattr(patience, "EVERY", 0.0)
     with caplog.at_level("INFO", logger="neural_render"):
         source.turn_to(streaming.STEPS_PER_WINDOW + 1)
     assert "waiting for the disk" in caplog.text

@@ -1,6 +1,7 @@
 """What a trained scene has to show: its numbers on the test views, and films."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 
 from neural_render.captures.records import Capture
+from neural_render.core.waiting.patience import told_if_slow
 from neural_render.evaluation.evaluate import evaluate
 from neural_render.evaluation.protocol import EvaluationProtocol, background_color, background_name
 from neural_render.evaluation.report import machine_description, write_report
@@ -35,6 +37,10 @@ class Results:
 
     def measure(self, settings: EvaluationSettings, *, progress: bool) -> dict[str, Any]:
         """The contents of ``evaluation/metrics.json``, written with a picture of each test view."""
+        with nullcontext() if progress else told_if_slow("measuring on the test views"):
+            return self._measured(settings, progress)
+
+    def _measured(self, settings: EvaluationSettings, progress: bool) -> dict[str, Any]:
         background = background_color(self._background_name)
         seen = held_out(self.scene, self.capture, settings)
         return evaluate(
@@ -88,15 +94,16 @@ class Results:
         )
         size = film.description["size"]
         folder = self.run.path / "renders" / f"{name}_{size}"
-        return write_film(
-            film,
-            folder,
-            outputs=outputs,
-            frames_per_second=settings.fps,
-            exr=settings.exr,
-            resume=holds_film(folder, film.description),
-            progress=progress,
-        )
+        with nullcontext() if progress else told_if_slow(f"rendering the film {name}"):
+            return write_film(
+                film,
+                folder,
+                outputs=outputs,
+                frames_per_second=settings.fps,
+                exr=settings.exr,
+                resume=holds_film(folder, film.description),
+                progress=progress,
+            )
 
     @property
     def _background_name(self) -> str:

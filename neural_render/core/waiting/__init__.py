@@ -1,0 +1,1 @@
+"""What is said while something takes long."""

@@ -1,0 +1,35 @@
+"""What takes long says so, what is quick does not."""
+
+import logging
+import threading
+import time
+
+import pytest
+
+from neural_render.core.waiting import patience
+from neural_render.core.waiting.patience import told_if_slow
+
+
+def test_slow_work_is_told_until_it_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(patience, "EVERY", 0.01)
+    with caplog.at_level(logging.INFO, logger="neural_render"):
+        with pytest.raises(ValueError, match="broken"), told_if_slow("counting sheep"):
+            while caplog.text.count("counting sheep: 0 s so far") < 2:
+                time.sleep(0.005)
+            raise ValueError("broken")
+        told = len(caplog.records)
+        time.sleep(0.05)
+    assert len(caplog.records) == told
+    assert not [thread for thread in threading.enumerate() if thread.name == "told_if_slow"]
+
+
+def test_quick_work_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    @told_if_slow("doubling")
+    def double(number: int) -> int:
+        return 2 * number
+
+    with caplog.at_level(logging.INFO, logger="neural_render"):
+        assert (double(2), double(3)) == (4, 6)
+    assert not caplog.records
