@@ -62,6 +62,8 @@ def main(settings: config.Settings) -> None:
     renderer = build_renderer(settings.rendering, frame, device)
     cameras = capture.train.cameras.in_frame(frame.world_from_field.inverse())
     renderer.mark_unseen(cameras, frame.near)
+    if settings.training.points_first:
+        renderer.begin_around(capture.points_in_field())
 
     if settings.run:
         run = RunFolder.open(Path(settings.run))
