@@ -68,6 +68,8 @@ def main(settings: config.Settings) -> None:
     cameras = capture.train.cameras.in_frame(frame.world_from_field.inverse())
     renderer.mark_unseen(cameras, clear_distance(settings.rendering, frame))
     adjustment = CameraAdjustment(cameras.to(device), settings.capture.adjust)
+    if settings.training.points_first:
+        renderer.begin_around(capture.points_in_field())
     if settings.run:
         run = RunFolder.open(Path(settings.run))
     else:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from neural_render.captures.readers.listing import SparsePoints
@@ -113,3 +113,8 @@ class Capture:
     has_opacity: bool  # some pixel of some photo is not opaque
     split: str  # how training and test views were told apart, for the protocol
     warnings: tuple[str, ...]
+
+    def points_in_field(self) -> Float[Tensor, "points 3"]:
+        """The places of the sparse points in the field's frame."""
+        points = torch.from_numpy(self.points.positions)
+        return self.frame.world_from_field.inverse().apply(points).float()

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from neural_render.core.rays import Rays
-from neural_render.kernels.cells import NUM_CELLS, with_neighbours
-from neural_render.kernels.morton import morton_encode
+from neural_render.kernels.cells import NUM_CELLS, ROW, with_neighbours
+from neural_render.kernels.morton import morton_decode, morton_encode
 from neural_render.kernels.specs import MORTON_RESOLUTION
 
 POINTS_PER_RAY = 96
@@ -68,6 +68,28 @@ def _empty_cells(
         passed[cells[(end > enter)[part].repeat_interleave(POINTS_PER_RAY)]] = True
     near = with_neighbours(surface[None, :NUM_CELLS])
     return passed[:NUM_CELLS] & ~near[0]
+
+
+@torch.no_grad()
+def cells_around(
+    points: Float[Tensor, "points 3"], sides: Sequence[float]
+) -> Bool[Tensor, "cascades cells"]:
+    """Whether a cell (Morton order) lies in a block of 8^3 with a point in it, or beside one.
+
+    ``sides`` as for ``empty_cells``.
+    """
+    steps = torch.arange(-1, 2, device=points.device)
+    offsets = torch.cartesian_prod(steps, steps, steps)
+    found = []
+    for side in sides:
+        cells = cells_of((points - 0.5) / side + 0.5)
+        blocks = morton_decode((cells[cells < NUM_CELLS] // ROW).unique())
+        near = (blocks[:, None] + offsets).view(-1, 3)
+        near = near[((near >= 0) & (near < MORTON_RESOLUTION // 8)).all(1)]
+        marked = torch.zeros(NUM_CELLS // ROW, dtype=torch.bool, device=points.device)
+        marked[morton_encode(near)] = True
+        found.append(marked.repeat_interleave(ROW))
+    return torch.stack(found)
 
 
 def cells_of(points: Float[Tensor, "points 3"]) -> Tensor:

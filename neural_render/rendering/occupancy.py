@@ -27,6 +27,7 @@ from neural_render.rendering.visibility import seen_cells, seen_projected_cells
 
 NUM_STRIPES = 32
 UNSEEN = -1.0
+HELD = -2.0
 MAX_POINTS = 1 << 18  # evaluated at once
 SETTLE_ROUNDS = 8
 
@@ -36,7 +37,8 @@ class OccupancyGrid:
 
     ``values`` are ``density * step`` of the cascade's step, the recent maximum over points of the
     cell; -1 marks cells that no camera sees or
-    that are known to be empty: they are never evaluated and never occupied. Until the
+    that are known to be empty: they are never evaluated and never occupied, and neither are those
+    marked -2, until they are released. Until the
     first update all other cells are occupied. ``bits`` is what ``MarchSpec`` marches through.
     """
 
@@ -55,6 +57,7 @@ class OccupancyGrid:
         self.threshold, self.decay = threshold, decay
         self.values = torch.zeros((cascades, NUM_CELLS), device=device)
         self.bits = torch.full((cascades, NUM_CELLS // 8), 255, dtype=torch.uint8, device=device)
+        self.holds = False  # some cells
         self._cursor = torch.zeros(2, dtype=torch.int64)  # updates so far, striped ones among them
         rows = torch.empty((cascades, NUM_CELLS // ROW, 2), dtype=torch.float64, device=device)
         limits = torch.empty(cascades, device=device)
@@ -92,6 +95,23 @@ class OccupancyGrid:
         """Empties cells for good. To be called before the first update."""
         assert int(self._cursor[0]) == 0, "cells are marked before the first update"
         self.values.masked_fill_(empty, UNSEEN)
+        self._pack()
+
+    def hold(self, cells: Bool[Tensor, "cascades cells"]) -> None:
+        """Empties cells until ``release``. To be called before the first update."""
+        assert int(self._cursor[0]) == 0, "cells are held before the first update"
+        self.values.masked_fill_(cells & (self.values >= 0), HELD)
+        self.holds = True
+        self._pack()
+
+    def release(self) -> None:
+        """Lets the next updates look at the cells that were held."""
+        self.values.masked_fill_(self.values == HELD, 0.0)
+        self.holds = False
+        self._forget_summary()
+
+    def _pack(self) -> None:
+        """Makes the bits anew: all cells but the marked ones are occupied."""
         self._forget_summary()
         # Seen cells hold 0, so that a threshold between 0 and UNSEEN tells the two apart.
         spec = OccupancySpec(
@@ -177,6 +197,7 @@ class OccupancyGrid:
         self.values.copy_(state["values"])
         self._cursor.copy_(state["cursor"])
         self.bits.copy_(state["bits"])
+        self.holds = bool((self.values == HELD).any())
         self._forget_summary()
 
     def _forget_summary(self) -> None:

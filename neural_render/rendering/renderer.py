@@ -22,6 +22,7 @@ from neural_render.kernels.records import (
     RenderOutput,
 )
 from neural_render.kernels.specs import FieldSpec, LossSpec, MarchSpec, RenderSpec
+from neural_render.rendering.carving import cells_around
 from neural_render.rendering.composed import render_composed
 from neural_render.rendering.occupancy import OccupancyGrid
 from neural_render.rendering.settings import (
@@ -30,6 +31,8 @@ from neural_render.rendering.settings import (
     RenderingSettings,
     march_spec,
 )
+
+LEAST_POINTS = 200  # that a scene is begun around
 
 
 class Renderer:
@@ -219,6 +222,17 @@ class Renderer:
     def mark_unseen(self, cameras: Cameras, near: float) -> None:
         """Empties for good what none of ``cameras`` (field frame) sees beyond ``near``."""
         self.occupancy.mark_unseen(cameras, near, self.projection)
+
+    def begin_around(self, points: Float[Tensor, "points 3"]) -> None:
+        """Holds all cells that are not around ``points`` (field frame) until they are released.
+
+        Few points say too little: then nothing is held. Before the first update.
+        """
+        images = self.projection.apply(points)
+        images = images[images.isfinite().all(1)]
+        if len(images) >= LEAST_POINTS:
+            sides = [self.occupancy.side(cascade) for cascade in range(self.occupancy.cascades)]
+            self.occupancy.hold(~cells_around(images, sides).to(self.occupancy.values.device))
 
     def update_occupancy(
         self,

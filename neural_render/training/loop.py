@@ -168,6 +168,8 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
             # While the table's step goes on.
             drawn = next_step(problem, state, clock)
             ops.finish()
+            if problem.renderer.occupancy.holds and fraction >= settings.points_first:
+                problem.renderer.occupancy.release()
             update_occupancy(problem, step, plan)
             if state.average.due(step):
                 state.average.update(problem.field, step)

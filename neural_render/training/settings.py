@@ -120,6 +120,13 @@ class TrainingSettings:
             " errors"
         },
     )
+    points_first: float = field(
+        default=0.25,
+        metadata={
+            "help": "fraction of the budget in which only space around the capture's sparse points"
+            " is looked at, so that no fog settles in front of the cameras; 0: all of space at once"
+        },
+    )
     background: str = field(
         default="random",
         metadata={
@@ -185,7 +192,14 @@ def check_settings(settings: TrainingSettings) -> None:
         value = getattr(settings, name)
         if not value > 0 or math.isinf(value):
             raise SettingError(f"training.{name}={value} must be above 0.")
-    for name in ("beta1", "beta2", "ema_decay", "learning_rate_hold", "occupancy_decay_late"):
+    for name in (
+        "beta1",
+        "beta2",
+        "ema_decay",
+        "learning_rate_hold",
+        "occupancy_decay_late",
+        "points_first",
+    ):
         value = getattr(settings, name)
         if not 0 <= value < 1:
             raise SettingError(f"training.{name}={value} must be at least 0 and below 1.")

@@ -228,3 +228,12 @@ def test_more_samples_than_guessed_are_all_taken(backend: str) -> None:
     seen = render(renderer, SphereField(2.0, 0.1, None), rays)
     assert 1020 <= int(seen.num_marched) <= 1024
     assert seen.opacity.item() == pytest.approx(1 - math.exp(-0.1 * math.sqrt(3)), rel=2e-3)
+
+
+def test_a_scene_is_begun_around_its_points() -> None:
+    renderer = build_renderer(RenderingSettings(), frame(cascades=2), CPU)
+    points = torch.full((300, 3), 0.6)
+    renderer.begin_around(points[:100])
+    assert not renderer.occupancy.holds  # too few
+    renderer.begin_around(points)
+    assert renderer.occupancy.holds and 0 < renderer.occupancy.fraction < 0.02

@@ -122,6 +122,7 @@ def train_ball(
     threads: int = 2,
     backend: str = "auto",
     lighting: Lighting = PHOTOGRAPHED,
+    renderer: Renderer | None = None,
 ) -> tuple[Progress, RadianceField]:
     """Trains or resumes a run on the ball with a backend, the fastest if none is named."""
     name = dispatch.resolve(backend)
@@ -139,7 +140,7 @@ def train_ball(
     source = source or StripedBall()
     with dispatch.using(name) as kernels:
         kernels.set_threads(threads)
-        return train(source, field, tiny_renderer(), settings, run, context), field
+        return train(source, field, renderer or tiny_renderer(), settings, run, context), field
 
 
 def new_run(folder: Path) -> RunFolder:

@@ -26,6 +26,7 @@ from tests.training.problems import (
     new_run,
     settings_for,
     tiny_field,
+    tiny_renderer,
     train_ball,
 )
 from tests.training.runs.test_run_folder import largest_file
@@ -249,3 +250,16 @@ def test_a_full_disk_stops_training_with_the_earlier_checkpoint_intact(tmp_path)
     assert [path.name for path in run.checkpoints_path.iterdir()] == ["2"]
     progress, _ = train_ball(run, settings_for(4))
     assert progress.step == 4
+
+
+def test_space_far_from_the_points_is_looked_at_after_points_first(tmp_path):
+    seen = {}
+    for share in (0.5, 0.9):
+        renderer = tiny_renderer()
+        renderer.begin_around(torch.full((300, 3), 0.5))
+        settings = settings_for(20, points_first=share)
+        source = StripedBall(stop_after=14)  # in the middle of both runs
+        with pytest.raises(TrainingInterrupted):
+            train_ball(new_run(tmp_path / str(share)), settings, source=source, renderer=renderer)
+        seen[share] = renderer.occupancy.holds
+    assert seen == {0.5: False, 0.9: True}

@@ -9,7 +9,7 @@ from neural_render.core.rays import Rays
 from neural_render.kernels.cells import NUM_CELLS
 from neural_render.kernels.morton import morton_decode, morton_encode
 from neural_render.kernels.specs import MORTON_RESOLUTION as SIDE
-from neural_render.rendering.carving import cells_of, empty_cells
+from neural_render.rendering.carving import cells_around, cells_of, empty_cells
 
 RADIUS = 0.25
 MIDDLE = torch.full((3,), 0.5)
@@ -172,3 +172,21 @@ def test_each_cascade_is_carved_by_itself() -> None:
     from_middle = (centers() - MIDDLE).norm(dim=1)
     assert not outer[from_middle < RADIUS / 4 + 0.8 * NEAR].any()
     assert outer[(from_middle > RADIUS / 4 + 3 * NEAR) & (from_middle < 0.1)].float().mean() > 0.9
+
+
+def test_cells_around_a_point_are_its_block_and_those_beside_it() -> None:
+    point = torch.tensor([[0.55, 0.03, 0.99], [5.0, 0.5, 0.5]])  # the second lies outside
+    (marked,) = cells_around(point, [1.0])
+    blocks = (morton_decode(torch.arange(NUM_CELLS)) // 8)[marked].unique(dim=0)
+    expected = torch.cartesian_prod(torch.arange(7, 10), torch.arange(2), torch.arange(14, 16))
+    assert blocks.tolist() == expected.tolist()
+    assert int(marked.sum()) == 512 * len(expected)
+
+
+def test_cells_around_points_belong_to_the_cube_of_each_side() -> None:
+    inner, outer = cells_around(torch.tensor([[0.6, 0.6, 0.6]]), [0.5, 1.0])
+    centers_of_inner = (centers() - 0.5) * 0.5 + 0.5
+    assert ((centers_of_inner[inner] - 0.6).abs() <= 0.0625).all()
+    assert ((centers()[outer] - 0.6).abs() <= 0.125).all()
+    nowhere = cells_around(torch.zeros(0, 3), [1.0])
+    assert not nowhere.any()

@@ -191,3 +191,26 @@ def test_settling_brings_back_what_chance_has_missed() -> None:
     assert torch.equal(grid.bits & before, before)
     assert not torch.equal(grid.bits, before)
     assert grid.decay == 0.75
+
+
+def test_held_cells_are_empty_until_they_are_released() -> None:
+    grid = OccupancyGrid(1, CPU)
+    unseen, outside = torch.zeros(2, 1, NUM_CELLS, dtype=torch.bool)
+    unseen[:, :1000] = True
+    outside[:, : NUM_CELLS // 2] = True
+    grid.mark_empty(unseen)
+    grid.hold(outside)
+    everywhere = SphereField(2.0, 50.0, None)
+    for _ in range(2):
+        grid.update(everywhere, step=0.01, generator=generator(), full=True)
+        occupied = unpack_bits(grid.bits)
+        assert not occupied[outside].any() and occupied[~outside].all()
+    resumed = OccupancyGrid(1, CPU)
+    resumed.load_state(grid.state())
+    assert grid.holds and resumed.holds
+    for held in (grid, resumed):
+        held.release()
+        assert not held.holds
+        held.update(everywhere, step=0.01, generator=generator(), full=True)
+        assert torch.equal(unpack_bits(held.bits), ~unseen)
+    assert torch.equal(grid.values, resumed.values)
