@@ -10,9 +10,9 @@ from typing import Any
 from PIL import Image
 
 from neural_render.captures.loading.images import read_header
+from neural_render.captures.readers.image_files import IMAGE_ENDINGS
 from neural_render.core.errors import CaptureError
 
-ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 HEIC = frozenset({".heic", ".heif", ".hif", ".avif"})
 RAW = frozenset(
     {".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".raf", ".orf"}
@@ -60,7 +60,9 @@ def find_photos(folder: Path) -> FoundPhotos:
         inside = root.rglob("*") if place else root.iterdir()
         files = sorted(path for path in inside if not path.name.startswith("."))
         names = [
-            path.relative_to(root).as_posix() for path in files if path.suffix.lower() in ENDINGS
+            path.relative_to(root).as_posix()
+            for path in files
+            if path.suffix.lower() in IMAGE_ENDINGS
         ]
         foreign += [path for path in files if path.suffix.lower() in HEIC | RAW]
         if names:

@@ -27,7 +27,7 @@ DEFAULT_COUNT = 100
 MIN_FRAMES = 20
 # Widths of the picture: below this in all, the camera stood; above this from photo to photo, too
 # little is seen twice.
-MIN_MOTION, MAX_SPACING = 0.15, 0.25
+MIN_MOTION, MAX_SPACING = 0.04, 0.25
 # Pixels of the longer side: where sharpness is told, and how many of those are one for motion.
 _LOOK_SIDE, _REDUCE = 640, 4
 _JPEG_QUALITY = 95

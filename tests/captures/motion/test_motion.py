@@ -23,7 +23,15 @@ from neural_render.captures.opening import open_capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import CaptureError
 from tests.captures.formats import save_image
-from tests.captures.textured_room import FOCAL_PX, HEIGHT, WIDTH, photo, turn, walk, write_photos
+from tests.captures.motion.textured_room import (
+    FOCAL_PX,
+    HEIGHT,
+    WIDTH,
+    photo,
+    turn,
+    walk,
+    write_photos,
+)
 
 pycolmap = pytest.importorskip("pycolmap", reason="structure from motion needs pycolmap")
 
