@@ -162,6 +162,7 @@ def _job(photos: FoundPhotos, chosen: dict[str, str], work: Path) -> dict[str, A
         "database": str(work.resolve() / "database.db"),
         "model": str(work.resolve() / "model"),
         "names": photos.names,
+        "matching": chosen["matching"],
         "pairs": chosen_pairs(chosen["matching"], count),
         "max_side": MAX_SIDE,
         "max_features": MAX_FEATURES if count <= MANY else MAX_FEATURES_OF_MANY,

@@ -74,16 +74,24 @@ def _match(job: dict[str, Any]) -> None:
     matching.use_gpu = False
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = 0
+    _tell(event="progress", stage="pairs", done=0, of=len(job["pairs"]))
+    database, device = job["database"], pycolmap.Device.cpu
+    names = job["names"]
+    if any(character.isspace() for name in names for character in name):
+        # COLMAP's list of pairs cannot hold such names.
+        if job["matching"] == "sequential":
+            sequence = pycolmap.SequentialPairingOptions()
+            pycolmap.match_sequential(database, matching, sequence, verification, device)
+        else:
+            block = pycolmap.ExhaustivePairingOptions()
+            pycolmap.match_exhaustive(database, matching, block, verification, device)
+        return
     pairing = pycolmap.ImportedPairingOptions()
     pairing.block_size = BLOCK_OF_PAIRS
-    pairing.match_list_path = Path(job["database"]).with_name("pairs.txt")
-    names = job["names"]
+    pairing.match_list_path = Path(database).with_name("pairs.txt")
     lines = [f"{names[first]} {names[second]}\n" for first, second in job["pairs"]]
     pairing.match_list_path.write_text("".join(lines), encoding="utf-8")
-    _tell(event="progress", stage="pairs", done=0, of=len(lines))
-    pycolmap.match_image_pairs(
-        job["database"], matching, pairing, verification, pycolmap.Device.cpu
-    )
+    pycolmap.match_image_pairs(database, matching, pairing, verification, device)
 
 
 def _reconstruct(job: dict[str, Any]) -> list[dict[str, Any]]:

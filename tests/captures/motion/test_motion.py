@@ -186,6 +186,15 @@ def test_photos_of_nothing(tmp_path: Path) -> None:
     assert "at most 0 features, so they show little that can be recognised" in complaint(tmp_path)
 
 
+def test_names_with_spaces(tmp_path: Path) -> None:
+    write_photos(tmp_path, POSES[1:6])
+    for path in sorted((tmp_path / "images").iterdir()):
+        path.rename(path.with_name(f"photo ({path.stem}).jpg"))
+    model = pycolmap.Reconstruction(find_poses(tmp_path, matching="exhaustive") / "sparse" / "0")
+    assert sorted(image.name for image in model.images.values())[0] == "photo (000).jpg"
+    assert model.num_reg_images() == 5
+
+
 def test_photos_of_different_things(tmp_path: Path) -> None:
     for index in range(4):
         numbers = np.random.default_rng(index)
