@@ -55,13 +55,13 @@ def main(settings: config.Settings) -> None:
     source = photo_source(capture, device)
     if settings.training.distance_weight > 0:
         source = SurveyedPhotos(source, capture)
-    frame = capture.frame
+    frame, conditions = capture.frame, settings.capture.adjust.appearance
     spec = field_spec(
         settings.field,
         num_channels=source.num_channels,
         cascades=frame.cascades,
         radiance="sigmoid",
-        num_conditions=settings.capture.adjust.appearance,
+        num_conditions=conditions,
     )
     field = RadianceField(spec, generator_for(settings.seed, 0, "initialise", device))
     renderer = build_renderer(settings.rendering, frame, device)
@@ -70,10 +70,8 @@ def main(settings: config.Settings) -> None:
     adjustment = CameraAdjustment(cameras.to(device), settings.capture.adjust)
     if settings.training.points_first:
         renderer.begin_around(capture.points_in_field())
-    if settings.run:
-        run = RunFolder.open(Path(settings.run))
-    else:
-        run = RunFolder.create(Path(settings.outputs), settings.name)
+    folder = Path(settings.run or settings.outputs)
+    run = RunFolder.open(folder) if settings.run else RunFolder.create(folder, settings.name)
     context = RunContext(
         seed=settings.seed,
         backend=backend,

@@ -15,6 +15,8 @@ from neural_render.captures.loading.photos import (
     plan_warnings,
     views_without_images,
 )
+from neural_render.captures.motion.photos import find_photos
+from neural_render.captures.motion.poses import folder_with_poses, is_ours
 from neural_render.captures.placement.scene import place_scene
 from neural_render.captures.placement.seen_space import seen_space
 from neural_render.captures.readers.frames import is_file
@@ -23,6 +25,8 @@ from neural_render.captures.readers.listing import Listing, Photo
 from neural_render.captures.readers.registry import READERS, recognise
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
+from neural_render.captures.video.decoding import is_video
+from neural_render.captures.video.frames import frames_folder
 from neural_render.core.errors import CaptureError, SettingError
 from neural_render.core.waiting.patience import told_if_slow
 
@@ -39,7 +43,8 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
     CaptureError says in one sentence what is wrong with a capture; what could be mended is logged
     as a warning and kept in ``Capture.warnings``. Needed memory is checked before images are read.
     """
-    folder = find_folder(settings.path)
+    stated = find_folder(settings.path)
+    folder = with_poses(stated, settings, progress=progress)
     reader = recognise(folder)
     with told_if_slow(f"reading what {folder} lists"):
         listing = with_split(with_files(reader.read(folder)), settings.test_every)
@@ -60,7 +65,7 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
     seen = seen_space(cameras, views[0].names, listing.points, bounds)
     place = place_scene(cameras, listing.placement, settings, has_opacity=has_opacity, seen=seen)
     capture = Capture(
-        name=folder.name,
+        name=stated.stem if stated.is_file() else stated.name,
         path=folder,
         format=reader.name,
         train=views[0],
@@ -76,16 +81,32 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
     return capture
 
 
+def with_poses(stated: Path, settings: CaptureSettings, *, progress: bool) -> Path:
+    """The folder to read: the stated one, or where a video's frames are; poses that no file holds
+    are found first."""
+    folder = stated
+    if stated.is_file():
+        folder = frames_folder(stated, settings.frames, progress=progress)
+    formats = [reader.name for reader in READERS if not reader.missing_in(folder)]
+    if formats and not (formats[0] == "colmap" and is_ours(folder)):
+        return folder
+    if not find_photos(folder).names:
+        return folder
+    return folder_with_poses(folder, settings, progress=progress)
+
+
 def find_folder(stated: str) -> Path:
-    """The absolute folder that ``capture.path`` means; CaptureError if it is none."""
+    """The absolute folder, or video, that ``capture.path`` means; CaptureError if it is none."""
     if not stated:
         return find_embedded(Path(__file__).resolve().parents[2] / "data")
     try:
         path = Path(stated).expanduser()
         if path.is_file():
+            if is_video(path):
+                return path.resolve()
             raise CaptureError(
-                f"capture.path={stated} is a file, but a capture is a folder: give the folder that"
-                f" holds its photos and cameras, such as capture.path={path.parent}"
+                f"capture.path={stated} is a file and no video, but a capture is a video or a"
+                f" folder: give the folder of its photos, such as capture.path={path.parent}"
             )
         if not path.exists():
             raise CaptureError(f"capture.path={stated} is not there: give an existing folder")

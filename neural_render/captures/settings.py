@@ -13,7 +13,10 @@ class CaptureSettings:
 
     path: str = field(
         default="",
-        metadata={"help": "the capture's folder; empty: the capture that comes with the program"},
+        metadata={
+            "help": "the capture's folder, or a video; empty: the capture that comes with the"
+            " program"
+        },
     )
     max_side: int = field(
         default=0,
@@ -78,3 +81,43 @@ class CaptureSettings:
         },
     )
     adjust: AdjustmentSettings = field(default_factory=AdjustmentSettings)
+    frames: int = field(
+        default=0,
+        metadata={
+            "help": "how many frames of a video become photos: sharp ones, evenly spaced in motion;"
+            " 0: those chosen before, else 100",
+            "minimum": 0,
+        },
+    )
+    matching: str = field(
+        default="auto",
+        metadata={
+            "help": "which pairs of photos without poses are matched: all, or neighbours in the"
+            " order of their names and a few across; auto: all up to 150 photos, not of a video",
+            "choices": ("auto", "exhaustive", "sequential"),
+        },
+    )
+    mapper: str = field(
+        default="auto",
+        metadata={
+            "help": "how COLMAP places photos without poses: one after the other, or all together;"
+            " auto: incremental up to 500 photos",
+            "choices": ("auto", "incremental", "global"),
+        },
+    )
+    camera_model: str = field(
+        default="auto",
+        metadata={
+            "help": "COLMAP's lens model for photos without poses; auto: OPENCV where one camera"
+            " took 30 photos or more, else SIMPLE_RADIAL",
+            "choices": (
+                "auto",
+                "SIMPLE_PINHOLE",
+                "PINHOLE",
+                "SIMPLE_RADIAL",
+                "RADIAL",
+                "OPENCV",
+                "OPENCV_FISHEYE",
+            ),
+        },
+    )

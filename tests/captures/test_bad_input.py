@@ -241,17 +241,17 @@ def test_a_path_that_cannot_be(tmp_path: Path) -> None:
 def test_a_file_instead_of_a_folder(tmp_path: Path) -> None:
     folder = write_transforms(tmp_path)
     sentence = complaint(folder / "transforms.json")
-    assert "is a file" in sentence and f"capture.path={folder}" in sentence
+    assert "is a file and no video" in sentence and f"capture.path={folder}" in sentence
 
 
 def test_a_folder_of_no_known_format(tmp_path: Path) -> None:
     assert "it holds nothing" in complaint(tmp_path)
     for index in range(7):
-        (tmp_path / f"{index}.jpg").touch()
+        (tmp_path / f"{index}.dat").touch()
     sentence = complaint(tmp_path)
     assert "blender needs transforms_train.json" in sentence
     assert "transforms needs transforms.json" in sentence
-    assert "0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, 2 more" in sentence
+    assert "0.dat, 1.dat, 2.dat, 3.dat, 4.dat, 2 more" in sentence
     write_transforms(tmp_path / "scene")
     assert f"give one of the captures in it, capture.path={tmp_path / 'scene'}" in complaint(
         tmp_path

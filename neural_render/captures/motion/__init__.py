@@ -1,0 +1,1 @@
+"""Structure from motion: where photos without poses were taken, found with pycolmap."""

@@ -1,0 +1,1 @@
+"""Videos as captures: which of their frames become photos, and those photos' files."""

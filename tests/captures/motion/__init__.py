@@ -1,0 +1,1 @@
+"""Tests of photo captures: formats, images, placement, random rays, broken input."""
