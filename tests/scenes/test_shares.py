@@ -2,7 +2,7 @@
 
 import pytest
 
-from neural_render.core.lights import Lighting, LightGroup
+from neural_render.core.lights import LightGroup, Lighting
 from neural_render.scenes.source import group_shares
 
 
