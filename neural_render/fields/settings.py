@@ -7,6 +7,7 @@ from neural_render.core.errors import SettingError
 from neural_render.kernels.specs import MAX_SH_DEGREE, FieldSpec, HashGridSpec
 
 DEFAULT_LOG2_ROWS = 19
+SH_DEGREES = {"sigmoid": 4, "exp": 8}  # by what the radiance is: of photos, of scenes
 FINEST_OF_REGION = 2048  # cells of the finest level along the region of interest (cascade 0)
 
 
@@ -72,10 +73,11 @@ class FieldSettings:
         metadata={"help": "outputs of the density network", "minimum": 1, "maximum": 256},
     )
     sh_degree: int = field(
-        default=4,
+        default=0,
         metadata={
-            "help": "bands of spherical harmonics of the view direction",
-            "minimum": 1,
+            "help": "bands of spherical harmonics of the view direction; 0: 4 for photos, 8 for"
+            " scenes, whose reflections are seen from all around",
+            "minimum": 0,
             "maximum": MAX_SH_DEGREE,
         },
     )
@@ -114,7 +116,7 @@ def field_spec(
         width=settings.width,
         density_layers=settings.density_layers,
         color_layers=settings.color_layers,
-        sh_degree=settings.sh_degree,
+        sh_degree=settings.sh_degree or SH_DEGREES[radiance],
         num_conditions=num_conditions,
         num_channels=num_channels,
         radiance=radiance,

@@ -29,6 +29,7 @@ MOST_CASCADES = 8
 WAIT_SECONDS = 0.002
 CHECK_SECONDS = 0.5
 MIN_BLOCKS = 4
+EVEN = 0.5  # of the batches: all light groups alike, however little light they give
 # Scenes whose mean lit radiance lies within are shown as they are.
 EXPOSED = (0.05, 1.0)
 MIDDLE = 0.25
@@ -101,11 +102,20 @@ def scene_lighting(scene: dict[str, Any], pilot: dict[str, Any]) -> Lighting:
     return Lighting(groups=tuple(groups), moving=tuple(moving), exposure=exposure)
 
 
+def group_shares(lighting: Lighting) -> list[float]:
+    """How often each light group is learned: half of the time as much as it gives to the file's
+    light, for its errors are seen as much, and half of the time as often as any other."""
+    given = [group.scale * sum(group.color) for group in lighting.groups]
+    total = sum(given)
+    even = 1 / len(given)
+    return [even if total <= 0 else EVEN * even + (1 - EVEN) * part / total for part in given]
+
+
 class TracedSource:
     """A ``RaySource`` whose rays a tracer's process traces meanwhile.
 
-    Each batch is lit by one light group, drawn at random. What it gives depends on how far the
-    tracer is, so a bake is repeated in kind, not bit for bit.
+    Each batch is lit by one light group, drawn at random (see `group_shares`). What it gives
+    depends on how far the tracer is, so a bake is repeated in kind, not bit for bit.
     """
 
     has_opacity = True
@@ -128,10 +138,17 @@ class TracedSource:
         blocks = max(MIN_BLOCKS, settings.ring // len(lighting.groups) // block) + KEPT_OFF
         self._ring = Ring(len(lighting.groups), blocks, block)
         self._rays = torch.from_numpy(self._ring.rays)
+        self._shares = group_shares(lighting)
         self._began, self._waited, self._checked = time.perf_counter(), 0.0, 0.0
         self._to_field = self.frame.world_from_field.inverse()
         try:
-            process.tell(command="trace", name=self._ring.name, blocks=blocks, seed=seed)
+            process.tell(
+                command="trace",
+                name=self._ring.name,
+                blocks=blocks,
+                shares=self._shares,
+                seed=seed,
+            )
         except BaseException:
             self.close()
             raise
@@ -155,7 +172,8 @@ class TracedSource:
         """Rays of one random group; waits where too few are fresh. SceneError if tracing fails."""
         device = generator.device
         groups = self.lighting.groups
-        group = int(torch.randint(len(groups), (1,), generator=generator, device=device))
+        shares = torch.tensor(self._shares, device=device)
+        group = int(torch.multinomial(shares, 1, generator=generator))
         self._wait(group)
         first, count = self._ring.readable(group)
         index = torch.randint(count, (num_rays,), generator=generator, device=device).cpu()

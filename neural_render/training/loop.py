@@ -154,7 +154,8 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
     """The loop. Saves the state when it ends, whether by its budget or by a signal."""
     settings, clock, resumed = problem.settings, session.clock, state.progress.step
     metrics = MetricsLog(session.run, resumed_step=resumed, tensorboard=settings.tensorboard)
-    with metrics, Reporter(metrics, settings.report_every) as reporter:
+    noisy = problem.color_space == "linear"
+    with metrics, Reporter(metrics, settings.report_every, noisy_targets=noisy) as reporter:
         clock.start()
         drawn = next_step(problem, state, clock)
         while drawn is not None and signals.received is None:

@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -94,11 +95,12 @@ def normalized(vectors: Tensor) -> Tensor:
     return torch.nn.functional.normalize(vectors, dim=-1)
 
 
-def tiny_field(seed: int = 0, grid: GridSettings = GRID) -> RadianceField:
+def tiny_field(
+    seed: int = 0, grid: GridSettings = GRID, radiance: Literal["sigmoid", "exp"] = "sigmoid"
+) -> RadianceField:
     """A small field with fresh weights."""
-    spec = field_spec(
-        FieldSettings(grid=grid, width=32), num_channels=3, cascades=1, radiance="sigmoid"
-    )
+    settings = FieldSettings(grid=grid, width=32)
+    spec = field_spec(settings, num_channels=3, cascades=1, radiance=radiance)
     return RadianceField(spec, torch.Generator().manual_seed(seed))
 
 

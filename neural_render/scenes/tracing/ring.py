@@ -67,6 +67,12 @@ class Ring:
         """Rays that were traced so far."""
         return int(self._header[FRESH])
 
+    def most_wanting(self, shares: list[float]) -> int:
+        """The group that has least of its share of all blocks."""
+        written = self._header[COUNTS:].tolist()
+        filled = [blocks / share for blocks, share in zip(written, shares, strict=True)]
+        return filled.index(min(filled))
+
     def write(self, group: int, rays: Float[np.ndarray, "rays columns"]) -> None:
         """Puts one block in."""
         assert len(rays) == self.block, "blocks are of one size"

@@ -212,8 +212,8 @@ class Worker:
         np.save(path, picture)
         self._answer("rendered")
 
-    def trace(self, *, name: str, blocks: int, seed: int) -> None:
-        """Fills the ring until its reader stops it."""
+    def trace(self, *, name: str, blocks: int, shares: list[float], seed: int) -> None:
+        """Fills the ring until its reader stops it; light groups have ``shares`` of it."""
         tracer = self._tracer(self._tracer_settings.samples_per_ray)
         ring = Ring(len(self.groups), blocks, tracer.num_rays, name)
         busy, wave = 0.0, 0
@@ -223,7 +223,7 @@ class Worker:
                     time.sleep(REST_SECONDS)
                     continue
                 began = time.perf_counter()
-                group = wave % ring.groups
+                group = ring.most_wanting(shares)
                 ring.write(group, self._block(tracer, group, seed, wave))
                 busy += time.perf_counter() - began
                 wave += 1

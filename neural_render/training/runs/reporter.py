@@ -15,13 +15,18 @@ from neural_render.training.step import StepOutcome
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}|{postfix}"
 LOG_EVERY = 10.0  # seconds between lines of the log where there is no terminal for a bar
+SMOOTH = 0.9  # of what is shown of a noisy loss, per report
 
 
 class Reporter:
     """Sums up steps; every so often a line for the log and fresh numbers in the bar."""
 
-    def __init__(self, metrics: MetricsLog, report_every: float) -> None:
+    def __init__(
+        self, metrics: MetricsLog, report_every: float, *, noisy_targets: bool = False
+    ) -> None:
+        """Targets that are noisy tell no PSNR: a smoothed loss, which falls, is shown instead."""
         self._metrics, self._every = metrics, report_every
+        self._noisy, self._smooth_loss = noisy_targets, 0.0
         self._bar = tqdm(
             total=1.0, desc="training", bar_format=BAR, disable=not sys.stderr.isatty()
         )
@@ -85,7 +90,7 @@ class Reporter:
         spent, done = now - self._started[0], fraction - self._started[1]
         left = tqdm.format_interval(spent * (1 - fraction) / done) if done > 0 else "?"
         text = (
-            f"step {line['step']}, {line['psnr']:.2f} dB, "
+            f"step {line['step']}, {self._quality(line)}, "
             f"{line['rays_per_second'] / 1000:.0f}k rays/s, "
             f"{line['samples_per_ray']:.1f} samples/ray, {left} left"
         )
@@ -95,6 +100,14 @@ class Reporter:
         elif now - self._logged_at >= LOG_EVERY:
             self._logged_at = now
             logging.getLogger("neural_render").info("training %.0f%%: %s", 100 * fraction, text)
+
+    def _quality(self, line: dict[str, int | float]) -> str:
+        """How good the fit is, in a few letters."""
+        if not self._noisy:
+            return f"{line['psnr']:.2f} dB"
+        before = self._smooth_loss or line["loss"]
+        self._smooth_loss = SMOOTH * before + (1 - SMOOTH) * line["loss"]
+        return f"loss {self._smooth_loss:.3g}"
 
     def _forget(self) -> None:
         self._since = time.perf_counter()

@@ -123,3 +123,12 @@ def test_rays_that_see_no_number_are_replaced() -> None:
     rays[:, RADIANCE] = np.nan
     without_broken(rays)
     assert not rays[:, RADIANCE].any()
+
+
+def test_each_group_is_filled_by_its_share(ring: Ring) -> None:
+    order = []
+    for _ in range(8):
+        order.append(ring.most_wanting([0.75, 0.25]))
+        ring.write(order[-1], block(0))
+    assert order[:2] == [0, 1]  # neither waits for long
+    assert order.count(0) == 6

@@ -4,7 +4,7 @@ import logging
 
 from neural_render.training.runs import reporter
 from neural_render.training.runs.reporter import psnr_of
-from tests.training.problems import new_run, settings_for, train_ball
+from tests.training.problems import new_run, settings_for, tiny_field, train_ball
 
 
 def test_psnr_of_an_error():
@@ -20,3 +20,12 @@ def test_without_a_terminal_the_log_gets_lines(tmp_path, caplog, monkeypatch):
     assert len(lines) == 4
     assert "step 4, " in lines[-1]
     assert all(word in lines[-1] for word in ("dB", "rays/s", "samples/ray", "left"))
+
+
+def test_of_noisy_targets_the_loss_is_told(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(reporter, "LOG_EVERY", 0.0)
+    with caplog.at_level(logging.INFO, logger="neural_render"):
+        settings = settings_for(2, report_every=0.0)
+        train_ball(new_run(tmp_path), settings, field=tiny_field(radiance="exp"))
+    lines = [record.message for record in caplog.records if record.message.startswith("training ")]
+    assert lines and all("loss" in line and "dB" not in line for line in lines)
