@@ -10,6 +10,7 @@ from neural_render.core.projection import Projection, forward_projection
 from neural_render.core.protocols import SceneFrame
 from neural_render.core.rays import Rays
 from neural_render.core.transforms import rotation_from_vector
+from neural_render.kernels import ops
 from neural_render.kernels.cells import unpack_bits
 from neural_render.kernels.morton import morton_encode
 from neural_render.kernels.records import ColorTargets
@@ -111,15 +112,31 @@ def test_known_distances_are_compared_in_the_cube(backend: str) -> None:
     distance = torch.linspace(0, 5, len(rays))
     loss = LossSpec(delta=0.1, distance_weight=1.0)
     jitter = torch.full((len(rays),), 0.5)
-    seen, gradients = renderer.loss_gradients(
+    seen, gradients, _ = renderer.loss_gradients(
         field, rays, targets=targets_for(rays, distance), loss=loss, jitter=jitter
     )
     known = targets_for(rays, image.image_distance(distance))
-    expected, others = plain.loss_gradients(
+    expected, others, _ = plain.loss_gradients(
         field, image.rays, targets=known, loss=loss, jitter=jitter
     )
     assert torch.equal(seen.loss, expected.loss)
     assert torch.equal(gradients["density_weights"], others["density_weights"])
+
+
+def test_gradients_to_rays_are_those_of_the_rays_before_it(backend: str) -> None:
+    """Cameras are refined in space, not in the cube."""
+    field = small_field(density_bias=2.0)
+    renderer = build_renderer(RenderingSettings(), FRAME, CPU)
+    rays = image_rays(view(), 0)
+    leaves = [rays.origins.clone().requires_grad_(), rays.directions.clone().requires_grad_()]
+    rays = replace(rays, origins=leaves[0] + 0.0, directions=leaves[1] + 0.0)
+    targets, jitter = targets_for(rays, torch.zeros(len(rays))), torch.full((len(rays),), 0.5)
+    loss = LossSpec(delta=0.1)
+    _, _, found = renderer.loss_gradients(field, rays, targets=targets, loss=loss, jitter=jitter)
+    seen = renderer.render(field, rays, background=targets.background, jitter=jitter)
+    expected = torch.autograd.grad(ops.output_loss(seen, targets, loss)[0], leaves)
+    for ours, theirs in zip((found.origins, found.directions), expected, strict=True):
+        assert theirs.any() and (ours - theirs).norm() < 2e-2 * theirs.norm()
 
 
 def test_cells_beside_the_pictures_are_emptied() -> None:
