@@ -36,6 +36,13 @@ class EvaluationSettings:
     fit_steps: int = field(
         default=200, metadata={"help": "steps in which that is fitted", "minimum": 1}
     )
+    fit_blur: float = field(
+        default=8.0,
+        metadata={
+            "help": "poses are fitted to a field that is blurred by so many pixels at first",
+            "minimum": 0.0,
+        },
+    )
     ssim: bool = field(default=True, metadata={"help": "measure SSIM"})
     flip: bool = field(
         default=True, metadata={"help": "measure FLIP and draw its error map (1 s a megapixel)"}

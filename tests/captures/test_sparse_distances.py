@@ -14,7 +14,7 @@ from neural_render.captures.sparse_distances import SurveyedPhotos
 from neural_render.core.cameras import project
 from neural_render.core.errors import CaptureError
 from neural_render.core.protocols import RegionSource
-from tests.training.photographs import open_tiny
+from tests.training.cameras.photographs import open_tiny
 
 
 def points_on_ball(capture: Capture, num: int = 200, num_photos: int = 5) -> SparsePoints:

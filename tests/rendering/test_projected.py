@@ -123,6 +123,22 @@ def test_known_distances_are_compared_in_the_cube(backend: str) -> None:
     assert torch.equal(gradients["density_weights"], others["density_weights"])
 
 
+def test_gradients_to_rays_are_those_of_the_rays_before_it(backend: str) -> None:
+    """Cameras are refined in space, not in the cube."""
+    field = small_field(density_bias=2.0)
+    renderer = build_renderer(RenderingSettings(), FRAME, CPU)
+    rays = image_rays(view(), 0)
+    leaves = [rays.origins.clone().requires_grad_(), rays.directions.clone().requires_grad_()]
+    rays = replace(rays, origins=leaves[0] + 0.0, directions=leaves[1] + 0.0)
+    targets, jitter = targets_for(rays, torch.zeros(len(rays))), torch.full((len(rays),), 0.5)
+    loss = LossSpec(delta=0.1)
+    _, _, found = renderer.loss_gradients(field, rays, targets=targets, loss=loss, jitter=jitter)
+    seen = renderer.render(field, rays, background=targets.background, jitter=jitter)
+    expected = torch.autograd.grad(ops.output_loss(seen, targets, loss)[0], leaves)
+    for ours, theirs in zip((found.origins, found.directions), expected, strict=True):
+        assert theirs.any() and (ours - theirs).norm() < 2e-2 * theirs.norm()
+
+
 def test_cells_beside_the_pictures_are_emptied() -> None:
     renderer = build_renderer(RenderingSettings(), FRAME, CPU)
     renderer.mark_unseen(view(), near=0.0)

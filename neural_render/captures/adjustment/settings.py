@@ -33,7 +33,7 @@ class AdjustmentSettings:
         metadata={"help": "refine focal length, centre and first distortion of each lens"},
     )
     pose_rate: float = field(
-        default=0.03,
+        default=0.1,
         metadata={
             "help": "pixels by which a step moves what refined cameras see, at first; it falls to a"
             " hundredth",
@@ -41,7 +41,7 @@ class AdjustmentSettings:
         },
     )
     blur: float = field(
-        default=0.0,
+        default=8.0,
         metadata={
             "help": "refined cameras first see the field blurred by so many pixels, so that far"
             " errors are felt",
@@ -49,7 +49,7 @@ class AdjustmentSettings:
         },
     )
     blur_until: float = field(
-        default=0.3,
+        default=0.5,
         metadata={
             "help": "fraction of the budget in which that blur falls to nothing",
             "minimum": 0.0,

@@ -24,7 +24,7 @@ from neural_render.rendering import Image
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.restore import TrainedScene
 
-FIT_RAYS = 4096  # of all views together, at each step
+FIT_RAYS = 2048  # of all views together, at each step
 FIT_LOSS = LossSpec(delta=0.1)
 # How far a fit can reach in all, whatever the number of its steps.
 REACH_PX, REACH_STOPS = 20.0, 2.0
@@ -63,7 +63,9 @@ def held_out(scene: TrainedScene, capture: Capture, settings: EvaluationSettings
     stated = capture.train.cameras.in_frame(frame.inverse())
     trained = restored(stated, scene.cameras)
     color, pose = settings.fit in ("exposure", "both"), settings.fit in ("pose", "both")
-    wanted = AdjustmentSettings(exposure=color, white_balance=color, poses=pose)
+    wanted = AdjustmentSettings(
+        exposure=color, white_balance=color, poses=pose, blur=settings.fit_blur
+    )
     cameras = capture.test.cameras.in_frame(frame.inverse())
     adjustment = for_views(cameras, trained, stated, wanted) if len(cameras) else trained
     views = capture.test
@@ -96,7 +98,8 @@ def fit(
         generator = generator_for(scene.record.seed, step, "fit", device)
         batch = source.sample(FIT_RAYS, generator)
         shown = adjustment.apply(batch)
-        _, _, to_inputs = scene.renderer.loss_gradients(
+        done = (step - 1) / num_steps
+        _, _, to_inputs = scene.renderer.blurred(adjustment.blur(done)).loss_gradients(
             scene.field,
             shown.rays,
             targets=ColorTargets(
@@ -111,7 +114,7 @@ def fit(
             jitter=torch.rand(len(batch.rays), generator=generator, device=device),
             conditions=scene.background.new_zeros(len(batch.rays), scene.num_conditions),
         )
-        adjustment.step(shown, to_inputs, step, (step - 1) / num_steps)
+        adjustment.step(shown, to_inputs, step, done)
 
 
 def half(views: Views, *, left: bool) -> Views:

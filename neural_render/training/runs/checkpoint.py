@@ -129,7 +129,11 @@ def restore(checkpoint: Checkpoint, state: TrainingState) -> None:
     restore_occupancy(checkpoint, state.occupancy)
     with _reading(checkpoint.path):
         state.errors.load_state(checkpoint.tensors("errors"))
-        state.adjustment.load_state(checkpoint.tensors("cameras"))
+    learnt = checkpoint.tensors("cameras")
+    try:
+        state.adjustment.load_state(learnt)
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.path} cannot be gone on from: {error}") from error
     state.average.last_step = checkpoint.progress.averaged_step
     state.progress = checkpoint.progress
 

@@ -19,7 +19,14 @@ from neural_render.training.films.held_out import held_out
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.results import Results
-from tests.training.photographs import BACKEND, exposed, open_tiny, train_photos, turned, twice
+from tests.training.cameras.photographs import (
+    BACKEND,
+    exposed,
+    open_tiny,
+    train_photos,
+    turned,
+    twice,
+)
 from tests.training.problems import CPU, new_run, settings_for
 
 PLAIN = EvaluationSettings(ssim=False, flip=False, images=False)

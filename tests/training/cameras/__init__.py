@@ -1,0 +1,1 @@
+"""Tests of training that learns its cameras."""
