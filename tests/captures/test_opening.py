@@ -1,7 +1,6 @@
 """Opening captures: splits, what is left out, what is told, the embedded capture, no images."""
 
 import logging
-import math
 import os
 from pathlib import Path
 
@@ -9,17 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from neural_render.captures import opening
 from neural_render.captures.loading import memory
 from neural_render.captures.opening import find_embedded, find_folder, open_capture
 from neural_render.captures.readers.image_files import compact_names
-from neural_render.captures.readers.listing import (
-    Calibration,
-    Listing,
-    Photo,
-    Placement,
-    no_points,
-)
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import CaptureError, SettingError
@@ -289,40 +280,21 @@ def test_memory_limits_of_containers_are_seen(tmp_path: Path) -> None:
     assert 0 < memory.available_bytes() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-class SideBySide:
-    """A reader of photos that look along z, with bounds."""
-
-    name = "side by side"
-
-    def read(self, folder: Path) -> Listing:
-        photos = []
-        for index in range(5):
-            pose = np.eye(4)[:3]
-            pose[0, 3] = 0.2 * index
-            photo = Photo(
-                name=f"{index}.png",
-                where=f"row {index}",
-                image=save_image(folder / f"{index}.png", noise_image(index)),
-                mask=None,
-                world_from_camera=pose,
-                calibration=Calibration(fov_rad=(0.8, math.nan)),
-                bounds=(4.0 + index, 60.0),
-            )
-            photos.append(photo)
-        return Listing(
-            train=tuple(photos),
-            test=(),
-            split="",
-            placement=Placement(),
-            points=no_points(),
-            warnings=(),
-        )
+def write_side_by_side(folder: Path) -> None:
+    """LLFF's format: photos that look along z, the nearest thing of each a unit farther away."""
+    rows = []
+    for index in range(5):
+        image = noise_image(index)
+        save_image(folder / "images" / f"{index}.png", image)
+        columns = [[0, 1, 0], [1, 0, 0], [0, 0, -1], [0.2 * index, 0, 0], [*image.shape[:2], 30]]
+        rows.append([*np.array(columns).T.ravel(), 4.0 + index, 60.0])
+    np.save(folder / "poses_bounds.npy", np.array(rows))
 
 
 def test_bounds_of_photos_say_how_near_the_scene_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(opening, "recognise", lambda _: SideBySide())
+    write_side_by_side(tmp_path)
     with caplog.at_level(logging.INFO):
         capture = open_folder(tmp_path, test_every=5)
     assert not capture.frame.projection.is_identity

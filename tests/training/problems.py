@@ -121,12 +121,12 @@ def train_ball(
     *,
     source: StripedBall | None = None,
     field: RadianceField | None = None,
-    threads: int = 2,
-    backend: str = "auto",
+    kernels: tuple[str, int] = ("auto", 2),
     lighting: Lighting = PHOTOGRAPHED,
     renderer: Renderer | None = None,
 ) -> tuple[Progress, RadianceField]:
-    """Trains or resumes a run on the ball with a backend, the fastest if none is named."""
+    """Trains or resumes a run on the ball with a backend (the fastest: auto) and so many threads."""
+    backend, threads = kernels
     name = dispatch.resolve(backend)
     field = field or tiny_field()
     context = RunContext(
@@ -140,8 +140,8 @@ def train_ball(
         lighting=lighting,
     )
     source = source or StripedBall()
-    with dispatch.using(name) as kernels:
-        kernels.set_threads(threads)
+    with dispatch.using(name) as active:
+        active.set_threads(threads)
         return train(source, field, renderer or tiny_renderer(), settings, run, context), field
 
 

@@ -103,10 +103,10 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, precision):
     for stop_after, number, code, threads in stops:
         source = StripedBall(stop_after, number)
         with pytest.raises(TrainingInterrupted, match=r"Stopped by .* at step \d+") as stop:
-            train_ball(stopped, settings, source=source, threads=threads)
+            train_ball(stopped, settings, source=source, kernels=("auto", threads))
         assert stop.value.exit_code == code
     assert [path.name for path in stopped.checkpoints()] == ["18", "27"]
-    train_ball(stopped, settings, threads=1)
+    train_ball(stopped, settings, kernels=("auto", 1))
     assert_same_weights(whole, stopped)
     assert load_for_rendering(stopped, CPU).record.precision == precision
 
@@ -121,7 +121,7 @@ def test_a_stopped_run_goes_on_with_its_error_map_bit_for_bit(tmp_path, unbiased
         with pytest.raises(TrainingInterrupted):
             train_ball(stopped, settings, source=DividedBall(stop_after))
     assert [path.name for path in stopped.checkpoints()] == ["32", "67"]
-    train_ball(stopped, settings, source=DividedBall(), threads=1)
+    train_ball(stopped, settings, source=DividedBall(), kernels=("auto", 1))
     assert_same_weights(whole, stopped)
     assert {"errors.squared", "errors.seen", "errors.deck"} <= set(weights_of(whole))
     train_ball(uniform, settings_for(75, error_sampling=0.0), source=DividedBall())
@@ -162,10 +162,10 @@ def test_error_sampling_needs_regions(tmp_path):
 def test_a_stopped_run_goes_on_bit_for_bit_with_the_reference_kernels(tmp_path):
     settings = settings_for(6, samples_per_step=512)
     whole, stopped = new_run(tmp_path), new_run(tmp_path)
-    train_ball(whole, settings, backend="reference")
+    train_ball(whole, settings, kernels=("reference", 2))
     with pytest.raises(TrainingInterrupted, match="Stopped by Ctrl-C at step 3"):
-        train_ball(stopped, settings, source=StripedBall(4), backend="reference")
-    train_ball(stopped, settings, backend="reference")
+        train_ball(stopped, settings, source=StripedBall(4), kernels=("reference", 2))
+    train_ball(stopped, settings, kernels=("reference", 2))
     assert_same_weights(whole, stopped)
 
 
