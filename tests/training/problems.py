@@ -125,7 +125,7 @@ def train_ball(
     lighting: Lighting = PHOTOGRAPHED,
     renderer: Renderer | None = None,
 ) -> tuple[Progress, RadianceField]:
-    """Trains or resumes a run on the ball with a backend (the fastest: auto) and so many threads."""
+    """Trains or resumes a run on the ball; ``kernels``: backend (auto: the fastest) and threads."""
     backend, threads = kernels
     name = dispatch.resolve(backend)
     field = field or tiny_field()
