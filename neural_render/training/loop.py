@@ -1,5 +1,6 @@
 """Training: one visible loop, and what stands before and behind it."""
 
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -49,6 +50,8 @@ from neural_render.training.step import (
 from neural_render.training.stopping import SIGNALS, StopSignals, TrainingInterrupted
 
 PHOTOGRAPHED = Lighting()
+
+_log = logging.getLogger("neural_render")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +118,8 @@ def train(
         with whole_file(run.config_path) as draft:
             draft.write_text(context.config, encoding="utf-8")
         fit(problem, state, Session(run, record, context.threads, state), signals)
+    if learnt := state.adjustment.described():
+        _log.info("cameras: %s", learnt)
     if signals.received is not None:
         raise TrainingInterrupted(
             f"Stopped by {SIGNALS[signals.received]} at step {state.progress.step}, which is saved;"

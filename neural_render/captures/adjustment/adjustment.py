@@ -161,6 +161,22 @@ class CameraAdjustment:
         left = 1 - fraction / settings.blur_until
         return settings.blur * left / float(self._cameras.focal_px.mean())
 
+    def described(self) -> str:
+        """What was learnt, in a line; empty where nothing is."""
+        found = []
+        for name, what in (("pose", "poses"), ("lens", "lenses")):
+            if name in self.parameters:  # of about a pixel each
+                moved = self.parameters[name].norm(dim=1)
+                mean, most = float(moved.mean()), float(moved.max())
+                found.append(f"{what} moved by {mean:.2g} pixels on average, {most:.2g} at most")
+        if "exposure" in self.parameters:
+            stops = self._relative(self.parameters["exposure"])
+            found.append(f"exposures from {float(stops.min()):+.2f} to {float(stops.max()):+.2f}")
+        if "vignetting" in self.parameters:
+            corner = float(self.parameters["vignetting"].sum(1).mean())
+            found.append(f"corners darker by {-corner:.2f} stops")
+        return "; ".join(found)
+
     def state(self) -> dict[str, Tensor]:
         """All that a resumed run needs, by name, no copies; nothing where nothing is learnt."""
         return self.parameters | self._moments

@@ -155,6 +155,8 @@ def test_steps_lead_back_to_where_the_gradient_ends() -> None:
         off = gradients.origins.square().mean() + gradients.directions.square().mean()
         errors.append((float(off), float(gradients.gain.square().mean())))
         adjustment.step(shown, gradients, step, step / 301)
+    words = adjustment.described()
+    assert "poses moved by" in words and "exposures from" in words and "corners" in words
     assert errors[-1][0] < 1e-4 * errors[0][0] and errors[-1][1] < 1e-3 * errors[0][1]
 
 
