@@ -51,7 +51,8 @@ def main(settings: config.Settings) -> None:
     progress = sys.stderr.isatty()
     backend, threads, device = start_kernels(settings.kernels)
     capture = open_capture(settings.capture, progress=progress)
-    check_capture(capture, settings.capture)
+    if not settings.run:
+        check_capture(capture, settings.capture)
     rows = auto_log2_rows(settings.training, device)
     settings = config.completed(settings, name=capture.name, log2_rows=rows)
     source = photo_source(capture, device)

@@ -6,34 +6,44 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float64, Int64
+from torch import Tensor
 
 from neural_render.captures.doctor.findings import Finding, Severity, few_names
 from neural_render.captures.doctor.subject import Subject
 from neural_render.captures.records import Capture
 from neural_render.core.cameras import project
+from neural_render.core.flight.paths import up_of
+from neural_render.core.protocols import SceneFrame
 
 SECTORS = 24
 BANDS = 6  # of elevation, from straight below to straight above
 LINE = 12  # points along each side of the cube
 ENOUGH = 3  # photos that see a place, for its depth to be known
+# Of the view of scenes from one side, in disparity: four times as far as the nearest things.
+SHOWN_DEPTH = 0.75
+WIDE_GAP_DEG = 90
+CORNERS = [[float(index >> axis & 1) for axis in range(3)] for index in range(8)]
 ODD_FOCAL, USUAL_FOCAL = 0.05, 0.01  # relative differences
 NARROW = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """Figures of a capture's training cameras around its cube of interest (lengths in world units).
+    """Figures of a capture's training cameras around its region of interest, in world units.
 
-    Elevation counts from the plane across the cameras' mean up direction.
+    The region is a cube, or for scenes from one side the view that the cameras share. Elevation
+    counts from the plane across the cameras' mean up direction.
     """
 
     center: tuple[float, float, float]
+    corners: Float64[np.ndarray, "8 3"]  # of the region: bit i of an index is the side along axis i
     side: float
+    from_one_side: bool
     up: tuple[float, float, float]
     azimuth_deg: Float64[np.ndarray, " cameras"]
     elevation_deg: Float64[np.ndarray, " cameras"]
     largest_gap_deg: float
-    seen_by: Int64[np.ndarray, " places"]  # the number of photos that show each part of the cube
+    seen_by: Int64[np.ndarray, " places"]  # the number of photos that show each part of the region
 
     @property
     def histogram(self) -> Int64[np.ndarray, "bands sectors"]:
@@ -47,13 +57,10 @@ class Coverage:
 
 def cover(capture: Capture) -> Coverage:
     """Where the training cameras stand."""
-    frame = capture.frame
-    side = frame.world_from_field.scale / 2 ** (frame.cascades - 1)
-    center = frame.world_from_field.apply(torch.full((1, 3), 0.5, dtype=torch.float64))[0].numpy()
+    corners = region_points(capture.frame, torch.tensor(CORNERS, dtype=torch.float64)).numpy()
+    center = region_points(capture.frame, torch.full((1, 3), 0.5, dtype=torch.float64))[0].numpy()
     poses = capture.train.cameras.world_from_camera.double().cpu().numpy()
-    up = -poses[:, :, 1].mean(0)
-    length = float(np.linalg.norm(up))
-    up = up / length if length > 1e-6 else np.array([0.0, 0.0, 1.0])
+    up = up_of(capture.train.cameras).double().cpu().numpy()
     across = np.linalg.svd(up[None])[2][1:]
     offset = poses[:, :, 3] - center
     azimuth = np.degrees(np.arctan2(offset @ across[1], offset @ across[0])) % 360
@@ -63,13 +70,25 @@ def cover(capture: Capture) -> Coverage:
     x, y, z = center.tolist()
     return Coverage(
         center=(x, y, z),
-        side=side,
+        corners=corners,
+        side=float(np.linalg.norm(corners[7] - corners[0]) / math.sqrt(3)),
+        from_one_side=not capture.frame.projection.is_identity,
         up=(float(up[0]), float(up[1]), float(up[2])),
         azimuth_deg=azimuth,
         elevation_deg=elevation,
         largest_gap_deg=largest_gap(azimuth),
-        seen_by=_photos_per_place(capture, center, side),
+        seen_by=_photos_per_place(capture),
     )
+
+
+def region_points(
+    frame: SceneFrame, points: Float64[Tensor, "points 3"]
+) -> Float64[Tensor, "points 3"]:
+    """Points of the region of interest, each coordinate from 0 to 1, in the world."""
+    if frame.projection.is_identity:
+        return frame.world_from_field.apply(0.5 + (points - 0.5) / 2 ** (frame.cascades - 1))
+    ahead = points * points.new_tensor([1.0, 1.0, SHOWN_DEPTH])
+    return frame.world_from_field.apply(frame.projection.inverse().apply(ahead))
 
 
 def largest_gap(azimuth_deg: Float64[np.ndarray, " cameras"]) -> float:
@@ -78,12 +97,10 @@ def largest_gap(azimuth_deg: Float64[np.ndarray, " cameras"]) -> float:
     return float(np.diff(np.append(around, around[0] + 360)).max())
 
 
-def _photos_per_place(
-    capture: Capture, center: Float64[np.ndarray, "3"], side: float
-) -> Int64[np.ndarray, " places"]:
-    """How many training photos show each of a grid of points in the cube of interest."""
-    line = (torch.arange(LINE) + 0.5) / LINE - 0.5
-    points = torch.cartesian_prod(line, line, line) * side + torch.from_numpy(center).float()
+def _photos_per_place(capture: Capture) -> Int64[np.ndarray, " places"]:
+    """How many training photos show each of a grid of points in the region of interest."""
+    line = (torch.arange(LINE, dtype=torch.float64) + 0.5) / LINE
+    points = region_points(capture.frame, torch.cartesian_prod(line, line, line)).float()
     cameras = capture.train.cameras
     seen = torch.zeros(len(points), dtype=torch.long)
     for index in range(len(cameras)):
@@ -93,23 +110,25 @@ def _photos_per_place(
     return seen.numpy()
 
 
-def coverage_findings(coverage: Coverage) -> list[Finding]:
+def coverage_finding(coverage: Coverage) -> Finding:
     """What the cameras' places mean for the result."""
-    low, high = coverage.elevation_deg.min(), coverage.elevation_deg.max()
-    thin = float((coverage.seen_by < ENOUGH).mean())
-    findings = [
-        Finding(
-            name="coverage",
-            severity=Severity.NOTE,
-            sentence=f"cameras stand {low:.0f} to {high:.0f} degrees above the scene's middle, the"
-            f" largest gap around it is {coverage.largest_gap_deg:.0f} degrees wide, and"
-            f" {1 - thin:.0%} of the cube of interest is in {ENOUGH} photos or more",
-            mend="from where no camera stood, the result will be guesswork"
-            if coverage.largest_gap_deg > 90
-            else "",
+    enough = float((coverage.seen_by >= ENOUGH).mean())
+    seen = f"{enough:.0%} of the region of interest is in {ENOUGH} photos or more"
+    if coverage.from_one_side:
+        where, gap = "the cameras look the same way", ""
+    else:
+        low, high = coverage.elevation_deg.min(), coverage.elevation_deg.max()
+        where = (
+            f"cameras stand {low:.0f} to {high:.0f} degrees above the scene's middle, the largest"
+            f" gap around it is {coverage.largest_gap_deg:.0f} degrees wide"
         )
-    ]
-    return findings
+        gap = "from where no camera stood, the result will be guesswork"
+    return Finding(
+        name="coverage",
+        severity=Severity.NOTE,
+        sentence=f"{where}, and {seen}",
+        mend=gap if coverage.largest_gap_deg > WIDE_GAP_DEG else "",
+    )
 
 
 def scale_finding(coverage: Coverage, capture: Capture) -> Finding:
@@ -117,13 +136,14 @@ def scale_finding(coverage: Coverage, capture: Capture) -> Finding:
     places = capture.train.cameras.world_from_camera[:, :, 3].double().cpu().numpy()
     distance = float(np.median(np.linalg.norm(places - np.array(coverage.center), axis=1)))
     x, y, z = coverage.center
+    cubes = f", and {capture.frame.cascades - 1} larger cubes are around it"
     return Finding(
         name="scale",
         severity=Severity.NOTE,
-        sentence=f"the cube of interest has sides of {coverage.side:.3g} world units around"
-        f" ({x:.3g}, {y:.3g}, {z:.3g}), cameras are typically {distance:.3g} units from its middle,"
-        f" and the whole is {2 ** (capture.frame.cascades - 1)} times as large",
-        mend="set capture.scale and capture.aabb_scale if that is not the scene",
+        sentence=f"the region of interest is {coverage.side:.3g} world units wide around"
+        f" ({x:.3g}, {y:.3g}, {z:.3g}), the cameras are typically {distance:.3g} units from there"
+        f"{cubes if capture.frame.cascades > 1 else ''}",
+        mend="set capture.scale or capture.scene if that is not the scene",
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a capture from above and from the side: cameras, points, the cube of interest."""
+"""Pictures of a capture from above and from the side: cameras, points, the region of interest."""
 
 import io
 from pathlib import Path
@@ -15,7 +15,7 @@ PANEL = 640  # pixels of a square panel
 MARGIN = 30
 MOST_POINTS = 20_000
 PAPER, INK, SOFT = (250, 250, 248), (40, 44, 52), (150, 155, 165)
-CAMERA, BAD_CAMERA, CUBE = (37, 99, 235), (220, 38, 38), (217, 119, 6)
+CAMERA, BAD_CAMERA, REGION = (37, 99, 235), (220, 38, 38), (217, 119, 6)
 
 
 def thinned_points(
@@ -65,7 +65,8 @@ def _panel(
 
     basis, center = np.stack(axes), np.array(coverage.center)
     places = (subject.poses[:, :, 3] - center) @ basis.T
-    shown = np.concatenate([places, [edge[0] @ basis.T for edge in cube_edges(coverage.side)]])
+    edges = region_edges(coverage) @ basis.T
+    shown = np.concatenate([places, edges.reshape(-1, 2)])
     low, high = np.percentile(shown, [1, 99], axis=0)
     reach = 0.55 * float((high - low).max())
     scale = (0.5 * PANEL - MARGIN) / reach
@@ -82,8 +83,8 @@ def _panel(
     positions, colors = thinned_points(capture)
     for place, color in zip(pixels((positions - center) @ basis.T), colors.tolist(), strict=True):
         draw.point(place, fill=(color[0], color[1], color[2]))
-    for start, end in cube_edges(coverage.side):
-        draw.line(pixels(np.stack([start, end]) @ basis.T), fill=CUBE, width=2)
+    for edge in edges:
+        draw.line(pixels(edge), fill=REGION, width=2)
     looks = subject.poses[:, :, 2] @ basis.T * 0.08 * reach
     for index in range(len(subject)):
         color = BAD_CAMERA if index in bad else CAMERA
@@ -94,10 +95,11 @@ def _panel(
     return picture
 
 
-def cube_edges(side: float) -> list[tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]]:
-    """The twelve edges of a cube around the origin."""
-    corners = [0.5 * side * (2.0 * np.array([i & 1, i >> 1 & 1, i >> 2 & 1]) - 1) for i in range(8)]
-    return [(corners[i], corners[i | bit]) for i in range(8) for bit in (1, 2, 4) if not i & bit]
+def region_edges(coverage: Coverage) -> Float64[np.ndarray, "12 2 3"]:
+    """The twelve edges of the region of interest, around its middle."""
+    corners = coverage.corners - np.array(coverage.center)
+    pairs = [(i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit]
+    return np.array([[corners[first], corners[second]] for first, second in pairs])
 
 
 def _label(picture, title: str) -> None:
@@ -106,5 +108,5 @@ def _label(picture, title: str) -> None:
 
     draw = ImageDraw.Draw(picture)
     draw.text((MARGIN // 2, MARGIN // 2), title, fill=INK)
-    legend = "cameras blue (red: disagree with their photos), cube of interest orange"
+    legend = "cameras blue (red: disagree with their photos), region of interest orange"
     draw.text((MARGIN // 2, PANEL - MARGIN), legend, fill=SOFT)

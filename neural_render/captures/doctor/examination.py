@@ -9,7 +9,7 @@ import numpy as np
 from neural_render.captures.doctor.coverage import (
     Coverage,
     cover,
-    coverage_findings,
+    coverage_finding,
     focal_findings,
     scale_finding,
     size_finding,
@@ -73,7 +73,7 @@ def examine(capture: Capture, *, thorough: bool) -> Examination:
             *reprojection_findings(subject, capture.points),
             *focal_findings(subject),
             *photo_findings(subject, figures),
-            *coverage_findings(coverage),
+            coverage_finding(coverage),
             scale_finding(coverage, capture),
             suggestion(capture),
         ),
@@ -96,13 +96,12 @@ def check_capture(capture: Capture, settings: CaptureSettings) -> None:
     )
     if worst(findings) == Severity.FAULT:
         _log.warning(
-            "with these faults nothing good can be learned from %s: stop now and mend it, or go on"
-            " with capture.check=off; `python scripts/inspect_capture.py %s` shows more",
-            capture.name,
+            "training goes on, but with such a fault the result will be poor: stop it with Ctrl-C,"
+            " mend the capture, and look at `python scripts/inspect_capture.py %s`",
             capture.path,
         )
     elif checked is not None:
-        _log.info("checked: %s", checked.sentence)
+        _log.info("%s", checked.sentence)
 
 
 def write_examination(examination: Examination, folder: Path) -> None:
@@ -119,7 +118,7 @@ def suggestion(capture: Capture) -> Finding:
     words = [f"capture.path={capture.path}"]
     if longest > LARGE_SIDE:
         words.append(f"capture.max_side={LARGE_SIDE // (2 if len(capture.train) > 200 else 1)}")
-    bounded = capture.frame.cascades == 1
+    bounded = capture.has_opacity and capture.frame.cascades == 1
     words.append(f"training.max_seconds={OBJECT_SECONDS if bounded else PHOTO_SECONDS}")
     return Finding(
         name="settings",

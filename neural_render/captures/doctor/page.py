@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neural_render.captures.doctor.coverage import BANDS, Coverage
-from neural_render.captures.doctor.drawing import cube_edges, panel_axes, thinned_points
+from neural_render.captures.doctor.drawing import panel_axes, region_edges, thinned_points
 from neural_render.captures.doctor.findings import Finding
 from neural_render.captures.doctor.subject import Subject
 from neural_render.captures.records import Capture
@@ -46,7 +46,7 @@ def write_page(
 def scene_of(
     capture: Capture, subject: Subject, coverage: Coverage, bad: frozenset[int]
 ) -> dict[str, Any]:
-    """What the page draws, around the middle of the cube of interest."""
+    """What the page draws, around the middle of the region of interest."""
     center = np.array(coverage.center)
     places = subject.poses[:, :, 3] - center
     reach = max(float(np.percentile(np.linalg.norm(places, axis=1), 95)), coverage.side)
@@ -55,7 +55,7 @@ def scene_of(
     return {
         "reach": reach,
         "axes": panel_axes(coverage).tolist(),
-        "cube": [[start.tolist(), end.tolist()] for start, end in cube_edges(coverage.side)],
+        "region": region_edges(coverage).round(digits).tolist(),
         "cameras": [
             {
                 "name": subject.names[index],

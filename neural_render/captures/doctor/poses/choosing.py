@@ -14,6 +14,7 @@ from neural_render.captures.doctor.poses.matching import (
     Features,
     Match,
     find_features,
+    load_pycolmap,
     match_features,
     verified_match,
 )
@@ -34,12 +35,8 @@ class Album:
 
     def prepare(self, photos: Iterable[int]) -> None:
         """Finds the features of these photos."""
-        import pycolmap
-
+        load_pycolmap()
         missing = sorted(set(photos) - self.features.keys())
-        # Else it says of each photo that an extractor is made for it.
-        quiet = pycolmap.logging.WARNING.value
-        pycolmap.logging.minloglevel = max(pycolmap.logging.minloglevel, quiet)
 
         def find(photo: int) -> Features:
             return find_features(self.subject, photo)

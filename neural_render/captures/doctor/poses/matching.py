@@ -7,6 +7,8 @@ with stated distortion does not bend epipolar lines.
 Source: Lowe, "Distinctive image features from scale-invariant keypoints" (ratio test).
 """
 
+import signal
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,6 +49,21 @@ class Match:
     def __len__(self) -> int:
         """The number of points that both show."""
         return len(self.first)
+
+
+def load_pycolmap() -> None:
+    """Imports pycolmap so that it keeps quiet, and out of the way of SIGTERM.
+
+    Its log would say of each photo that an extractor is made, and print a stack trace for a program
+    that is merely asked to end. To be called in the main thread, where signals are set.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    import pycolmap
+
+    quiet = pycolmap.logging.WARNING.value
+    pycolmap.logging.minloglevel = max(pycolmap.logging.minloglevel, quiet)
+    if threading.current_thread() is threading.main_thread() and before is not None:
+        signal.signal(signal.SIGTERM, before)
 
 
 def find_features(subject: Subject, index: int) -> Features:
