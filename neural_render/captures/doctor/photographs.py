@@ -12,8 +12,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from neural_render.captures.doctor.findings import Finding, Severity, few_names
-from neural_render.captures.doctor.subject import Subject, grey_of
-from neural_render.captures.loading.photos import in_parallel
+from neural_render.captures.doctor.subject import MAX_THREADS, Subject, grey_of
+from neural_render.captures.loading.parallel import in_parallel
 
 LOOKED_AT = 400  # pixels: the side of what sharpness is measured on, unscaled
 THUMBNAIL = 48
@@ -48,7 +48,7 @@ def measure_photos(subject: Subject, most: int) -> PhotoFigures:
     def measure(photo: int) -> tuple[list[float], np.ndarray]:
         return _figures(subject, photo), _thumbnail(subject, photo)
 
-    measured = in_parallel(measure, photos, description="", progress=False)
+    measured = in_parallel(measure, photos, description="", progress=False, threads=MAX_THREADS)
     sharpness, over, under, brightness = np.array([row for row, _ in measured]).T
     return PhotoFigures(
         photos=tuple(photos),

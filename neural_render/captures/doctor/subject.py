@@ -15,6 +15,7 @@ from neural_render.core.cameras import Cameras
 # Colour says no more of blur, exposure or place than grey does; weights of Rec. 709.
 LUMA = (0.2126, 0.7152, 0.0722)
 BACKDROP = 128
+MAX_THREADS = 4  # each holds a whole photo
 THINNING = 3  # pixels are left out before averaging where there are so many times too many
 
 
@@ -53,10 +54,15 @@ class Subject:
 
 
 def subject_of(capture: Capture) -> Subject:
-    """All photos of a capture that was opened with its images."""
-    places = [
-        (views, index) for views in (capture.train, capture.test) for index in range(len(views))
+    """All photos of a capture that was opened with its images.
+
+    Of photos that are mapped from a file, one part is looked at: it is enough, and read quickly.
+    """
+    parts = [
+        views.window(0) if views.num_windows > 1 else views
+        for views in (capture.train, capture.test)
     ]
+    places = [(views, index) for views in parts for index in range(len(views))]
     order = natural_order([views.names[index] for views, index in places])
     places = [places[index] for index in order]
     joined = join_cameras(capture.train.cameras, capture.test.cameras)
@@ -101,7 +107,7 @@ def shrunk(image: Float[Tensor, "height width"], max_side: int) -> Float[Tensor,
 def _thinned(image: Tensor, max_side: int) -> Tensor:
     """Every so many-th pixel of a photo that is much larger than wanted, to save memory."""
     step = max(1, max(image.shape[:2]) // (THINNING * max_side))
-    return image[::step, ::step]
+    return image[step // 2 :: step, step // 2 :: step]
 
 
 def grey_of(image: UInt8[Tensor, "height width channels"]) -> Float[Tensor, "height width"]:

@@ -18,8 +18,8 @@ from neural_render.captures.doctor.poses.matching import (
     match_features,
     verified_match,
 )
-from neural_render.captures.doctor.subject import Subject
-from neural_render.captures.loading.photos import in_parallel
+from neural_render.captures.doctor.subject import MAX_THREADS, Subject
+from neural_render.captures.loading.parallel import in_parallel
 
 MAX_SEARCHED = 100  # photos, when all are compared with all
 STRONGEST = 200  # features of each, then
@@ -41,7 +41,7 @@ class Album:
         def find(photo: int) -> Features:
             return find_features(self.subject, photo)
 
-        found = in_parallel(find, missing, description="", progress=False)
+        found = in_parallel(find, missing, description="", progress=False, threads=MAX_THREADS)
         self.features.update(zip(missing, found, strict=True))
 
     def match(self, pairs: Iterable[tuple[int, int]]) -> list[Match]:
@@ -54,7 +54,7 @@ class Album:
                 self.subject, pair, [self.features[pair[0]], self.features[pair[1]]]
             )
 
-        found = in_parallel(verify, pairs, description="", progress=False)
+        found = in_parallel(verify, pairs, description="", progress=False, threads=MAX_THREADS)
         return [match for match in found if match is not None]
 
 

@@ -73,7 +73,8 @@ def _wrong_camera_axes(axes: Axes) -> Hypothesis:
 
 def _words_for_axes(axes: Axes) -> tuple[str, str, str]:
     """Name, sentence and cure of camera axes that are not what the format says."""
-    signs = tuple(int(value) for value in np.diag(axes))
+    x, y, z = (int(value) for value in np.diag(axes))
+    signs = (x, y, z)
     columns = {
         (1, -1, -1): ("y and z", "second and third", "they are likely OpenCV's or COLMAP's"),
         (-1, 1, -1): ("x and z", "first and third", "they are likely Mitsuba's or PyTorch3D's"),

@@ -79,7 +79,7 @@ def find_features(subject: Subject, index: int) -> Features:
         # Its successor is missing in pycolmap 3.
         warnings.simplefilter("ignore", DeprecationWarning)
         extractor = pycolmap.Sift(options=options, device=pycolmap.Device.cpu)
-    keypoints, descriptors = extractor.extract(np.ascontiguousarray(grey.numpy() / 255))
+    keypoints, descriptors = extractor.extract((grey / 255).contiguous().numpy().astype(np.float32))
     keep = _shown(subject.counts(index, MATCH_SIDE).numpy(), keypoints)
     scale = int(subject.cameras.width[index]) / grey.shape[1]
     return Features(
