@@ -19,16 +19,19 @@ from neural_render.captures.doctor.findings import Finding, Severity, worst
 from neural_render.captures.doctor.page import write_page
 from neural_render.captures.doctor.photographs import measure_photos, photo_findings
 from neural_render.captures.doctor.poses.choosing import Album
+from neural_render.captures.doctor.poses.scoring import GOOD_PX
 from neural_render.captures.doctor.poses.strays import fits_of
 from neural_render.captures.doctor.poses.verdict import PoseCheck, check_poses
 from neural_render.captures.doctor.reprojection import reprojection_findings
 from neural_render.captures.doctor.subject import Subject, subject_of
+from neural_render.captures.opening import open_capture
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 
 SHORT_ANCHORS, FULL_ANCHORS = 8, 60
 SHORT_PHOTOS, FULL_PHOTOS = 48, 400
 LARGE_SIDE = 1280  # pixels: more costs time and shows little in minutes of training
+IMPRECISE_PX = 1.5  # poses of structure from motion agree to some tenths of a pixel at 640
 PHOTO_SECONDS, OBJECT_SECONDS = 900, 300
 
 _log = logging.getLogger("neural_render")
@@ -75,9 +78,20 @@ def examine(capture: Capture, *, thorough: bool) -> Examination:
             *photo_findings(subject, figures),
             coverage_finding(coverage),
             scale_finding(coverage, capture),
-            suggestion(capture),
+            suggestion(capture, poses),
         ),
     )
+
+
+def open_checked(settings: CaptureSettings, *, progress: bool, check: bool) -> Capture:
+    """The capture that ``settings.path`` names, its photos loaded, and what is wrong with it said.
+
+    Without ``check`` it is only opened: a run that goes on was examined when it began.
+    """
+    capture = open_capture(settings, progress=progress)
+    if check:
+        check_capture(capture, settings)
+    return capture
 
 
 def check_capture(capture: Capture, settings: CaptureSettings) -> None:
@@ -111,7 +125,7 @@ def write_examination(examination: Examination, folder: Path) -> None:
     write_page(folder / "report.html", *parts, examination.findings, examination.bad)
 
 
-def suggestion(capture: Capture) -> Finding:
+def suggestion(capture: Capture, poses: PoseCheck) -> Finding:
     """Settings to begin with."""
     cameras = capture.train.cameras
     longest = int(np.maximum(cameras.width.numpy(), cameras.height.numpy()).max())
@@ -120,6 +134,9 @@ def suggestion(capture: Capture) -> Finding:
         words.append(f"capture.max_side={LARGE_SIDE // (2 if len(capture.train) > 200 else 1)}")
     bounded = capture.has_opacity and capture.frame.cascades == 1
     words.append(f"training.max_seconds={OBJECT_SECONDS if bounded else PHOTO_SECONDS}")
+    typical = float(np.median(poses.errors_px)) if len(poses.errors_px) else 0.0
+    if IMPRECISE_PX < typical < GOOD_PX:
+        words.append("capture.adjust.poses=true")
     return Finding(
         name="settings",
         severity=Severity.NOTE,

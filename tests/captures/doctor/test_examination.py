@@ -15,8 +15,15 @@ import torch
 from PIL import Image
 
 from neural_render.captures.doctor.coverage import cover, focal_findings, largest_gap
-from neural_render.captures.doctor.examination import check_capture, examine, write_examination
+from neural_render.captures.doctor.examination import (
+    check_capture,
+    examine,
+    open_checked,
+    suggestion,
+    write_examination,
+)
 from neural_render.captures.doctor.findings import Finding, Severity, table
+from neural_render.captures.doctor.poses.verdict import PoseCheck
 from neural_render.captures.doctor.reprojection import reprojection_findings
 from neural_render.captures.doctor.subject import Subject, subject_of
 from neural_render.captures.opening import open_capture
@@ -126,6 +133,25 @@ def test_a_fault_is_a_warning_and_training_goes_on(
         check_capture(capture, CaptureSettings())
     assert {record.levelname for record in caplog.records} == {"WARNING"}
     assert caplog.messages[0].startswith("flipped axis: ") and "inspect_capture.py" in caplog.text
+
+
+def test_a_run_that_goes_on_is_not_examined_again(
+    textured: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = CaptureSettings(path=str(textured))
+    with caplog.at_level(logging.INFO, "neural_render"):
+        open_checked(settings, progress=False, check=False)
+        assert "agree with their cameras" not in caplog.text
+        open_checked(settings, progress=False, check=True)
+    assert "agree with their cameras" in caplog.text
+
+
+def test_imprecise_poses_are_to_be_refined(textured: Path) -> None:
+    capture = opened(textured)
+    for error_px, wanted in ((0.3, False), (2.5, True)):
+        poses = PoseCheck(findings=(), photos=((0, 1),), errors_px=np.array([error_px]))
+        sentence = suggestion(capture, poses).sentence
+        assert ("capture.adjust.poses=true" in sentence) == wanted
 
 
 def test_the_table_begins_with_the_worst() -> None:
