@@ -11,7 +11,7 @@ from pathlib import Path
 
 from neural_render import config
 from neural_render.captures.adjustment.adjustment import CameraAdjustment
-from neural_render.captures.opening import open_capture
+from neural_render.captures.doctor.examination import open_checked
 from neural_render.captures.sparse_distances import SurveyedPhotos
 from neural_render.captures.streaming import photo_source
 from neural_render.fields import RadianceField, field_spec
@@ -49,7 +49,7 @@ def main(settings: config.Settings) -> None:
     """Opens the photos, builds field and renderer, trains, measures, films."""
     progress = sys.stderr.isatty()
     backend, threads, device = start_kernels(settings.kernels)
-    capture = open_capture(settings.capture, progress=progress)
+    capture = open_checked(settings.capture, progress=progress, check=not settings.run)
     rows = auto_log2_rows(settings.training, device)
     settings = config.completed(settings, name=capture.name, log2_rows=rows)
     source = photo_source(capture, device)

@@ -73,6 +73,14 @@ class CaptureSettings:
             "choices": MEMORIES,
         },
     )
+    check: str = field(
+        default="short",
+        metadata={
+            "help": "whether photos and cameras are examined before training, in short or as in"
+            " scripts/inspect_capture.py",
+            "choices": ("off", "short", "full"),
+        },
+    )
     memory_limit_gb: float = field(
         default=0.0,
         metadata={

@@ -41,7 +41,7 @@ class Vocabulary:
 
     program: str
     settings: Mapping[str, Setting]
-    short: Mapping[str, str]  # short form -> full name
+    short: Mapping[str, str]  # short form -> full name; "" for a word that is a value alone
     foreign: frozenset[str]  # settings of the other commands
     presets: tuple[str, ...]
 
@@ -74,6 +74,8 @@ def _option_takes_word(word: str, vocabulary: Vocabulary) -> bool:
 def _prepare_setting(word: str, vocabulary: Vocabulary, sweeping: bool) -> str:
     """One ``name=value`` as Hydra wants it."""
     key, equals, value = word.partition("=")
+    if "" in vocabulary.short and (not equals or os.path.exists(word)):
+        key, equals, value = vocabulary.short[""], "=", word
     if not equals or not key:
         raise SettingError(
             f"{word!r} is not of the form name=value, such as capture.path=DIR; "

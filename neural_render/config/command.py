@@ -28,7 +28,7 @@ class Command:
     summary: str
     examples: tuple[str, ...]
     sections: tuple[str, ...]  # the settings it uses: names of Settings' fields
-    short: dict[str, str]  # short form -> full name
+    short: dict[str, str]  # short form -> full name; "" for a word that is a value alone
     configs: Path
     needs_run: bool  # works on an existing run; without `run=` on the latest one
 

@@ -39,7 +39,7 @@ def manual(
         rows = [_row(typed(setting), setting.metadata.get("help", "")) for setting in members]
         blocks.append("\n".join([name or "settings (as SETTING=DEFAULT)", *rows]))
     if short:
-        rows = [_row(f"{name}=", f"{full}=") for name, full in short.items()]
+        rows = [_row(f"{name}=" if name else "WORD", f"{full}=") for name, full in short.items()]
         blocks.append("\n".join(["short for", *rows]))
     if presets:
         rows = [_row(f"preset={path.stem}", _first_comment(path)) for path in presets]

@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,21 @@ def value_of(word: str) -> object:
 def test_any_text_reaches_hydra_as_it_was_typed(text: str) -> None:
     (word,) = prepare([f"capture.path={text}"], VOCABULARY)
     assert value_of(word) == text
+
+
+@pytest.mark.parametrize("text", [text for text in AWKWARD if text and "=" not in text])
+def test_a_word_alone_is_a_value_where_a_command_says_so(text: str) -> None:
+    (word,) = prepare([text], replace(VOCABULARY, short={"": "capture.path"}))
+    assert word.startswith("capture.path=") and value_of(word) == text
+
+
+def test_a_folder_with_a_strange_name_is_a_value_too(tmp_path: Path) -> None:
+    folder = tmp_path / "x=1"
+    folder.mkdir()
+    vocabulary = replace(VOCABULARY, short={"": "capture.path"})
+    (word,) = prepare([str(folder)], vocabulary)
+    assert value_of(word) == str(folder)
+    assert prepare(["seed=3"], vocabulary) == ["seed=3"]
 
 
 @pytest.mark.parametrize("text", AWKWARD)
