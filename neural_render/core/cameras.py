@@ -3,34 +3,24 @@
 Camera axes: x right, y down, z forward (OpenCV). Pixels are continuous: the centre of the first
 pixel is (0.5, 0.5).
 
-Legend: (x, y) point on the plane z = 1, r its distance from the axis, theta the angle to the axis,
-u = (pixel - center) / focal the distorted point, L the radial factor, J the Jacobian du/d(x, y).
-
-Sources: OpenCV, "Camera Calibration and 3D Reconstruction" (k1 k2 p1 p2, and its fisheye model);
-k3 and k4 multiply r^6 and r^8, as in instant-ngp's and nerfstudio's files.
+A lens maps directions to a plane (`lenses.planes`), its distortion bends that plane
+(`lenses.distortion`), and ``pixel = u * focal + center`` for the bent point u.
 """
 
 from dataclasses import dataclass, replace
-from enum import IntEnum
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from neural_render.core.lenses.distortion import MAX_RADIUS, bends, distort, undistort
+from neural_render.core.lenses.kinds import Lens
+from neural_render.core.lenses.planes import from_plane, to_plane
 from neural_render.core.rays import Rays
 from neural_render.core.transforms import Similarity
 
-# Newton doubles the digits at each step; wide lenses need about six, hopeless pixels all of them.
-MAX_NEWTON_STEPS = 20
 # Rays are made in pieces of so many pixels, so that the solver's temporaries stay small.
 PIXELS_PER_PIECE = 1 << 16
-
-
-class Lens(IntEnum):
-    """How a camera maps the angle to its axis to the image."""
-
-    PERSPECTIVE = 0
-    FISHEYE = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +28,13 @@ class Cameras:
     """A set of cameras, poses and intrinsics; every ray function is differentiable in its floats.
 
     ``world_from_camera`` may as well map to the field's frame: rays come out in the frame that it
-    maps to. ``distortion`` is (k1, k2, k3, k4, p1, p2); a fisheye lens ignores p1 and p2.
+    maps to. ``distortion`` is (k1, k2, k3, k4, p1, p2), or `ALL_COEFFICIENTS` of `lenses.kinds`.
     """
 
     world_from_camera: Float[Tensor, "cameras 3 4"]
     focal_px: Float[Tensor, "cameras 2"]
     center_px: Float[Tensor, "cameras 2"]
-    distortion: Float[Tensor, "cameras 6"]
+    distortion: Float[Tensor, "cameras coefficients"]
     lens: Int[Tensor, " cameras"]
     width: Int[Tensor, " cameras"]
     height: Int[Tensor, " cameras"]
@@ -180,23 +170,51 @@ def _lens_directions(
     pixels: Float[Tensor, "rays 2"],
     focal: Float[Tensor, "#rays 2"],
     center: Float[Tensor, "#rays 2"],
-    distortion: Float[Tensor, "#rays 6"],
+    distortion: Float[Tensor, "#rays coefficients"],
     lens: Int[Tensor, " #rays"],
 ) -> tuple[Float[Tensor, "rays 3"], Float[Tensor, " rays"], Bool[Tensor, " rays"]]:
     """`directions_in_camera` with one row of intrinsics per ray, or one for all."""
     distorted = (pixels - center) / focal
-    fisheye = lens == Lens.FISHEYE
-    if bool(fisheye.all()):
-        directions, solid_angle, valid = _fisheye_directions(distorted, distortion)
+    kind = _one_lens(lens)
+    if kind is not None:
+        directions, solid_angle, valid = _plane_directions(distorted, kind, distortion)
     else:
-        plain = distortion.masked_fill(fisheye[:, None], 0)
-        directions, solid_angle, valid = _perspective_directions(distorted, plain)
-        if bool(fisheye.any()):
-            other = _fisheye_directions(distorted, distortion)
-            directions = torch.where(fisheye[:, None], other[0], directions)
-            solid_angle = torch.where(fisheye, other[1], solid_angle)
-            valid = torch.where(fisheye, other[2], valid)
+        directions = distorted.new_zeros(len(distorted), 3)
+        solid_angle, valid = torch.zeros_like(distorted[:, 0]), lens < 0
+        for kind, here in _lenses_in(lens):
+            found = _plane_directions(distorted[here], kind, distortion[here])
+            directions = directions.index_copy(0, here, found[0])
+            solid_angle = solid_angle.index_copy(0, here, found[1])
+            valid = valid.index_copy(0, here, found[2])
     return directions, (solid_angle / (12 * focal.prod(-1))).sqrt(), valid
+
+
+def _plane_directions(
+    distorted: Float[Tensor, "rays 2"], lens: Lens, distortion: Float[Tensor, "#rays coefficients"]
+) -> tuple[Float[Tensor, "rays 3"], Float[Tensor, " rays"], Bool[Tensor, " rays"]]:
+    """Unit directions, solid angle per unit of u's area, and where the inverse exists."""
+    if not bends(distortion):
+        return from_plane(distorted, lens, distortion)
+    plane, determinant, unbent = undistort(
+        distorted,
+        distortion,
+        radial_first=lens == Lens.RADIAL_FIRST_FISHEYE,
+        largest=torch.pi if lens in (Lens.FISHEYE, Lens.RADIAL_FIRST_FISHEYE) else MAX_RADIUS,
+    )
+    directions, solid_angle, valid = from_plane(plane, lens, distortion)
+    return directions, solid_angle / determinant.clamp(min=1e-3), valid & unbent
+
+
+def _one_lens(lens: Int[Tensor, " cameras"]) -> Lens | None:
+    """The kind that all cameras have; None where they differ."""
+    if len(lens) == 0:
+        return Lens.PERSPECTIVE
+    return Lens(int(lens[0])) if bool((lens == lens[0]).all()) else None
+
+
+def _lenses_in(lens: Int[Tensor, " rays"]) -> list[tuple[Lens, Int[Tensor, " found"]]]:
+    """The kinds that occur, and the rows where they do."""
+    return [(Lens(kind), (lens == kind).nonzero()[:, 0]) for kind in lens.unique().tolist()]
 
 
 def project(
@@ -211,139 +229,39 @@ def project(
     poses = cameras.world_from_camera.index_select(0, camera_index)
     offset = points - poses[..., 3]
     local = (poses[..., :3] * offset[:, :, None]).sum(-2)
-    depth = local[:, 2]
     distortion = cameras.distortion.index_select(0, camera_index)
-    tiny = torch.finfo(depth.dtype).tiny
-    safe_depth = torch.where(depth.abs() > tiny, depth, torch.full_like(depth, tiny))
-    distorted, _, _, _ = _distort(local[:, :2] / safe_depth[:, None], distortion)
-    if bool((cameras.lens == Lens.FISHEYE).any()):
-        fisheye = cameras.lens.index_select(0, camera_index) == Lens.FISHEYE
-        distorted = torch.where(fisheye[:, None], _fisheye_plane(local, distortion), distorted)
+    kind = _one_lens(cameras.lens)
+    if kind is not None:
+        distorted = _bent_plane(local, kind, distortion)
+    else:
+        distorted = torch.zeros_like(local[:, :2])
+        for kind, here in _lenses_in(cameras.lens.index_select(0, camera_index)):
+            found = _bent_plane(local[here], kind, distortion[here])
+            distorted = distorted.index_copy(0, here, found)
     focal = cameras.focal_px.index_select(0, camera_index)
-    return distorted * focal + cameras.center_px.index_select(0, camera_index), depth
+    pixels = distorted * focal + cameras.center_px.index_select(0, camera_index)
+    return pixels, local[:, 2]
 
 
-def _distort(
-    plane: Float[Tensor, "points 2"], distortion: Float[Tensor, "#points 6"]
-) -> tuple[
-    Float[Tensor, "points 2"],
-    Float[Tensor, " points"],
-    Float[Tensor, " points"],
-    Float[Tensor, " points"],
-]:
-    """u of (x, y), and the entries xx, xy = yx, yy of J."""
-    k1, k2, k3, k4, p1, p2 = distortion.unbind(-1)
-    x, y = plane.unbind(-1)
-    square = x * x + y * y
-    radial = 1 + square * (k1 + square * (k2 + square * (k3 + square * k4)))
-    slope = 2 * (k1 + square * (2 * k2 + square * (3 * k3 + square * 4 * k4)))
-    distorted = torch.stack(
-        [
-            x * radial + 2 * p1 * x * y + p2 * (square + 2 * x * x),
-            y * radial + p1 * (square + 2 * y * y) + 2 * p2 * x * y,
-        ],
-        dim=-1,
-    )
-    xx = radial + slope * x * x + 2 * p1 * y + 6 * p2 * x
-    xy = slope * x * y + 2 * p1 * x + 2 * p2 * y
-    yy = radial + slope * y * y + 6 * p1 * y + 2 * p2 * x
-    return distorted, xx, xy, yy
-
-
-def _newton_step(
-    plane: Float[Tensor, "points 2"],
-    distorted: Float[Tensor, "points 2"],
-    distortion: Float[Tensor, "#points 6"],
-) -> tuple[Float[Tensor, "points 2"], Float[Tensor, " points"]]:
-    """What to subtract from ``plane``, and det J; differentiable with J taken as constant.
-
-    At the solution this gives the exact derivative of the inverse (implicit function theorem).
-    """
-    reached, xx, xy, yy = _distort(plane, distortion)
-    xx, xy, yy = xx.detach(), xy.detach(), yy.detach()
-    determinant = xx * yy - xy * xy
-    # Beyond a fold J may turn by half a turn: two negative eigenvalues are no solution either.
-    determinant = torch.where(xx + yy > 0, determinant, -determinant.abs())
-    error_x, error_y = (reached - distorted).unbind(-1)
-    step = torch.stack([yy * error_x - xy * error_y, xx * error_y - xy * error_x], dim=-1)
-    return step / determinant.clamp(min=1e-3)[:, None], determinant
-
-
-def _perspective_directions(
-    distorted: Float[Tensor, "rays 2"], distortion: Float[Tensor, "#rays 6"]
-) -> tuple[Float[Tensor, "rays 3"], Float[Tensor, " rays"], Bool[Tensor, " rays"]]:
-    """Unit directions, solid angle per unit of u's area, and where the inverse exists."""
-    plane = distorted
-    determinant = torch.ones_like(distorted[:, 0])
-    valid = torch.ones_like(determinant, dtype=torch.bool)
-    if distortion.requires_grad or bool(distortion.any()):
-        tolerance = 8 * torch.finfo(distorted.dtype).eps
-        with torch.no_grad():
-            for _ in range(MAX_NEWTON_STEPS):
-                step, _ = _newton_step(plane, distorted, distortion)
-                # A step is never longer than the point is far from the axis, so none can jump off.
-                reach = 0.5 + plane.norm(dim=-1, keepdim=True)
-                step = step * (reach / step.norm(dim=-1, keepdim=True).clamp(min=reach))
-                plane = plane - step
-                if bool((step.abs() <= tolerance * reach).all()):
-                    break
-        step, determinant = _newton_step(plane, distorted, distortion)
-        valid = (determinant > 1e-3) & (step.detach().norm(dim=-1) < 1e-4 * (1 + reach[:, 0]))
-        plane = plane - torch.where(valid[:, None], step, torch.zeros_like(step))
-    cosine = (1 + (plane * plane).sum(-1)).rsqrt()
-    directions = torch.cat([plane, torch.ones_like(cosine)[:, None]], dim=-1) * cosine[:, None]
-    return directions, cosine**3 / determinant.clamp(min=1e-3), valid
-
-
-def _fisheye_angle(
-    theta: Float[Tensor, " rays"], distortion: Float[Tensor, "#rays 6"]
-) -> tuple[Float[Tensor, " rays"], Float[Tensor, " rays"]]:
-    """The distorted angle ``theta (1 + k1 theta^2 + ...)`` and its derivative."""
-    k1, k2, k3, k4 = distortion[:, :4].unbind(-1)
-    square = theta * theta
-    angle = theta * (1 + square * (k1 + square * (k2 + square * (k3 + square * k4))))
-    slope = 1 + square * (3 * k1 + square * (5 * k2 + square * (7 * k3 + square * 9 * k4)))
-    return angle, slope
-
-
-def _fisheye_directions(
-    distorted: Float[Tensor, "rays 2"], distortion: Float[Tensor, "#rays 6"]
-) -> tuple[Float[Tensor, "rays 3"], Float[Tensor, " rays"], Bool[Tensor, " rays"]]:
-    """Unit directions, solid angle per unit of u's area, and where the inverse exists."""
-    square = (distorted * distorted).sum(-1)
-    central = square < 1e-12  # there the norm has no derivative; sin(theta) / |u| is 1
-    radius = torch.where(central, torch.ones_like(square), square).sqrt()
-    target = torch.where(central, torch.zeros_like(radius), radius)
-    tolerance = 8 * torch.finfo(distorted.dtype).eps
-    with torch.no_grad():
-        theta = target.clamp(max=torch.pi)
-        for _ in range(MAX_NEWTON_STEPS):
-            angle, slope = _fisheye_angle(theta, distortion)
-            step = (angle - target) / slope.clamp(min=1e-3)
-            theta = (theta - step).clamp(0, torch.pi)
-            if bool((step.abs() <= tolerance).all()):
-                break
-    angle, slope = _fisheye_angle(theta, distortion)
-    slope = slope.detach()
-    step = (angle - target) / slope.clamp(min=1e-3)
-    valid = (slope > 1e-3) & (step.detach().abs() < 1e-4)
-    theta = theta - torch.where(valid, step, torch.zeros_like(step))
-    sine_ratio = torch.where(central, torch.ones_like(theta), theta.sin() / radius)
-    plane = distorted * sine_ratio[:, None]
-    directions = torch.cat([plane, theta.cos()[:, None]], dim=-1)
-    directions = torch.nn.functional.normalize(directions, dim=-1)
-    return directions, sine_ratio.abs() / slope.clamp(min=1e-3), valid
-
-
-def _fisheye_plane(
-    local: Float[Tensor, "points 3"], distortion: Float[Tensor, "#points 6"]
+def _bent_plane(
+    local: Float[Tensor, "points 3"], lens: Lens, distortion: Float[Tensor, "points coefficients"]
 ) -> Float[Tensor, "points 2"]:
-    """u of points in camera axes under a fisheye lens."""
-    square = (local[:, :2] * local[:, :2]).sum(-1)
-    central = square < 1e-12 * local[:, 2] ** 2
-    radius = torch.where(central, torch.ones_like(square), square).sqrt()
-    depth = local[:, 2]
-    angle, _ = _fisheye_angle(torch.atan2(radius, depth), distortion)
-    safe_depth = torch.where(central & (depth > 0), depth, torch.ones_like(depth))
-    ratio = torch.where(central, 1 / safe_depth, angle / radius)
-    return local[:, :2] * ratio[:, None]
+    """u of points in camera axes."""
+    plane = to_plane(local, lens, distortion)
+    return distort(plane, distortion, radial_first=lens == Lens.RADIAL_FIRST_FISHEYE).points
+
+
+def half_angles_rad(cameras: Cameras) -> Float[Tensor, "cameras 2"]:
+    """Half the angles of view across and down, as if the axis met the picture's middle and no
+    polynomial bent it."""
+    half = torch.stack([cameras.width, cameras.height], dim=-1) / (2 * cameras.focal_px)
+    angles = []
+    for axis in range(2):
+        plane = torch.zeros_like(half)
+        plane[:, axis] = half[:, axis]
+        cosines = torch.ones_like(plane[:, 0])
+        for kind, here in _lenses_in(cameras.lens):
+            directions, _, _ = from_plane(plane[here], kind, cameras.distortion[here])
+            cosines[here] = directions[:, 2]
+        angles.append(cosines.clamp(-1, 1).acos())
+    return torch.stack(angles, dim=-1)

@@ -10,12 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from neural_render.core.cameras import (
-    Cameras,
-    Lens,
-    directions_in_camera,
-    project,
-)
+from neural_render.core.cameras import Cameras, directions_in_camera, project
+from neural_render.core.lenses.kinds import maps_angles
 from neural_render.core.projection import Projection
 from neural_render.kernels.cells import with_neighbours
 from neural_render.kernels.morton import morton_decode
@@ -142,7 +138,7 @@ def _pairs(
     around = distance < 2 * radius  # the camera is in the ball or next to it
     ball_angle = (radius / distance.clamp(min=2 * radius)).asin()
     angle = (depth / distance.clamp(min=1e-12)).clamp(-1, 1).acos()
-    perspective = cameras.lens[index] != Lens.FISHEYE
+    perspective = ~maps_angles(cameras.lens)[index]
     unsure = perspective & (depth < radius)  # partly beside or behind a pinhole
     cosine = torch.where(perspective & ~unsure, depth / distance.clamp(min=1e-12), 1.0)
     focal = cameras.focal_px[index].amax(dim=-1)

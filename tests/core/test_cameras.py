@@ -97,7 +97,8 @@ def test_fisheye_distortion_is_opencvs_by_hand() -> None:
     assert torch.allclose(pixel[0], wanted + cameras.center_px[0], atol=1e-6)
 
 
-small = st.floats(-0.05, 0.05)
+# With all of them at 0.05 the corner of the picture lies beyond a fold.
+small = st.floats(-0.03, 0.03)
 
 
 @given(st.sampled_from(list(Lens)), st.tuples(small, small, small, small, small, small))

@@ -71,12 +71,14 @@ def _uniform_ratio(stated: Size, actual: Size) -> float:
 def _focal_px(photo: Photo, size: Size) -> tuple[float, float]:
     """Focal lengths in pixels of an image of ``size``."""
     calibration = photo.calibration
+    if calibration.lens == Lens.EQUIRECTANGULAR:  # the whole sphere, in pixels per radian
+        return size[0] / (2 * math.pi), size[1] / math.pi
     lengths = [_axis_focal_px(photo, axis, size[axis]) for axis in range(2)]
     if all(math.isnan(length) for length in lengths):
-        fisheye = calibration.lens == Lens.FISHEYE
+        perspective = calibration.lens == Lens.PERSPECTIVE
         raise CaptureError(
             f"{photo.where} states no focal length: give it"
-            + (" fl_x in pixels" if fisheye else " camera_angle_x in radians or fl_x in pixels")
+            + (" camera_angle_x in radians or fl_x in pixels" if perspective else " fl_x in pixels")
         )
     x, y = lengths
     return (y if math.isnan(x) else x, x if math.isnan(y) else y)
@@ -93,7 +95,7 @@ def _axis_focal_px(photo: Photo, axis: int, side: int) -> float:
                 " wanted: correct it"
             )
         return focal
-    if math.isnan(angle) or photo.calibration.lens == Lens.FISHEYE:
+    if math.isnan(angle) or photo.calibration.lens != Lens.PERSPECTIVE:
         return math.nan
     if not 0 < angle < math.pi:
         raise CaptureError(
@@ -106,6 +108,8 @@ def _axis_focal_px(photo: Photo, axis: int, side: int) -> float:
 def _center_px(calibration: Calibration, size: Size) -> tuple[float, float]:
     """The principal point in an image of ``size``."""
     x, y = calibration.center_px
+    if calibration.lens == Lens.EQUIRECTANGULAR:
+        x = y = math.nan
     return (0.5 * size[0] if math.isnan(x) else x, 0.5 * size[1] if math.isnan(y) else y)
 
 

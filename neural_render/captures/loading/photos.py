@@ -22,6 +22,7 @@ from neural_render.captures.readers.listing import Photo
 from neural_render.captures.records import Views
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.cameras import Cameras
+from neural_render.core.lenses.kinds import NUM_PLAIN, padded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +84,13 @@ def planned_cameras(plans: Sequence[PlannedPhoto]) -> Cameras:
     center = torch.tensor([plan.intrinsics.center_px for plan in plans], dtype=torch.float64)
     poses = np.array([plan.photo.world_from_camera for plan in plans]).reshape(-1, 3, 4)
     distortion = [plan.photo.calibration.distortion for plan in plans]
+    num_coefficients = max(map(len, distortion), default=NUM_PLAIN)
+    distortion = [padded(row, num_coefficients) for row in distortion]
     return Cameras(
         world_from_camera=torch.from_numpy(poses).float(),
         focal_px=(focal.reshape(-1, 2) * ratio).float(),
         center_px=(center.reshape(-1, 2) * ratio).float(),
-        distortion=torch.tensor(distortion, dtype=torch.float32).reshape(-1, 6),
+        distortion=torch.tensor(distortion, dtype=torch.float32).reshape(-1, num_coefficients),
         lens=torch.tensor([int(plan.photo.calibration.lens) for plan in plans], dtype=torch.long),
         width=sizes[:, 0].clone(),
         height=sizes[:, 1].clone(),

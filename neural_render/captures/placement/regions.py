@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from neural_render.core.cameras import Cameras, Lens
+from neural_render.core.cameras import Cameras, Lens, half_angles_rad
 
 # Axes that spread less than about 6 degrees meet nowhere in particular.
 MIN_AXIS_SPREAD = 0.01
 ROBUST_STEPS = 20
 # Parallel views: how far in front of the cameras the scene is guessed, in spreads of their places.
 FORWARD_FOCUS = 4.0
-LARGEST_FISHEYE_ANGLE = math.pi / 3
+LARGEST_WIDE_ANGLE = math.pi / 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +80,9 @@ def narrower_tangent(cameras: Cameras) -> Float64[Tensor, " cameras"]:
     """The tangent of half the narrower angle of view, distortion not counted."""
     size = torch.stack([cameras.width, cameras.height], dim=-1).double()
     tangent = (0.5 * size / cameras.focal_px.double()).amin(-1)
-    # A fisheye's radius is its angle; beyond 60 degrees it would say nothing of the object's size.
-    angle = tangent.clamp(max=LARGEST_FISHEYE_ANGLE)
-    return torch.where(cameras.lens == Lens.FISHEYE, angle.tan(), tangent)
+    # Beyond 60 degrees a wide lens's angle would say nothing of the object's size.
+    angle = half_angles_rad(cameras).double().amin(-1).clamp(max=LARGEST_WIDE_ANGLE)
+    return torch.where(cameras.lens == Lens.PERSPECTIVE, tangent, angle.tan())
 
 
 def _forward_region(

@@ -25,6 +25,7 @@ LENSES = {
     "SIMPLE_RADIAL_FISHEYE": Lens.FISHEYE,
     "RADIAL_FISHEYE": Lens.FISHEYE,
     "OPENCV_FISHEYE": Lens.FISHEYE,
+    "EQUIRECTANGULAR": Lens.EQUIRECTANGULAR,
 }
 # Lens models that instant-ngp selects by a key of their own.
 FOREIGN_LENS_KEYS = {
@@ -112,8 +113,11 @@ def read_calibration(table: JsonTable) -> Calibration:
         )
     coefficients = [table.number(key, 0.0) for key in ("k1", "k2", "k3", "k4", "p1", "p2")]
     k1, k2, k3, k4, p1, p2 = coefficients
+    lens = read_lens(table)
+    if lens != Lens.PERSPECTIVE:  # programs that write these files give no such terms a meaning
+        p1 = p2 = 0.0
     return Calibration(
-        lens=read_lens(table),
+        lens=lens,
         size=size,
         focal_px=(table.number("fl_x", math.nan), table.number("fl_y", math.nan)),
         fov_rad=(_angle(table, "x"), _angle(table, "y")),

@@ -15,7 +15,9 @@ class Calibration:
     """Intrinsics as a file states them: NaN where it is silent, size (0, 0) for the image's own.
 
     A focal length outranks an angle of view; a missing second one means square pixels; a missing
-    centre is the image's middle. ``distortion`` is (k1, k2, k3, k4, p1, p2).
+    centre is the image's middle. ``distortion`` is (k1, k2, k3, k4, p1, p2), or
+    `ALL_COEFFICIENTS` of `core.lenses.kinds` where a photo of the capture needs more. An
+    equirectangular image has no focal length: it shows the whole sphere.
     """
 
     lens: Lens = Lens.PERSPECTIVE

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from neural_render.core.cameras import Cameras, Lens
+from neural_render.core.cameras import Cameras, Lens, half_angles_rad
 from neural_render.core.transforms import look_at
 
 # Below this mean angle (as an eigenvalue of A per camera) axes count as parallel.
@@ -196,10 +196,11 @@ def path_cameras(poses: Float[Tensor, "cameras 3 4"], like: Cameras) -> Cameras:
     width, height = int(like.width[usual][0]), int(like.height[usual][0])
     focal = like.focal_px[usual].detach().double().cpu()
     half = torch.tensor([width, height], dtype=torch.float64) / 2
-    fisheye = (like.lens[usual].cpu() == Lens.FISHEYE)[:, None]
-    half_angle = (half / focal).clamp(max=WIDEST_PINHOLE_RAD / 2)
-    focal = torch.where(fisheye, half / half_angle.tan(), focal).quantile(0.5, dim=0)
-    if bool(fisheye.any()):  # square pixels, the wider side at its whole angle
+    wide = (like.lens[usual].cpu() != Lens.PERSPECTIVE)[:, None]
+    half_angle = half_angles_rad(like[usual]).detach().double().cpu()
+    half_angle = half_angle.clamp(max=WIDEST_PINHOLE_RAD / 2)
+    focal = torch.where(wide, half / half_angle.tan(), focal).quantile(0.5, dim=0)
+    if bool(wide.any()):  # square pixels, the wider side at its whole angle
         focal = focal[half.argmax()].expand(2)
     return _pinholes(poses, focal[None].expand(len(poses), 2), (width, height), like)
 

@@ -7,13 +7,16 @@ from neural_render.captures.readers.colmap.model import ModelCamera
 from neural_render.captures.readers.listing import Calibration
 from neural_render.core.cameras import Lens
 from neural_render.core.errors import CaptureError
-
-_COEFFICIENTS = ("k1", "k2", "k3", "k4", "p1", "p2")
+from neural_render.core.lenses.kinds import ALL_COEFFICIENTS, COEFFICIENTS
 
 
 @dataclass(frozen=True, kw_only=True)
 class CameraModel:
-    """A lens and the meaning of a row of parameters; ``f`` stands for both focal lengths."""
+    """A lens and what a row of parameters means.
+
+    ``f`` stands for both focal lengths, ``w h`` for the size again; all else are coefficients by
+    their names here (`core.lenses`), which are not always COLMAP's.
+    """
 
     number: int
     lens: Lens
@@ -31,10 +34,20 @@ CAMERA_MODELS = {
     "RADIAL": _model(3, Lens.PERSPECTIVE, "f cx cy k1 k2"),
     "OPENCV": _model(4, Lens.PERSPECTIVE, "fx fy cx cy k1 k2 p1 p2"),
     "OPENCV_FISHEYE": _model(5, Lens.FISHEYE, "fx fy cx cy k1 k2 k3 k4"),
+    "FULL_OPENCV": _model(6, Lens.PERSPECTIVE, "fx fy cx cy k1 k2 p1 p2 k3 d1 d2 d3"),
+    "FOV": _model(7, Lens.FOV, "fx fy cx cy a"),
     "SIMPLE_RADIAL_FISHEYE": _model(8, Lens.FISHEYE, "f cx cy k1"),
     "RADIAL_FISHEYE": _model(9, Lens.FISHEYE, "f cx cy k1 k2"),
+    "THIN_PRISM_FISHEYE": _model(10, Lens.FISHEYE, "fx fy cx cy k1 k2 p1 p2 k3 k4 s1 s3"),
+    "RAD_TAN_THIN_PRISM_FISHEYE": _model(
+        11, Lens.RADIAL_FIRST_FISHEYE, "fx fy cx cy k1 k2 k3 k4 k5 k6 p2 p1 s1 s2 s3 s4"
+    ),
+    "SIMPLE_DIVISION": _model(12, Lens.DIVISION, "f cx cy a"),
+    "DIVISION": _model(13, Lens.DIVISION, "fx fy cx cy a"),
     "SIMPLE_FISHEYE": _model(14, Lens.FISHEYE, "f cx cy"),
     "FISHEYE": _model(15, Lens.FISHEYE, "fx fy cx cy"),
+    "EUCM": _model(16, Lens.EUCM, "fx fy cx cy a b"),
+    "EQUIRECTANGULAR": _model(17, Lens.EQUIRECTANGULAR, "w h"),
 }
 _NAMES = {model.number: name for name, model in CAMERA_MODELS.items()}
 
@@ -43,8 +56,9 @@ def model_name(number: int, where: str) -> str:
     """The name of a camera model; CaptureError for an unknown number."""
     if number not in _NAMES:
         raise CaptureError(
-            f"{where} has the camera model number {number}, which is not known: the file is"
-            " damaged, or undistort the images with colmap image_undistorter"
+            f"{where} has the camera model number {number}, but those known here are 0 to"
+            f" {max(_NAMES)}: undistort the images with colmap image_undistorter if a newer COLMAP"
+            " has that model, else restore the file, which is damaged"
         )
     return _NAMES[number]
 
@@ -74,10 +88,12 @@ def calibration(camera: ModelCamera) -> Calibration:
         )
     stated = dict(zip(model.parameters, camera.parameters, strict=True))
     focal = stated.get("f", math.nan)
+    plain = set(stated) <= {"f", "fx", "fy", "cx", "cy", "w", "h", *COEFFICIENTS}
+    names = COEFFICIENTS if plain else ALL_COEFFICIENTS
     return Calibration(
         lens=model.lens,
         size=camera.size,
         focal_px=(stated.get("fx", focal), stated.get("fy", focal)),
-        center_px=(stated["cx"], stated["cy"]),
-        distortion=tuple(stated.get(name, 0.0) for name in _COEFFICIENTS),
+        center_px=(stated.get("cx", math.nan), stated.get("cy", math.nan)),
+        distortion=tuple(stated.get(name, 0.0) for name in names),
     )

@@ -1,0 +1,1 @@
+"""How lenses map directions to the image plane and back."""
