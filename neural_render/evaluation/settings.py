@@ -34,10 +34,10 @@ class EvaluationSettings:
         },
     )
     fit_steps: int = field(
-        default=200, metadata={"help": "steps in which that is fitted", "minimum": 1}
+        default=150, metadata={"help": "steps in which that is fitted", "minimum": 1}
     )
     fit_blur: float = field(
-        default=8.0,
+        default=0.0,
         metadata={
             "help": "poses are fitted to a field that is blurred by so many pixels at first",
             "minimum": 0.0,

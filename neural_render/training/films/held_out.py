@@ -24,8 +24,8 @@ from neural_render.rendering import Image
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.restore import TrainedScene
 
-FIT_RAYS = 2048  # of all views together, at each step
-FIT_LOSS = LossSpec(delta=0.1)
+FIT_RAYS = 1024  # of all views together, at each step
+FIT_LOSS = LossSpec(delta=0.1, roulette=0.5)
 # How far a fit can reach in all, whatever the number of its steps.
 REACH_PX, REACH_STOPS = 20.0, 2.0
 RATE_OF_REACH = 4.6  # log(100): rates fall to a hundredth
