@@ -54,16 +54,22 @@ def test_photos_and_rays_are_those_of_the_scene(name: str, tmp_path: Path) -> No
 def test_distortion_and_lens_reach_the_cameras(tmp_path: Path) -> None:
     frames = make_frames()
     frames[1] |= {"camera_model": "OPENCV_FISHEYE", "k1": 0.3}
+    frames[3] |= {"camera_model": "EQUIRECTANGULAR", "k1": 0.0, "fl_x": 6.0, "cx": 6.0}
     frames[2] |= {"is_fisheye": True, "fl_y": 21.0, "cx": 7.0, "cy": 5.0}
     coefficients = {"k1": 0.1, "k2": 0.2, "k3": 0.01, "k4": 0.02, "p1": 0.03, "p2": 0.04}
     write_transforms(tmp_path, frames, **INTRINSICS, **coefficients)
     cameras = open_folder(tmp_path, test_every=0).train.cameras
-    assert cameras.lens.tolist() == [0, 1, 1, 0, 0]
+    assert cameras.lens.tolist() == [0, 1, 1, 5, 0]
     expected = torch.tensor([0.1, 0.2, 0.01, 0.02, 0.03, 0.04])
     assert torch.allclose(cameras.distortion[0], expected)
-    assert cameras.distortion[1, 0] == pytest.approx(0.3)
+    # OpenCV's fisheye has no tangential terms.
+    assert cameras.distortion[1].tolist() == pytest.approx([0.3, 0.2, 0.01, 0.02, 0, 0])
     assert cameras.focal_px[2].tolist() == [20.0, 21.0]
     assert cameras.center_px[2].tolist() == [7.0, 5.0]
+    # The whole sphere, whatever is stated.
+    assert cameras.focal_px[3].tolist() == pytest.approx([16 / (2 * np.pi), 12 / np.pi])
+    assert cameras.center_px[3].tolist() == [8.0, 6.0]
+    assert cameras.distortion[3].tolist() == [0.0] * 6
 
 
 def test_two_angles_give_two_focal_lengths(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from neural_render.core.cameras import (
     Cameras,
     Lens,
     directions_in_camera,
+    half_angles_rad,
     image_rays,
     pixel_centers,
     project,
@@ -272,6 +273,18 @@ def test_selecting_cameras_by_slice_and_by_index() -> None:
     assert picked.to(torch.device("cpu")).world_from_camera.equal(
         cameras.world_from_camera[torch.tensor([2, 0])]
     )
+
+
+def test_half_angles_of_view() -> None:
+    wide = (*(0.0,) * 15, 0.9, 0.0)
+    for lens, coefficients in ((Lens.PERSPECTIVE, NO_DISTORTION), (Lens.FOV, wide)):
+        camera = make_cameras((lens, coefficients))
+        camera = Cameras(**{**vars(camera), "center_px": torch.tensor([[32.0, 24.0]]).double()})
+        edges = torch.tensor([[64.0, 24.0], [32.0, 48.0]], dtype=FLOAT64)
+        directions, _, _ = directions_in_camera(camera, zeros_index(edges), edges)
+        assert torch.allclose(half_angles_rad(camera)[0], directions[:, 2].acos())
+    fisheye = make_cameras((Lens.FISHEYE, FISHEYE))
+    assert half_angles_rad(fisheye)[0].tolist() == pytest.approx([32 / 51.2, 24 / 44.8])
 
 
 def test_a_camera_looks_along_z_with_y_down() -> None:

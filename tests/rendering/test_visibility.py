@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from neural_render.core.cameras import Cameras, Lens, rays_through_pixels
+from neural_render.core.lenses.kinds import padded
 from neural_render.core.transforms import look_at
 from neural_render.kernels.cells import NUM_CELLS, unpack_bits
 from neural_render.kernels.morton import morton_decode, morton_encode
@@ -57,6 +58,34 @@ VIEWS = {
         distortion=(-0.15, 0.03, 0.0, 0.0, 0.01, -0.01),
     ),
     "fisheye": cameras([[0.5, 0.4, 0.9]], [[0.5, 0.5, 0.1]], Lens.FISHEYE, focal=20.0),
+    "field of view": cameras(
+        [[1.6, 0.5, 0.7]],
+        [[0.5, 0.5, 0.5]],
+        Lens.FOV,
+        focal=50.0,
+        distortion=(*padded((), 15), 0.9, 0.0),
+    ),
+    "division": cameras(
+        [[0.5, 0.4, 0.9]],
+        [[0.5, 0.5, 0.1]],
+        Lens.DIVISION,
+        focal=40.0,
+        distortion=(*padded((), 15), -0.9, 0.0),
+    ),
+    "unified": cameras(
+        [[0.5, 0.4, 0.9]],
+        [[0.5, 0.5, 0.1]],
+        Lens.EUCM,
+        focal=20.0,
+        distortion=(*padded((), 15), 0.55, 1.1),
+    ),
+    "radial first": cameras(
+        [[0.5, 0.4, 0.9]],
+        [[0.5, 0.5, 0.1]],
+        Lens.RADIAL_FIRST_FISHEYE,
+        focal=25.0,
+        distortion=padded((0.03, -0.005, 0.0, 0.0, 0.002, -0.001)),
+    ),
     "inside": cameras([[0.5, 0.5, 0.5]], [[0.9, 0.6, 0.4]]),
     "tele": cameras([[5.0, 0.5, 0.5]], [[0.5, 0.6, 0.5]], focal=1500.0),
 }
@@ -85,6 +114,15 @@ def test_few_cells_off_all_rays_are_seen(name: str) -> None:
         slack = (3.5 / 128 / distance).clamp(max=1).asin()
         strictly_off &= angle > widest + slack
     assert strictly_off.any() and not seen[strictly_off].any()
+
+
+def test_an_equirectangular_picture_sees_all_around_it() -> None:
+    view = cameras([[0.5, 0.5, 0.5]], [[0.9, 0.6, 0.4]], Lens.EQUIRECTANGULAR)
+    view.focal_px[:] = torch.tensor([64 / (2 * math.pi), 48 / math.pi])
+    seen = seen_cells(view, 1.0, near=0.1)
+    crossed = cells_along_rays(view, near=0.1, side=1.0)
+    assert seen[crossed].all() and seen.float().mean() > 0.99
+    assert widest_angles(view).tolist() == pytest.approx([math.pi], abs=1e-3)
 
 
 def test_cells_nearer_than_near_are_unseen() -> None:

@@ -114,8 +114,10 @@ def read_calibration(table: JsonTable) -> Calibration:
     coefficients = [table.number(key, 0.0) for key in ("k1", "k2", "k3", "k4", "p1", "p2")]
     k1, k2, k3, k4, p1, p2 = coefficients
     lens = read_lens(table)
-    if lens != Lens.PERSPECTIVE:  # programs that write these files give no such terms a meaning
+    if lens != Lens.PERSPECTIVE:  # the models of these names have no tangential terms
         p1 = p2 = 0.0
+    if lens == Lens.EQUIRECTANGULAR:  # and this one has none at all
+        k1 = k2 = k3 = k4 = 0.0
     return Calibration(
         lens=lens,
         size=size,

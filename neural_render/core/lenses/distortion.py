@@ -24,6 +24,9 @@ from neural_render.core.lenses.kinds import NUM_BENDING, NUM_PLAIN
 MAX_NEWTON_STEPS = 20
 # No lens that bends shows more of a perspective plane; powers of more would not be finite.
 MAX_RADIUS = 100.0
+# Where a step of (x, y) moves u by less, the polynomial folds; a step so small ends the search.
+SMALLEST_SLOPE = 1e-3
+SOLVED = 1e-4
 _SMALLEST_DENOMINATOR = 1e-6
 
 
@@ -49,13 +52,14 @@ def distort(
     radial_first: bool = False,
 ) -> Bent:
     """u of (x, y), and J."""
-    factor, slope = _radial(plane, distortion)
+    factor, slope = _radial((plane * plane).sum(-1), distortion)
     x, y = plane.unbind(-1)
+    across = slope * x * y
     radial = Bent(
         points=plane * factor[:, None],
         xx=factor + slope * x * x,
-        xy=slope * x * y,
-        yx=slope * x * y,
+        xy=across,
+        yx=across,
         yy=factor + slope * y * y,
     )
     if not radial_first:
@@ -73,11 +77,10 @@ def distort(
 
 
 def _radial(
-    plane: Float[Tensor, "points 2"], distortion: Float[Tensor, "#points coefficients"]
+    square: Float[Tensor, " points"], distortion: Float[Tensor, "#points coefficients"]
 ) -> tuple[Float[Tensor, " points"], Float[Tensor, " points"]]:
     """L, and twice its derivative in s."""
     k1, k2, k3, k4 = distortion[:, :4].unbind(-1)
-    square = (plane * plane).sum(-1)
     if distortion.shape[-1] == NUM_PLAIN:
         factor = 1 + square * (k1 + square * (k2 + square * (k3 + square * k4)))
         slope = 2 * (k1 + square * (2 * k2 + square * (3 * k3 + square * 4 * k4)))
@@ -131,6 +134,8 @@ def undistort(
     Differentiable in both inputs; det J is a constant. Where the polynomial folds back, the inverse
     does not exist: there (x, y) is merely finite.
     """
+    if not distortion.requires_grad and not _decentres(distortion):
+        return _undistort_radius(distorted, distortion, largest)
     plane = distorted
     tolerance = 8 * torch.finfo(distorted.dtype).eps
 
@@ -138,21 +143,67 @@ def undistort(
         return _newton_step(plane, distorted, distortion, radial_first=radial_first)
 
     with torch.no_grad():
+        radius = plane.norm(dim=-1, keepdim=True)
         for _ in range(MAX_NEWTON_STEPS):
             step, determinant = newton(plane)
-            # Beyond a fold the way back is towards the axis.
-            step = torch.where((determinant > 1e-3)[:, None], step, 0.5 * plane)
+            lost = ~(determinant > SMALLEST_SLOPE)
+            if bool(lost.any()):  # beyond a fold the way back is towards the axis
+                step = torch.where(lost[:, None], 0.5 * plane, step)
             # A step is never longer than the point is far from the axis, so none can jump off.
-            reach = 0.5 + plane.norm(dim=-1, keepdim=True)
+            reach = 0.5 + radius
             step = step * (reach / step.norm(dim=-1, keepdim=True).clamp(min=reach))
             plane = plane - step
-            plane = plane * (largest / plane.norm(dim=-1, keepdim=True).clamp(min=largest))
+            radius = plane.norm(dim=-1, keepdim=True)
+            if bool((radius > largest).any()):
+                plane = plane * (largest / radius.clamp(min=largest))
+                radius = radius.clamp(max=largest)
             if bool((step.abs() <= tolerance * reach).all()):
                 break
-        reach = 0.5 + plane.norm(dim=-1)
     step, determinant = newton(plane)
-    valid = (determinant > 1e-3) & (step.detach().norm(dim=-1) < 1e-4 * (1 + reach))
+    near = step.detach().norm(dim=-1) < SOLVED * (1.5 + radius[:, 0])
+    valid = (determinant > SMALLEST_SLOPE) & near
     return plane - torch.where(valid[:, None], step, torch.zeros_like(step)), determinant, valid
+
+
+def _decentres(distortion: Float[Tensor, "rays coefficients"]) -> bool:
+    """Whether points move across the radius too."""
+    prism = distortion[:, NUM_BENDING - 4 : NUM_BENDING]
+    return bool(distortion[:, 4:NUM_PLAIN].any()) or (
+        distortion.shape[-1] > NUM_PLAIN and bool(prism.any())
+    )
+
+
+def _undistort_radius(
+    distorted: Float[Tensor, "rays 2"],
+    distortion: Float[Tensor, "#rays coefficients"],
+    largest: float,
+) -> tuple[Float[Tensor, "rays 2"], Float[Tensor, " rays"], Bool[Tensor, " rays"]]:
+    """`undistort` where all is radial, by Newton's method in one dimension; differentiable in u."""
+    square = (distorted * distorted).sum(-1)
+    central = square < 1e-12  # there the norm has no derivative; L is 1
+    length = torch.where(central, torch.ones_like(square), square).sqrt()
+    target = torch.where(central, torch.zeros_like(length), length)
+    tolerance = 8 * torch.finfo(distorted.dtype).eps
+
+    def newton(radius: Tensor) -> tuple[Tensor, Tensor]:
+        factor, slope = _radial(radius * radius, distortion)
+        growth = factor + slope * radius * radius
+        return (radius * factor - target) / growth.clamp(min=SMALLEST_SLOPE), growth
+
+    with torch.no_grad():
+        radius = target.clamp(max=largest)
+        for _ in range(MAX_NEWTON_STEPS):
+            step, growth = newton(radius)
+            step = torch.where(growth > SMALLEST_SLOPE, step, 0.5 * radius)
+            radius = (radius - step).clamp(0, largest)
+            if bool((step.abs() <= tolerance * (0.5 + radius)).all()):
+                break
+    step, growth = newton(radius)
+    valid = (growth > SMALLEST_SLOPE) & (step.detach().abs() < SOLVED * (1.5 + radius))
+    radius = radius - torch.where(valid, step, torch.zeros_like(step))
+    ratio = torch.where(central, torch.ones_like(radius), radius / length)
+    determinant = (growth / ratio.clamp(min=SMALLEST_SLOPE)).detach()
+    return distorted * ratio[:, None], determinant, valid
 
 
 def _newton_step(
@@ -173,4 +224,4 @@ def _newton_step(
     determinant = torch.where(xx + yy > 0, determinant, -determinant.abs())
     error_x, error_y = (bent.points - distorted).unbind(-1)
     step = torch.stack([yy * error_x - xy * error_y, xx * error_y - yx * error_x], dim=-1)
-    return step / determinant.clamp(min=1e-3)[:, None], determinant
+    return step / determinant.clamp(min=SMALLEST_SLOPE)[:, None], determinant
