@@ -1,5 +1,6 @@
 """An opened capture: photos held in memory with their cameras, and where the scene lies."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,23 +57,36 @@ class Views:
 
         Its cameras give each pixel the ray that it has in the whole photo.
         """
-        size, stride = len(self.pixels) // self.num_windows, self.stride
-        row, column = divmod(index, stride)
-        cameras = self.cameras
-        corner = cameras.center_px.new_tensor([column + 0.5, row + 0.5])
+        size = len(self.pixels) // self.num_windows
         here = slice(index * size, (index + 1) * size)
         return replace(
             self,
-            cameras=replace(
-                cameras,
-                focal_px=cameras.focal_px / stride,
-                center_px=(cameras.center_px - corner) / stride + 0.5,
-                width=cameras.width // stride,
-                height=cameras.height // stride,
-            ),
+            cameras=_of_every(self.cameras, self.stride, *divmod(index, self.stride)),
             pixels=self.pixels[here],
             masks=self.masks[here],
             stride=1,
+        )
+
+    def thinned(self, step: int) -> "Views":
+        """Every ``step``-th row and column of photos in memory, from the first on: a copy."""
+        assert self.stride == 1, "mapped photos have windows"
+        cameras = _of_every(self.cameras, step, 0, 0)
+        rows, columns = cameras.height.tolist(), cameras.width.tolist()
+
+        def gathered(photo: Callable[[int], Tensor], flat: Tensor) -> Tensor:
+            parts = [
+                photo(i)[::step, ::step][: rows[i], : columns[i]].reshape(-1, *flat.shape[1:])
+                for i in range(len(self))
+            ]
+            return torch.cat(parts) if len(flat) else flat
+
+        areas = cameras.width * cameras.height
+        return replace(
+            self,
+            cameras=cameras,
+            pixels=gathered(self.image, self.pixels),
+            offsets=areas.cumsum(0) - areas,
+            masks=gathered(self.mask, self.masks),
         )
 
     def to(self, device: torch.device) -> "Views":
@@ -97,6 +111,18 @@ class Views:
         return found.movedim((0, 1), (1, 3)).reshape(
             height * stride, width * stride, *flat.shape[1:]
         )
+
+
+def _of_every(cameras: Cameras, step: int, row: int, column: int) -> Cameras:
+    """The cameras of every ``step``-th row and column, from these on."""
+    corner = cameras.center_px.new_tensor([column + 0.5, row + 0.5])
+    return replace(
+        cameras,
+        focal_px=cameras.focal_px / step,
+        center_px=(cameras.center_px - corner) / step + 0.5,
+        width=cameras.width // step,
+        height=cameras.height // step,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,6 +79,15 @@ def test_photos_are_put_together_again(tmp_path: Path) -> None:
     assert capture.frame == whole.frame and capture.train.names == whole.train.names
 
 
+def test_a_window_is_a_thinned_photo(tmp_path: Path) -> None:
+    capture, whole = both(mixed(tmp_path))
+    window, thin = capture.train.window(0), whole.train.thinned(capture.train.stride)
+    for index in range(len(thin)):
+        assert torch.equal(window.image(index), thin.image(index))
+        assert torch.equal(window.mask(index), thin.mask(index))
+    assert torch.equal(window.cameras.center_px, thin.cameras.center_px)
+
+
 def test_each_window_comes_once_in_a_cycle() -> None:
     orders = [[window_at(16 * cycle + place, 16) for place in range(16)] for cycle in range(3)]
     assert all(sorted(order) == list(range(16)) for order in orders)

@@ -57,9 +57,11 @@ def subject_of(capture: Capture) -> Subject:
     """All photos of a capture that was opened with its images.
 
     Of photos that are mapped from a file, one part is looked at: it is enough, and read quickly.
+    Of the others then as much, or those would look sharp beside them.
     """
+    step = max(capture.train.stride, capture.test.stride)
     parts = [
-        views.window(0) if views.num_windows > 1 else views
+        views.window(0) if views.stride > 1 else views.thinned(step) if step > 1 else views
         for views in (capture.train, capture.test)
     ]
     places = [(views, index) for views in parts for index in range(len(views))]

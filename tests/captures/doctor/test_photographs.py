@@ -1,5 +1,6 @@
 """Blurred, wrongly exposed and doubled photos are named; ordinary ones are not."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def with_changed(textured: Path, folder: Path, index: int, change: Change) -> li
 
 def test_ordinary_photos_are_not_blamed(textured: Path, tmp_path: Path) -> None:
     assert with_changed(textured, tmp_path / "same", 0, lambda image: image) == []
+
+
+def test_photos_on_disk_and_in_memory_are_looked_at_alike(textured: Path, tmp_path: Path) -> None:
+    """Of training photos on disk every second row and column; test views are none the sharper."""
+    folder = tmp_path / "mapped"
+    shutil.copytree(textured, folder)
+    settings = CaptureSettings(path=str(folder), memory="disk", test_every=4)
+    subject = subject_of(open_capture(settings, progress=False))
+    assert photo_findings(subject, measure_photos(subject, 100)) == []
 
 
 @pytest.mark.parametrize(
