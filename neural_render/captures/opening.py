@@ -15,6 +15,7 @@ from neural_render.captures.loading.photos import (
     plan_warnings,
     views_without_images,
 )
+from neural_render.captures.loading.smaller import with_smaller_images
 from neural_render.captures.motion.photos import find_photos
 from neural_render.captures.motion.poses import folder_with_poses, is_ours
 from neural_render.captures.placement.scene import place_scene
@@ -49,6 +50,7 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
     with told_if_slow(f"reading what {folder} lists"):
         listing = with_split(with_files(reader.read(folder)), settings.test_every)
     listing = with_holdout(listing, settings.holdout_every)
+    listing = with_smaller_images(listing, settings.max_side)
     _check_positions(listing.train, folder)
     train, test = (
         plan_photos(part, settings, progress=progress) for part in (listing.train, listing.test)

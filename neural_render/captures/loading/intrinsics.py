@@ -42,7 +42,7 @@ def match_intrinsics(photo: Photo, file_size: Size, oriented_size: Size) -> Intr
             size=file_size, focal_px=focal, center_px=center, rotated=False, ratio=1.0
         )
     for size in (file_size, oriented_size):
-        ratio = _uniform_ratio(stated, size)
+        ratio = uniform_ratio(stated, size)
         if ratio > 0:
             focal, center = _focal_px(photo, stated), _center_px(calibration, stated)
             # Each axis by its own quotient: rounding to whole pixels stretched the image so.
@@ -60,7 +60,7 @@ def match_intrinsics(photo: Photo, file_size: Size, oriented_size: Size) -> Intr
     )
 
 
-def _uniform_ratio(stated: Size, actual: Size) -> float:
+def uniform_ratio(stated: Size, actual: Size) -> float:
     """The factor by which a whole image was scaled, up to rounding its sides; 0 if none fits."""
     longer = int(stated[1] > stated[0])
     ratio = actual[longer] / stated[longer]

@@ -18,6 +18,7 @@ from neural_render.captures.loading.images import (
 from neural_render.captures.loading.intrinsics import Intrinsics, match_intrinsics
 from neural_render.captures.loading.memory import Need
 from neural_render.captures.loading.parallel import in_parallel
+from neural_render.captures.loading.smaller import is_known_reduction
 from neural_render.captures.readers.listing import Photo
 from neural_render.captures.records import Views
 from neural_render.captures.settings import CaptureSettings
@@ -52,7 +53,11 @@ def plan_photos(
 def plan_warnings(plans: Sequence[PlannedPhoto]) -> tuple[str, ...]:
     """What the user should know about how images and intrinsics were brought together."""
     warnings = []
-    scaled = [plan for plan in plans if plan.intrinsics.ratio != 1]
+    scaled = [
+        plan
+        for plan in plans
+        if plan.intrinsics.ratio != 1 and not is_known_reduction(plan.photo, plan.intrinsics.ratio)
+    ]
     if scaled:
         stated, actual = scaled[0].photo.calibration.size, scaled[0].intrinsics.size
         warnings.append(

@@ -11,7 +11,9 @@ import pytest
 from neural_render.captures.opening import open_capture
 from neural_render.captures.readers.colmap import reader
 from neural_render.captures.settings import CaptureSettings
+from neural_render.core.cameras import Lens
 from neural_render.core.errors import CaptureError
+from neural_render.core.lenses.kinds import ALL_COEFFICIENTS
 from tests.captures.formats import (
     FOCAL_PX,
     NAMES,
@@ -90,6 +92,19 @@ def test_poses_without_photos_are_named(tmp_path: Path) -> None:
     capture = open_capture(CaptureSettings(path=str(tmp_path), test_every=0), progress=False)
     (warning,) = capture.warnings
     assert "1 of the 5 photos" in warning and "images.bin" in warning and "0001.png" in warning
+
+
+def test_cameras_of_different_models(tmp_path: Path) -> None:
+    rows = (FOCAL_PX, FOCAL_PX, 8.0, 6.0)
+    cameras = [("PINHOLE", 16, 12, rows)] * 4 + [("FOV", 16, 12, (*rows, 0.9))]
+    write_colmap(tmp_path, ".bin")
+    write_model(tmp_path / "sparse/0", ".bin", replace(tiny_model(), cameras=cameras))
+    capture = open_capture(CaptureSettings(path=str(tmp_path), test_every=2), progress=False)
+    # Test views have as many coefficients as training views, whatever their own lenses need.
+    assert capture.train.cameras.distortion.shape == (2, len(ALL_COEFFICIENTS))
+    assert capture.test.cameras.distortion.shape == (3, len(ALL_COEFFICIENTS))
+    assert capture.train.cameras.lens.tolist() == [Lens.PERSPECTIVE] * 2
+    assert capture.test.cameras.lens.tolist() == [Lens.PERSPECTIVE] * 2 + [Lens.FOV]
 
 
 def test_names_with_spaces_and_folders(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neural_render.captures.loading.intrinsics import match_intrinsics
+from neural_render.captures.readers.colmap import binary, text
 from neural_render.captures.readers.colmap.lenses import (
     CAMERA_MODELS,
     calibration,
@@ -96,6 +97,30 @@ def test_the_models_are_pycolmaps() -> None:
     ours = {name: model.number for name, model in CAMERA_MODELS.items()}
     assert set(ours) == set(PARAMETERS)
     assert {name: ours.get(name) for name in known} == known
+
+
+@pytest.mark.parametrize("kind", [".bin", ".txt"])
+def test_files_that_pycolmap_wrote(kind: str, tmp_path: Path) -> None:
+    pycolmap = pytest.importorskip("pycolmap")
+    names = [name for name in CAMERA_MODELS if name in pycolmap.CameraModelId.__members__]
+    oracle = pycolmap.Reconstruction()
+    for number, name in enumerate(names, start=1):
+        width, height = SIZE
+        oracle.add_camera(
+            pycolmap.Camera(
+                camera_id=number,
+                model=name,
+                width=width,
+                height=height,
+                params=list(PARAMETERS[name]),
+            )
+        )
+    (oracle.write_binary if kind == ".bin" else oracle.write_text)(tmp_path)
+    read_cameras = binary.read_cameras if kind == ".bin" else text.read_cameras
+    found = read_cameras(tmp_path / f"cameras{kind}")
+    assert [found[number].model for number in sorted(found)] == names
+    for number, name in enumerate(names, start=1):
+        assert found[number].parameters == pytest.approx(PARAMETERS[name], rel=1e-12)
 
 
 @pytest.mark.parametrize("name", CAMERA_MODELS)

@@ -1,13 +1,13 @@
 """COLMAP's camera models: their numbers, names and parameters (its sensor/models.h)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from neural_render.captures.readers.colmap.model import ModelCamera
 from neural_render.captures.readers.listing import Calibration
 from neural_render.core.cameras import Lens
 from neural_render.core.errors import CaptureError
-from neural_render.core.lenses.kinds import ALL_COEFFICIENTS, COEFFICIENTS
+from neural_render.core.lenses.kinds import ALL_COEFFICIENTS, COEFFICIENTS, padded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,16 @@ def find_model(name: str, where: str) -> CameraModel:
             f" colmap image_undistorter, or use one of {', '.join(CAMERA_MODELS)}"
         )
     return CAMERA_MODELS[name]
+
+
+def calibrations(cameras: dict[int, ModelCamera]) -> dict[int, Calibration]:
+    """The intrinsics of all cameras, with as many coefficients each as any of them needs."""
+    found = {number: calibration(camera) for number, camera in cameras.items()}
+    length = max((len(stated.distortion) for stated in found.values()), default=0)
+    return {
+        number: replace(stated, distortion=padded(stated.distortion, length))
+        for number, stated in found.items()
+    }
 
 
 def calibration(camera: ModelCamera) -> Calibration:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from neural_render.captures.readers.colmap import binary, text
-from neural_render.captures.readers.colmap.lenses import calibration
+from neural_render.captures.readers.colmap.lenses import calibrations
 from neural_render.captures.readers.colmap.model import Model, ModelImage, ModelPoints
 from neural_render.captures.readers.colmap.points import sparse_points
 from neural_render.captures.readers.frames import is_file
@@ -18,7 +18,7 @@ from neural_render.captures.readers.image_files import (
     compact_names,
     find_images,
 )
-from neural_render.captures.readers.listing import Listing, Photo, Placement
+from neural_render.captures.readers.listing import Calibration, Listing, Photo, Placement
 from neural_render.captures.readers.poses import rigid_pose
 from neural_render.core.errors import CaptureError
 
@@ -56,7 +56,10 @@ def read(folder: Path) -> Listing:
             f" {_shown(models[largest], folder)} ({max(counts)} photos), and {', '.join(others)}"
             " left out: each has coordinates of its own",
         )
-    photos = tuple(_photo(image, model, found.files[image.name]) for image in model.images)
+    intrinsics = calibrations({image.camera: model.cameras[image.camera] for image in model.images})
+    photos = tuple(
+        _photo(image, intrinsics[image.camera], found.files[image.name]) for image in model.images
+    )
     cameras = np.array([photo.world_from_camera[:, 3] for photo in photos])
     return Listing(
         train=photos,
@@ -129,14 +132,14 @@ def _count_images(path: Path) -> int:
     return _KINDS[kind].count_images(path / f"images{kind}")
 
 
-def _photo(image: ModelImage, model: Model, file: Path) -> Photo:
+def _photo(image: ModelImage, intrinsics: Calibration, file: Path) -> Photo:
     return Photo(
         name=image.name,
         where=image.where,
         image=file,
         mask=None,
         world_from_camera=world_from_camera(image),
-        calibration=calibration(model.cameras[image.camera]),
+        calibration=intrinsics,
     )
 
 
