@@ -12,13 +12,13 @@ from pathlib import Path
 from neural_render import config
 from neural_render.captures.adjustment.adjustment import CameraAdjustment
 from neural_render.captures.doctor.examination import open_checked
-from neural_render.captures.sparse_distances import SurveyedPhotos
 from neural_render.captures.streaming import photo_source
 from neural_render.fields import RadianceField, field_spec
 from neural_render.kernels import dispatch
 from neural_render.kernels.settings import start_kernels
 from neural_render.rendering import build_renderer
 from neural_render.rendering.settings import clear_distance
+from neural_render.training.films.surveying import surveyed
 from neural_render.training.loop import RunContext, train
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.folder import RunFolder
@@ -52,9 +52,7 @@ def main(settings: config.Settings) -> None:
     capture = open_checked(settings.capture, progress=progress, check=not settings.run)
     rows = auto_log2_rows(settings.training, device)
     settings = config.completed(settings, name=capture.name, log2_rows=rows)
-    source = photo_source(capture, device)
-    if settings.training.distance_weight > 0:
-        source = SurveyedPhotos(source, capture)
+    source, training = surveyed(photo_source(capture, device), capture, settings.training)
     frame, conditions = capture.frame, settings.capture.adjust.appearance
     spec = field_spec(
         settings.field,
@@ -80,7 +78,7 @@ def main(settings: config.Settings) -> None:
         capture=str(capture.path),
         config=config.yaml_of(settings),
     )
-    train(source, field, renderer, settings.training, run, context, adjustment)
+    train(source, field, renderer, training, run, context, adjustment)
     del source  # and the photos that it holds: large pictures need the memory
 
     results = Results(

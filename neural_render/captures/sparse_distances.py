@@ -16,6 +16,11 @@ MIN_PHOTOS = 3  # that show a point: two can agree by chance
 AROUND = 1  # pixels on each side of a point that are taken to show the same surface
 
 
+def is_surveyed(capture: Capture) -> bool:
+    """Whether training photos show points whose place is known well enough."""
+    return len(_observations(capture)[0]) > 0
+
+
 class SurveyedPhotos:
     """Another source's rays, with their distances where a sparse point lies in their pixel.
 

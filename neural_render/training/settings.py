@@ -90,16 +90,17 @@ class TrainingSettings:
         default=-1.0,
         metadata={
             "help": "weight of the errors of first-surface distances, where the source knows them"
-            " (which mirrors and glass contradict; photos have the capture's sparse points); -1: 10"
-            " in a bake, else 0",
+            " (which mirrors and glass contradict); -1: 10 in a bake, 1 for photos with sparse"
+            " points, else 0",
             "minimum": -1.0,
         },
     )
     distance_fade: float = field(
-        default=0.5,
+        default=-1.0,
         metadata={
-            "help": "fraction of the budget in which distance_weight falls to 0; 0: it stays",
-            "minimum": 0.0,
+            "help": "fraction of the budget in which distance_weight falls to 0; 0: it stays; -1:"
+            " 0.5 in a bake, where mirrors contradict it, else 0",
+            "minimum": -1.0,
         },
     )
     distortion_weight: float = field(
@@ -175,7 +176,7 @@ def check_settings(settings: TrainingSettings) -> None:
     at_least = {"checkpoint_steps": 0, "num_steps": 0, "max_seconds": 0, "report_every": 0}
     at_least |= {"samples_per_step": 0, "weight_decay": 0, "distortion_weight": 0}
     at_least |= {"roulette": -1 if settings.roulette == -1 else 0}
-    at_least |= {"distance_weight": -1, "distance_fade": 0, "relative_power": 0}
+    at_least |= {"distance_weight": -1, "distance_fade": -1, "relative_power": 0}
     for name, low in at_least.items():
         value = getattr(settings, name)
         if not value >= low or math.isinf(value):

@@ -86,7 +86,7 @@ def loss_spec(settings: TrainingSettings, color_space: str, fraction: float = 0.
     if kind == "auto":
         kind = "relative" if color_space == "linear" else "huber"
     fade = settings.distance_fade
-    left = max(0.0, 1 - fraction / fade) if fade else 1.0
+    left = max(0.0, 1 - fraction / fade) if fade > 0 else 1.0
     roulette = settings.roulette
     if roulette < 0:
         roulette = RELATIVE_ROULETTE if kind == "relative" else ROULETTE

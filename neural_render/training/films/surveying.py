@@ -1,0 +1,28 @@
+"""Training on photos whose capture knows some of their depth."""
+
+from dataclasses import replace
+
+from neural_render.captures.records import Capture
+from neural_render.captures.sparse_distances import SurveyedPhotos, is_surveyed
+from neural_render.core.protocols import RaySource
+from neural_render.training.settings import TrainingSettings
+
+SPARSE_DISTANCE_WEIGHT = 1.0
+
+
+def surveyed(
+    source: RaySource, capture: Capture, settings: TrainingSettings
+) -> tuple[RaySource, TrainingSettings]:
+    """The source with the distances of sparse points, if any are wanted, and the settings with
+    what suits photos where they say nothing.
+
+    Nothing in a photo of a plain floor says how far it is: without these, fog before each camera
+    shows its photo as well.
+    """
+    weight = settings.distance_weight
+    if weight < 0:
+        weight = SPARSE_DISTANCE_WEIGHT if is_surveyed(capture) else 0.0
+    settings = replace(
+        settings, distance_weight=weight, distance_fade=max(0.0, settings.distance_fade)
+    )
+    return SurveyedPhotos(source, capture) if weight > 0 else source, settings
