@@ -94,7 +94,9 @@ def lit_field() -> RadianceField:
 def test_lights_are_learnt_one_at_a_time_and_conditions_count(tmp_path):
     """Each light's radiance is the mean of what was seen of it."""
     run = new_run(tmp_path)
-    settings = settings_for(400, samples_per_step=4096, distance_weight=10.0, relative_power=2.0)
+    settings = settings_for(
+        400, samples_per_step=4096, distance_weight=10.0, distance_fade=0.5, relative_power=2.0
+    )
     train_ball(run, settings, source=LitBall(), field=lit_field())
     scene = load_for_rendering(run, CPU)
     batch = LitBall().sample(2000, torch.Generator().manual_seed(99))
@@ -121,7 +123,7 @@ def test_distances_harden_a_surface(tmp_path):
     away = []
     for weight in (0.0, 100.0):
         run = new_run(tmp_path / str(weight))
-        settings = settings_for(150, distance_weight=weight)
+        settings = settings_for(150, distance_weight=weight, distance_fade=0.5)
         train_ball(run, settings, source=LitBall(), field=lit_field())
         scene = load_for_rendering(run, CPU)
         batch = LitBall().sample(2000, torch.Generator().manual_seed(99))
