@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from neural_render.captures.loading.load import load_photos
+from neural_render.captures.loading.masks import with_masks
 from neural_render.captures.loading.photos import (
     num_channels,
     plan_photos,
@@ -49,7 +50,7 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
     reader = recognise(folder)
     with told_if_slow(f"reading what {folder} lists"):
         listing = with_split(with_files(reader.read(folder)), settings.test_every)
-    listing = with_holdout(listing, settings.holdout_every)
+    listing = with_masks(with_holdout(listing, settings.holdout_every), folder)
     listing = with_smaller_images(listing, settings.max_side)
     _check_positions(listing.train, folder)
     train, test = (
@@ -76,7 +77,7 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
         points=listing.points,
         has_opacity=has_opacity,
         split=listing.split,
-        warnings=(*listing.warnings, *plan_warnings(plans), *place.warnings),
+        warnings=(*listing.warnings, *plan_warnings(plans, settings), *place.warnings),
     )
     _report(capture)
     _log.info("scene: %s", place.summary)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from neural_render.captures.adjustment.settings import AdjustmentSettings
 
 MEMORIES = ("auto", "ram", "disk")
+ALPHAS = ("opacity", "mask")
 
 
 @dataclass(kw_only=True)
@@ -39,6 +40,14 @@ class CaptureSettings:
             "help": "every so many-th training photo by name, the first included, is held out of"
             " training and evaluated instead of the test views, to tune settings on; 0: none",
             "minimum": 0,
+        },
+    )
+    alpha: str = field(
+        default="opacity",
+        metadata={
+            "help": "what the photos' alpha means: opacity (of things that end there), or mask"
+            " (pixels under a half are ignored, the others are opaque)",
+            "choices": ALPHAS,
         },
     )
     scene: str = field(

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
+from neural_render.core.transforms import quat_wxyz_from_rotation
 from tests.captures.readers.colmap_files import TinyModel, write_model
 from tests.tiny_capture import camera_poses
 
@@ -161,6 +163,34 @@ def write_llff(folder: Path, images: str, scale: int = 1) -> Path:
     return folder
 
 
+def write_polycam(folder: Path, prefix: str = "corrected_") -> Path:
+    """The folder, now a raw export of Polycam's; beside corrected cameras lie worse ones."""
+    keyframes = folder / "keyframes"
+    lens = {"fx": FOCAL_PX, "fy": FOCAL_PX, "cx": WIDTH / 2, "cy": HEIGHT / 2}
+    for index, (name, pose) in enumerate(zip(NAMES, POSES, strict=True)):
+        stem = Path(name).stem
+        save_image(keyframes / f"{prefix}images" / f"{stem}.png", noise_image(index))
+        rows = {f"t_{row}{column}": pose[row, column] for row in range(3) for column in range(4)}
+        content = {**lens, **rows, "width": WIDTH, "height": HEIGHT, "blur_score": 50.0}
+        write_json(keyframes / f"{prefix}cameras" / f"{stem}.json", content)
+        if prefix:
+            save_image(keyframes / "images" / f"{stem}.png", noise_image(9))
+            write_json(keyframes / "cameras" / f"{stem}.json", {})
+    return folder
+
+
+def write_record3d(folder: Path, file: str = "metadata.json", images: str = "rgb") -> Path:
+    """The folder, now an export of Record3D's."""
+    poses = []
+    for index, (name, pose) in enumerate(zip(NAMES, POSES, strict=True)):
+        save_image(folder / images / Path(name).name, noise_image(index))
+        w, *xyz = quat_wxyz_from_rotation(torch.from_numpy(pose[:3, :3].copy())).tolist()
+        poses.append([*xyz, w, *pose[:3, 3].tolist()])
+    matrix = [FOCAL_PX, 0, 0, 0, FOCAL_PX, 0, WIDTH / 2, HEIGHT / 2, 1]
+    write_json(folder / file, {"poses": poses, "K": matrix, "w": WIDTH, "h": HEIGHT, "fps": 60})
+    return folder
+
+
 # Every way to write down the same photos and cameras; each returns the folder it is given.
 FORMATS: dict[str, Callable[[Path], Path]] = {
     "blender": write_blender,
@@ -187,5 +217,9 @@ FORMATS: dict[str, Callable[[Path], Path]] = {
     "colmap, smaller images only": _colmap_smaller,
     "llff": lambda at: write_llff(at, "images"),
     "llff, smaller images": lambda at: write_llff(at, "images_4", scale=4),
+    "polycam": write_polycam,
+    "polycam, as tracked": lambda at: write_polycam(at, ""),
+    "record3d": write_record3d,
+    "record3d, unpacked": lambda at: write_record3d(at, "metadata", "rgbd"),
     "colmap, images of other names": _colmap_renamed,
 }

@@ -24,7 +24,7 @@ from tests.captures.formats import (
     write_transforms,
 )
 
-FORMAT_NAMES = {"blender": "blender", "colmap": "colmap", "llff": "llff"}
+FORMAT_NAMES = {name: name for name in ("blender", "colmap", "llff", "polycam", "record3d")}
 
 
 def open_folder(folder: Path, **settings: object) -> Capture:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from neural_render.core.errors import CaptureError
@@ -68,9 +68,16 @@ def read_mask(
                 f"the mask {path} of {where} has {mask.width}x{mask.height} pixels, which is not"
                 f" the shape of its photo ({size[0]}x{size[1]}): make it as large as the photo"
             )
-        counted = Image.fromarray((np.asarray(mask.convert("L")) > 0).astype(np.float32))
-        share = counted if counted.size == size else counted.resize(size, Image.Resampling.BOX)
-        return np.where(np.asarray(share) > 1 - 1e-5, 255, 0).astype(np.uint8)
+        return _wholly(np.asarray(mask.convert("L")) > 0, size)
+
+
+def read_alpha_mask(
+    path: Path, header: Header, size: Size, *, rotated: bool, where: str
+) -> UInt8[np.ndarray, "height width"]:
+    """255 where a pixel counts; 0 (ignored) where any part of it is less than half opaque."""
+    with _told(path, where):
+        image = Image.fromarray(_read_deep(path)) if header.deep else _decoded(path, size, rotated)
+        return _wholly(np.asarray(image.convert("RGBA"))[..., 3] >= 128, size)
 
 
 def fitting_size(size: Size, max_side: int) -> Size:
@@ -102,6 +109,14 @@ def _scaled(image: Image.Image, size: Size) -> Image.Image:
         return image.reduce((image.width // size[0], image.height // size[1]))
     # Box weights would jump from pixel to pixel; these fall off smoothly over the same area.
     return image.resize(size, Image.Resampling.HAMMING)
+
+
+def _wholly(counted: Bool[np.ndarray, "rows columns"], size: Size) -> np.ndarray:
+    """255 for each pixel of an image of ``size`` all parts of which count, 0 for the others."""
+    share = Image.fromarray(counted.astype(np.float32))
+    if share.size != size:
+        share = share.resize(size, Image.Resampling.BOX)
+    return np.where(np.asarray(share) > 1 - 1e-5, 255, 0).astype(np.uint8)
 
 
 def _is_deep(image: Image.Image) -> bool:

@@ -96,7 +96,7 @@ def _fill(folder: Path, train: Plans, test: Plans, plan: MemoryPlan, *, progress
     channels, has_opacity, num_bytes = num_channels((*train, *test)), False, {}
     for part, stride, name in ((train, plan.stride, "train"), (test, 1, "test")):
         areas = _window_areas(part, stride)
-        masked = any(photo.photo.mask for photo in part)
+        masked = any(photo.is_masked for photo in part)
         pixels = WindowFile(folder / f"{name}.pixels", areas, channels, stride)
         masks = WindowFile(folder / f"{name}.masks", areas if masked else [], 1, stride)
 
@@ -150,7 +150,7 @@ def _identity(plan: PlannedPhoto) -> list[object]:
     """All that the pixels of a photo depend on."""
     files = [file for file in (plan.photo.image, plan.photo.mask) if file is not None]
     stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return [plan.photo.name, stats, plan.size, plan.intrinsics.rotated]
+    return [plan.photo.name, stats, plan.size, plan.intrinsics.rotated, plan.masked_by_alpha]
 
 
 def _plan_text(train: Plans, test: Plans, need: Need, plan: MemoryPlan) -> str:

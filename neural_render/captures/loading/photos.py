@@ -11,6 +11,7 @@ from neural_render.captures.loading.images import (
     Header,
     Size,
     fitting_size,
+    read_alpha_mask,
     read_header,
     read_image,
     read_mask,
@@ -34,6 +35,12 @@ class PlannedPhoto:
     header: Header
     intrinsics: Intrinsics
     size: Size  # in memory
+    masked_by_alpha: bool  # its alpha says which pixels count, not what is opaque
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether some of its pixels may be ignored."""
+        return self.masked_by_alpha or self.photo.mask is not None
 
 
 def plan_photos(
@@ -45,14 +52,22 @@ def plan_photos(
         header = read_header(photo.image, photo.where)
         intrinsics = match_intrinsics(photo, header.size, header.oriented_size)
         size = fitting_size(intrinsics.size, settings.max_side)
-        return PlannedPhoto(photo=photo, header=header, intrinsics=intrinsics, size=size)
+        return PlannedPhoto(
+            photo=photo,
+            header=header,
+            intrinsics=intrinsics,
+            size=size,
+            masked_by_alpha=header.has_alpha and settings.alpha == "mask",
+        )
 
     return tuple(in_parallel(plan, photos, description="image headers", progress=progress))
 
 
-def plan_warnings(plans: Sequence[PlannedPhoto]) -> tuple[str, ...]:
+def plan_warnings(plans: Sequence[PlannedPhoto], settings: CaptureSettings) -> tuple[str, ...]:
     """What the user should know about how images and intrinsics were brought together."""
     warnings = []
+    if settings.alpha == "mask" and not any(plan.masked_by_alpha for plan in plans):
+        warnings.append("capture.alpha=mask ignores nothing: no photo has an alpha channel")
     scaled = [
         plan
         for plan in plans
@@ -105,7 +120,7 @@ def planned_cameras(plans: Sequence[PlannedPhoto]) -> Cameras:
 def memory_need(train: Sequence[PlannedPhoto], test: Sequence[PlannedPhoto]) -> Need:
     """What the photos will take, whatever their scale; nothing is loaded yet."""
     plans = (*train, *test)
-    per_pixel = num_channels(plans) + any(plan.photo.mask for plan in plans)
+    per_pixel = num_channels(plans) + any(plan.is_masked for plan in plans)
 
     def num_bytes(part: Sequence[PlannedPhoto], max_side: int) -> int:
         sizes = (fitting_size(plan.intrinsics.size, max_side) for plan in part)
@@ -133,7 +148,7 @@ def load_views(
     areas = torch.tensor([plan.size[0] * plan.size[1] for plan in plans], dtype=torch.long)
     offsets = areas.cumsum(0) - areas
     pixels = torch.empty(int(areas.sum()), channels, dtype=torch.uint8)
-    has_masks = any(plan.photo.mask for plan in plans)
+    has_masks = any(plan.is_masked for plan in plans)
     masks = torch.full((len(pixels) if has_masks else 0,), 255, dtype=torch.uint8)
 
     def load(index: int) -> None:
@@ -142,7 +157,7 @@ def load_views(
         image = planned_image(plan, channels)
         # Not by torch: that would want a copy of the array, which may not be written to.
         pixels.numpy()[place] = image.reshape(-1, channels)
-        if plan.photo.mask:
+        if plan.is_masked:
             masks.numpy()[place] = planned_mask(plan).reshape(-1)
 
     in_parallel(
@@ -171,10 +186,14 @@ def planned_image(plan: PlannedPhoto, channels: int) -> UInt8[np.ndarray, "heigh
 
 def planned_mask(plan: PlannedPhoto) -> UInt8[np.ndarray, "height width"]:
     """What of a photo counts, in the size that it will have."""
-    if plan.photo.mask is None:
-        return np.full(plan.size[::-1], 255, dtype=np.uint8)
     rotated, where = plan.intrinsics.rotated, plan.photo.where
-    return read_mask(plan.photo.mask, plan.size, rotated=rotated, where=where)
+    mask = np.full(plan.size[::-1], 255, dtype=np.uint8)
+    if plan.photo.mask is not None:
+        mask = read_mask(plan.photo.mask, plan.size, rotated=rotated, where=where)
+    if plan.masked_by_alpha:
+        image, header = plan.photo.image, plan.header
+        mask &= read_alpha_mask(image, header, plan.size, rotated=rotated, where=where)
+    return mask
 
 
 def views_without_images(plans: Sequence[PlannedPhoto], channels: int) -> Views:
@@ -190,5 +209,6 @@ def views_without_images(plans: Sequence[PlannedPhoto], channels: int) -> Views:
 
 
 def num_channels(plans: Sequence[PlannedPhoto]) -> int:
-    """4 if any photo has an alpha channel, else 3."""
-    return 4 if any(plan.header.has_alpha for plan in plans) else 3
+    """4 if any photo has an alpha channel that means opacity, else 3."""
+    see_through = (plan.header.has_alpha and not plan.masked_by_alpha for plan in plans)
+    return 4 if any(see_through) else 3

@@ -43,6 +43,12 @@ class JsonTable:
         """A finite number, ``default`` where there is none."""
         return _number(self._value(key), key, self.place(key)) if self.has(key) else default
 
+    def needed(self, key: str) -> float:
+        """A finite number that must be there."""
+        if not self.has(key):
+            raise CaptureError(f"{self.where} has no {key}: complete the file")
+        return self.number(key, 0.0)
+
     def whole_number(self, key: str, default: int) -> int:
         """A number without fraction (1080.0 is one), ``default`` where there is none."""
         value = self.number(key, float(default))
@@ -105,6 +111,18 @@ class JsonTable:
                 " correct the file"
             )
         return np.array([[_number(entry, key, self.place(key)) for entry in row] for row in rows])
+
+    def rows(self, key: str, length: int) -> Float64[np.ndarray, "rows {length}"]:
+        """A list of lists of exactly ``length`` finite numbers."""
+        found = self._list(key, f"a list of lists of {length} numbers")
+        for row in found:
+            if not isinstance(row, list) or len(row) != length:
+                raise CaptureError(
+                    f"a row of {key} in {self.place(key)} is no list of {length} numbers: correct"
+                    " the file"
+                )
+        numbers = [_number(value, key, self.place(key)) for row in found for value in row]
+        return np.array(numbers, dtype=np.float64).reshape(-1, length)
 
     def objects(self, key: str, name: str) -> tuple["JsonTable", ...]:
         """The objects of a list that must not be empty, each inside this one, called ``name`` i."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from neural_render.captures.readers import blender, llff, transforms_json
 from neural_render.captures.readers.colmap import reader as colmap
 from neural_render.captures.readers.listing import Listing
+from neural_render.captures.readers.phones import polycam, record3d
 from neural_render.core.errors import CaptureError
 
 _SHOWN_ENTRIES = 5
@@ -28,6 +29,8 @@ READERS = (
         name=transforms_json.NAME, missing_in=transforms_json.missing_in, read=transforms_json.read
     ),
     Reader(name=colmap.NAME, missing_in=colmap.missing_in, read=colmap.read),
+    Reader(name=polycam.NAME, missing_in=polycam.missing_in, read=polycam.read),
+    Reader(name=record3d.NAME, missing_in=record3d.missing_in, read=record3d.read),
     Reader(name=llff.NAME, missing_in=llff.missing_in, read=llff.read),
 )
 

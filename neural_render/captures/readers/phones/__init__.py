@@ -1,0 +1,1 @@
+"""What scanning apps of phones export: photos with the poses that the phone tracked."""
