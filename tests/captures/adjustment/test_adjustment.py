@@ -84,7 +84,9 @@ def test_rays_are_those_of_the_refined_cameras(
     lens: Lens, k1: float, given: tuple[str, ...]
 ) -> None:
     cameras = some_cameras(lens=lens, k1=k1)
-    adjustment = shaken(CameraAdjustment(cameras, AdjustmentSettings(**dict.fromkeys(given, True))))
+    wanted = AdjustmentSettings(**dict.fromkeys(given, True))
+    # More would bend lenses so far that the last pixels in their corners belong to no ray.
+    adjustment = shaken(CameraAdjustment(cameras, wanted), size=0.3)
     batch, pixels = batch_of(cameras)
     found = adjustment.apply(batch).rays
     expected = rays_through_pixels(adjustment.cameras(), batch.view, pixels)
