@@ -4,53 +4,73 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from neural_render.captures.loading.parallel import LOG_EVERY
 from neural_render.core.errors import CaptureError
 
 # Bytes at a file's start and end that its fingerprint is taken of.
 _SAMPLE = 65536
+WAIT_SECONDS = 0.1
 
 _log = logging.getLogger("neural_render")
 
 
 def place_for(folder: Path) -> Path:
     """``folder`` itself where files can be made in it, else a folder of its own in the user's
-    cache (``$XDG_CACHE_HOME/neural_render`` or ``~/.cache/neural_render``)."""
+    cache (``$XDG_CACHE_HOME/neural_render`` or ``~/.cache/neural_render``).
+
+    CaptureError if neither can be written.
+    """
+    with contextlib.suppress(OSError):
+        # A folder that nobody may write binds root too, whom nothing is forbidden.
+        if folder.stat().st_mode & 0o222:
+            with tempfile.TemporaryDirectory(prefix=".neural_render", dir=folder):
+                return folder
+    digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:12]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser()
+    place = cache / "neural_render" / f"{folder.name}-{digest}"
     try:
-        with tempfile.TemporaryDirectory(prefix=".neural_render", dir=folder):
-            return folder
+        place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:12]
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        place = cache / "neural_render" / f"{folder.name}-{digest}"
-        with told(place):
-            place.mkdir(parents=True, exist_ok=True)
-        _log.info("%s cannot be written to (%s): %s is used", folder, error.strerror, place)
-        return place
+        raise CaptureError(
+            f"what is made from photos cannot be kept on disk, since neither {folder} nor {cache}"
+            " can be written: allow writing one of them, or set XDG_CACHE_HOME to a folder with"
+            " space"
+        ) from error
+    _log.info("%s cannot be written to: %s is used", folder, place)
+    return place
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Waits until no other run works on ``folder``; the system ends the lock with its process."""
+    """Waits, and says so, until no other run works on ``folder``; a process's end unlocks it."""
     try:
         import fcntl
     except ImportError:  # not on this system: two runs at once are the user's to avoid
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
+    told_at = -math.inf
     try:
-        with contextlib.suppress(OSError):  # a file system that knows no locks
+        while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
             except BlockingIOError:
-                _log.info("another run works on %s: waiting for it", folder)
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                if time.perf_counter() - told_at >= LOG_EVERY:
+                    told_at = time.perf_counter()
+                    _log.info("waiting for another run, which works on %s", folder)
+                time.sleep(WAIT_SECONDS)
+            except OSError:  # a file system that knows no locks
+                break
         yield
     finally:
         os.close(handle)

@@ -8,10 +8,8 @@ pixels and one of masks for each part, windows one after another (`Views.window`
 import contextlib
 import hashlib
 import json
-import logging
 import os
 import shutil
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from neural_render.captures.loading.parallel import LOG_EVERY
+from neural_render.captures.workplace import place_for, told
 from neural_render.core.errors import CaptureError
 
 VERSION = 1
@@ -31,8 +29,6 @@ PREFIX = "pixels_"
 PARTIAL = ".partial"
 RECORD = "cache.json"
 SPARE_BYTES = 1 << 28  # of free disk, left alone
-
-_log = logging.getLogger("neural_render")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,24 +41,11 @@ class CacheRecord:
 
 
 def cache_home(capture: Path) -> Path:
-    """Where the caches of a capture lie: in it, or in the user's cache folder if it is read-only.
-
-    CaptureError if neither can be written.
-    """
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser()
-    name = hashlib.sha256(str(capture).encode()).hexdigest()[:16]
-    for home in (capture / FOLDER, user / "neural_render" / name):
-        with contextlib.suppress(OSError):
-            # Nobody may: that binds root too, whom nothing is forbidden.
-            if home.parent == capture and not capture.stat().st_mode & 0o222:
-                continue
-            home.mkdir(parents=True, exist_ok=True)
-            if os.access(home, os.W_OK):
-                return home
-    raise CaptureError(
-        f"decoded photos cannot be kept on disk, since neither {capture} nor {user} can be written:"
-        " allow writing one of them, or set XDG_CACHE_HOME to a folder with space"
-    )
+    """Where the caches of a capture lie, made if need be; CaptureError where that cannot be."""
+    home = place_for(capture) / FOLDER
+    with told(home):
+        home.mkdir(exist_ok=True)
+    return home
 
 
 def find_cache(home: Path, key: str) -> CacheRecord | None:
@@ -79,28 +62,6 @@ def find_cache(home: Path, key: str) -> CacheRecord | None:
 def cache_key(*parts: object) -> str:
     """A name for all that pixels depend on."""
     return hashlib.sha256(json.dumps([VERSION, *parts]).encode()).hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def locked(home: Path) -> Iterator[None]:
-    """Inside, no other process writes caches there; says so while it waits for one."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: two runs at once decode twice
-        yield
-        return
-    with (home / "lock").open("a") as file:
-        told = -LOG_EVERY
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.perf_counter() - told >= LOG_EVERY:
-                    told = time.perf_counter()
-                    _log.info("waiting for another run, which decodes photos into %s", home)
-                time.sleep(0.1)
-        yield
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ from neural_render.captures.loading.cache import (
     cache_home,
     cache_key,
     find_cache,
-    locked,
     mapped,
     new_cache,
     write_record,
@@ -32,6 +31,7 @@ from neural_render.captures.loading.photos import (
 )
 from neural_render.captures.records import Views
 from neural_render.captures.settings import CaptureSettings
+from neural_render.captures.workplace import locked
 
 ROWS_AT_ONCE = 1 << 22  # bounds what looking for pixels that are not opaque takes
 

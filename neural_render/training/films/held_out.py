@@ -80,7 +80,7 @@ def held_out(scene: TrainedScene, capture: Capture, settings: EvaluationSettings
         views=views,
         cameras=found,
         adjustment=adjustment,
-        protocol=described(trained.settings, settings),
+        protocol=described(trained.settings, settings, masked=len(capture.test.masks) > 0),
     )
 
 
@@ -129,7 +129,9 @@ def half(views: Views, *, left: bool) -> Views:
     return replace(views, masks=torch.cat(masks))
 
 
-def described(trained: AdjustmentSettings, settings: EvaluationSettings) -> dict[str, str]:
+def described(
+    trained: AdjustmentSettings, settings: EvaluationSettings, *, masked: bool
+) -> dict[str, str]:
     """How poses, lenses and appearance were found, and what is measured, for the protocol."""
     pose = "given by the capture, not optimised"
     if trained.moves_cameras:
@@ -145,4 +147,6 @@ def described(trained: AdjustmentSettings, settings: EvaluationSettings) -> dict
         pose = f"{pose}; then {fitted}"
     tail = fitted if settings.fit in ("exposure", "both") else "not fitted to test views"
     region = "whole views" if settings.fit == "none" else "the right half of each view"
+    if masked:
+        region += ", of it what masks leave"
     return {"pose": pose, "appearance": f"{color}, {tail}", "region": region}

@@ -69,7 +69,9 @@ def test_the_page_and_the_picture_show_the_capture(textured: Path, tmp_path: Pat
     write_examination(examine(capture, thorough=True), tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"https?:|__[A-Z]+__|src=", page)
-    scene = json.loads(re.search(r"^const data = (.*);$", page, re.MULTILINE)[1])  # type: ignore[index]
+    found = re.search(r"^const data = (.*);$", page, re.MULTILINE)
+    assert found is not None
+    scene = json.loads(found[1])
     assert len(scene["cameras"]) == NUM_PHOTOS and len(scene["region"]) == 12
     assert len(scene["points"]) == len(scene["colors"]) == 20
     assert not any(camera["bad"] for camera in scene["cameras"])

@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 
 from neural_render.captures.loading import cache, load, memory, parallel
-from neural_render.captures.loading.cache import cache_home, find_cache, locked
+from neural_render.captures.loading.cache import cache_home, find_cache
 from neural_render.captures.loading.parallel import in_parallel
 from neural_render.captures.opening import open_capture
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
+from neural_render.captures.workplace import locked
 from neural_render.core.errors import CaptureError
 from tests.captures.formats import NAMES, noise_image, save_image, write_transforms
 from tests.small_disk import small_disk

@@ -91,8 +91,13 @@ def test_other_scenes_are_not_seen_from_one_side(
 def test_they_are_recognised_unless_something_else_is_stated() -> None:
     cameras, seen = side_by_side(), things(6, 60)
 
-    def kind(placement: Placement = Placement(), **settings: object) -> str:  # noqa: B008
-        chosen = CaptureSettings(**settings)  # type: ignore[arg-type]
+    def kind(
+        placement: Placement = Placement(),  # noqa: B008
+        scene: str = "auto",
+        scale: float = 0.0,
+        aabb_scale: int = 0,
+    ) -> str:
+        chosen = CaptureSettings(scene=scene, scale=scale, aabb_scale=aabb_scale)
         return place_scene(cameras, placement, chosen, has_opacity=False, seen=seen).kind
 
     assert kind() == "forward"

@@ -15,7 +15,7 @@ from neural_render.core.cameras import Cameras, project
 from neural_render.core.errors import CheckpointError
 from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.kernels import dispatch
-from neural_render.training.films.held_out import held_out
+from neural_render.training.films.held_out import described, held_out
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.results import Results
@@ -119,3 +119,11 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     assert torch.equal(field.table, again.table)
     with pytest.raises(CheckpointError, match=r"asks for appearance \[5, 2\]: restore these"):
         train_photos(run, capture, settings, AdjustmentSettings(appearance=2))
+
+
+def test_the_protocol_says_that_masks_count() -> None:
+    whole, masked = (
+        described(AdjustmentSettings(), EvaluationSettings(), masked=masked)["region"]
+        for masked in (False, True)
+    )
+    assert (whole, masked) == ("whole views", "whole views, of it what masks leave")
