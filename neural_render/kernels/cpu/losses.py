@@ -73,12 +73,13 @@ def target_tensors(targets: ColorTargets, rays: int, channels: int) -> tuple[Ten
         ready(targets.background, "background", rays, channels),
         ready(targets.weights, "weights", rays),
         ready(targets.distance, "distance", rays),
+        ready(targets.normals, "normals", rays, 3),
     )
 
 
 def loss_numbers(spec: LossSpec) -> list[float]:
     """A loss as C++ takes it."""
-    weights = (spec.distortion_weight, spec.distance_weight, spec.roulette)
+    weights = (spec.distortion_weight, spec.distance_weight, spec.roulette, spec.normal_weight)
     return [spec.delta, spec.relative, spec.power, *weights]
 
 

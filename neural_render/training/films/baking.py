@@ -31,6 +31,7 @@ FILM_VIEWS = 64  # cameras of training that stay with the run, for films
 CARVING_RAYS = 1 << 19
 BAKED_SAMPLES = 1 << 16
 BAKED_DISTANCE_WEIGHT = 10.0
+BAKED_NORMAL_WEIGHT = 20.0  # a mirror shows the wrong place where its normal is off
 
 _log = logging.getLogger("neural_render")
 
@@ -89,11 +90,12 @@ def bake_training(settings: TrainingSettings) -> TrainingSettings:
     Large batches average the noise: where rare paths are bright, Adam's normalised steps would
     clip it and darken the field.
     """
-    weight = settings.distance_weight
+    weight, normal_weight = settings.distance_weight, settings.normal_weight
     return replace(
         settings,
         samples_per_step=settings.samples_per_step or BAKED_SAMPLES,
         distance_weight=BAKED_DISTANCE_WEIGHT if weight < 0 else weight,
+        normal_weight=BAKED_NORMAL_WEIGHT if normal_weight < 0 else normal_weight,
     )
 
 
