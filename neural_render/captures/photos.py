@@ -152,6 +152,7 @@ def _batch(found: PixelRays) -> RayBatch:
         weights=torch.ones_like(found.opacity),
         view=found.view,
         distance=torch.zeros_like(found.opacity),
+        normals=torch.zeros_like(found.rays.directions),
         conditions=found.opacity.new_zeros((len(found.opacity), 0)),
     )
 

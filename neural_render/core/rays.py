@@ -49,8 +49,8 @@ class RayBatch:
     ``view`` is the index of the training view that each ray belongs to.
 
     The targets are those channels of the field that begin with ``first_channel``. ``distance`` (in
-    the rays' units) is where the first surface lies, 0 where that is not known. ``conditions`` are
-    the field's, of no columns where it has none.
+    the rays' units) is where the first surface lies and ``normals`` are its unit normals, both 0
+    where that is not known. ``conditions`` are the field's, of no columns where it has none.
     """
 
     rays: Rays
@@ -59,5 +59,6 @@ class RayBatch:
     weights: Float[Tensor, " rays"]
     view: Int[Tensor, " rays"]
     distance: Float[Tensor, " rays"]
+    normals: Float[Tensor, "rays 3"]
     conditions: Float[Tensor, "rays conditions"]
     first_channel: int = 0

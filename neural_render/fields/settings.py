@@ -8,6 +8,8 @@ from neural_render.kernels.specs import MAX_SH_DEGREE, FieldSpec, HashGridSpec
 
 DEFAULT_LOG2_ROWS = 19
 SH_DEGREES = {"sigmoid": 4, "exp": 8}  # by what the radiance is: of photos, of scenes
+REFLECTION_DEGREES = {"sigmoid": 0, "exp": 8}  # no photo tells its normals
+MIRROR_LATENT = 4  # latent values, of which three are the normal
 FINEST_OF_REGION = 2048  # cells of the finest level along the region of interest (cascade 0)
 
 
@@ -81,6 +83,16 @@ class FieldSettings:
             "maximum": MAX_SH_DEGREE,
         },
     )
+    reflection_degree: int = field(
+        default=-1,
+        metadata={
+            "help": "bands of spherical harmonics of the view direction reflected about learnt"
+            " normals, for mirrors and gloss; 0: none; -1: 8 for scenes, whose geometry shows the"
+            " normals, 0 for photos",
+            "minimum": -1,
+            "maximum": MAX_SH_DEGREE,
+        },
+    )
 
 
 def field_spec(
@@ -103,6 +115,15 @@ def field_spec(
             f"field.grid.finest={finest} is less than field.grid.coarsest={grid.coarsest}: give at"
             " least as much, or 0 to have it chosen."
         )
+    reflection = settings.reflection_degree
+    if reflection < 0:
+        reflection = REFLECTION_DEGREES[radiance]
+    if reflection and settings.latent < MIRROR_LATENT:
+        raise SettingError(
+            f"field.reflection_degree={reflection} wants normals, three of"
+            f" at least {MIRROR_LATENT} latent values, but field.latent={settings.latent}: give"
+            " more, or field.reflection_degree=0."
+        )
     return FieldSpec(
         grid=HashGridSpec(
             levels=grid.levels,
@@ -119,5 +140,6 @@ def field_spec(
         sh_degree=settings.sh_degree or SH_DEGREES[radiance],
         num_conditions=num_conditions,
         num_channels=num_channels,
+        reflection_degree=reflection,
         radiance=radiance,
     )

@@ -243,7 +243,8 @@ def output_loss(
     """The loss of what rays see, and each ray's squared error (see ``color_loss``).
 
     It is ``color_loss``, the mean of the distortion and that of ``distance_loss``, the last two
-    times their weights. Differentiable in all that is seen, the loss alone.
+    times their weights; normals are no output, and only ``render_loss`` looks at them.
+    Differentiable in all that is seen, the loss alone.
     """
     value, squared = color_loss(seen.values, targets, loss)
     value = value + loss.distortion_weight * seen.distortion.mean()

@@ -119,7 +119,8 @@ class ColorTargets:
     """What rays should see: straight colours in front of a background, and how much each counts.
 
     The colours are those channels of the field that begin with ``first_channel``. ``distance`` is
-    where the first surface lies, 0 (or infinity) where that is not known.
+    where the first surface lies, 0 (or infinity) where that is not known, ``normals`` its unit
+    normals, 0 likewise.
 
     ``gain`` is what the camera multiplies each ray's light by, whatever it comes from: the
     background of both sides too. Of no length it is 1 everywhere.
@@ -130,6 +131,7 @@ class ColorTargets:
     background: Float[Tensor, "rays channels"]
     weights: Float[Tensor, " rays"]  # 1 on average
     distance: Float[Tensor, " rays"]
+    normals: Float[Tensor, "rays 3"]
     first_channel: int = 0
     gain: Float[Tensor, "gained gain_channels"] = field(default_factory=lambda: torch.zeros(0, 0))
 

@@ -127,7 +127,10 @@ class FieldSpec:
 
     The density network maps the grid's features to ``latent`` values; value 0 is the log-density,
     all of them feed the colour network, followed by the spherical harmonics of the direction
-    (``sh_degree`` squared values) and the ray's conditions.
+    (``sh_degree`` squared values) and the ray's conditions. Where ``reflection_degree`` > 0, what
+    follows the latent values are the harmonics of the direction r reflected about the normal n that
+    values 1 to 3 stand for, and its cosine (Verbin et al. 2022, "Ref-NeRF"): ``n = v / sqrt(v.v +
+    1e-4)``, ``r = d - 2 (d.n) n`` (the direction itself where there is no normal), ``d.n``.
 
     density = exp(value 0 + density_bias), the argument clamped to at most 15 in the backward pass;
     radiance = sigmoid or exp of the colour network's outputs (exp: argument clamped likewise).
@@ -141,6 +144,7 @@ class FieldSpec:
     sh_degree: int = 4
     num_conditions: int = 0
     num_channels: int = 3
+    reflection_degree: int = 0
     density_bias: float = 0.0
     radiance: Literal["sigmoid", "exp"] = "sigmoid"
 
@@ -158,11 +162,16 @@ class FieldSpec:
     def color_network(self) -> MlpSpec:
         """From latent values, spherical harmonics and conditions to radiance before activation."""
         return MlpSpec(
-            inputs=self.latent + self.sh_degree**2 + self.num_conditions,
+            inputs=self.latent + self.num_reflected + self.sh_degree**2 + self.num_conditions,
             width=self.width,
             hidden_layers=self.color_layers,
             outputs=self.num_channels,
         )
+
+    @property
+    def num_reflected(self) -> int:
+        """Inputs of the colour network that follow from the reflected direction."""
+        return self.reflection_degree**2 + 1 if self.reflection_degree else 0
 
     def color_rows(self, first_channel: int, num_channels: int) -> tuple[slice, slice]:
         """Where in ``color_weights`` the hidden layers and the rows of some channels lie."""
@@ -249,6 +258,11 @@ class LossSpec:
     what power of it they are divided by (see ``color_loss``); ``relative`` 0: errors are absolute,
     squared below ``delta`` and linear above.
 
+    ``normal_weight``: of how far the vectors that a field's normals are made of are from the unit
+    normals of first surfaces, squared, where both are there: averaged along each ray over what is
+    seen of its samples, which is taken as given, times the target's opacity, and averaged over rays
+    with their weights.
+
     ``roulette``: samples that count for less in the gradient than this share of a sample's mean may
     be left out at random, the others counting for more, so that the expected gradient stays (Arvo
     and Kirk 1990, "Particle transport and image synthesis"). Of radiance that is an exponential the
@@ -261,6 +275,7 @@ class LossSpec:
     power: float = 2.0
     distortion_weight: float = 0.0
     distance_weight: float = 0.0
+    normal_weight: float = 0.0
     roulette: float = 0.0
 
 

@@ -17,6 +17,7 @@ from neural_render.scenes.tracing.ring import (
     DIRECTION,
     DISTANCE,
     KEPT_OFF,
+    NORMAL,
     ORIGIN,
     PLACE,
     RADIANCE,
@@ -196,6 +197,7 @@ class TracedSource:
             weights=torch.ones_like(opacity),
             view=torch.zeros(num_rays, dtype=torch.long, device=self.device),
             distance=distance / self.frame.world_from_field.scale,
+            normals=rows[:, NORMAL].contiguous(),
             conditions=conditions,
             first_channel=3 * group,
         )

@@ -95,6 +95,14 @@ class TrainingSettings:
             "minimum": -1.0,
         },
     )
+    normal_weight: float = field(
+        default=-1.0,
+        metadata={
+            "help": "weight of the errors of first-surface normals, where the source knows them and"
+            " the field reflects about normals; -1: 20 in a bake, else 0",
+            "minimum": -1.0,
+        },
+    )
     distance_fade: float = field(
         default=-1.0,
         metadata={
@@ -177,6 +185,7 @@ def check_settings(settings: TrainingSettings) -> None:
     at_least |= {"samples_per_step": 0, "weight_decay": 0, "distortion_weight": 0}
     at_least |= {"roulette": -1 if settings.roulette == -1 else 0}
     at_least |= {"distance_weight": -1, "distance_fade": -1, "relative_power": 0}
+    at_least |= {"normal_weight": -1}
     for name, low in at_least.items():
         value = getattr(settings, name)
         if not value >= low or math.isinf(value):

@@ -97,6 +97,7 @@ def loss_spec(settings: TrainingSettings, color_space: str, fraction: float = 0.
         distortion_weight=settings.distortion_weight,
         distance_weight=max(0.0, settings.distance_weight) * left,
         roulette=roulette,
+        normal_weight=max(0.0, settings.normal_weight),
     )
 
 
@@ -157,6 +158,7 @@ def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> S
             background=drawn.background,
             weights=batch.weights,
             distance=batch.distance,
+            normals=batch.normals,
             first_channel=batch.first_channel,
             gain=shown.gain,
         ),

@@ -99,6 +99,20 @@ def test_a_finest_level_below_the_coarsest_is_refused() -> None:
         field_spec(settings, num_channels=3, cascades=1, radiance="exp")
 
 
+def test_normals_want_latent_values() -> None:
+    """Three of them, beside the density."""
+    fitting = FieldSettings(latent=4, reflection_degree=2)
+    spec = field_spec(fitting, num_channels=3, cascades=1, radiance="exp")
+    assert (spec.reflection_degree, spec.num_reflected) == (2, 5)
+    with pytest.raises(ValueError, match=r"field\.latent=3: give more, or field"):
+        field_spec(
+            FieldSettings(latent=3, reflection_degree=2),
+            num_channels=3,
+            cascades=1,
+            radiance="exp",
+        )
+
+
 def test_density_is_that_of_the_query() -> None:
     field = small_field()
     points, directions = samples(50)

@@ -17,6 +17,7 @@ from neural_render.kernels.records import (
     RenderInputs,
 )
 from neural_render.kernels.reference.encoding import hash_encode
+from neural_render.kernels.reference.field import reflected_inputs
 from neural_render.kernels.reference.networks import mlp, spherical_harmonics
 from neural_render.kernels.specs import (
     MORTON_RESOLUTION,
@@ -105,7 +106,8 @@ def field_inputs(
     features = hash_encode(points, parameters.table, spec.grid, footprint)
     latent = mlp(features, parameters.density_weights, spec.density_network)
     harmonics = spherical_harmonics(directions, spec.sh_degree)
-    together = torch.cat([latent, harmonics, conditions[ray_index]], dim=1)
+    reflected = reflected_inputs(latent, directions, spec.reflection_degree)
+    together = torch.cat([latent, reflected, harmonics, conditions[ray_index]], dim=1)
     kinks = near_a_kink(features, parameters.density_weights, spec.density_network)
     kinks |= near_a_kink(together, parameters.color_weights, spec.color_network)
     keep = (~kinks).nonzero()[:num, 0]
@@ -207,6 +209,7 @@ def targets_of(num_rays: int, channels: int = 3) -> ColorTargets:
         background=torch.rand(num_rays, channels, generator=rand),
         weights=2 * torch.rand(num_rays, generator=rand),
         distance=(2 * torch.rand(num_rays, generator=rand) - 0.4).clamp(min=0),
+        normals=unit_vectors(num_rays) * (torch.rand(num_rays, 1, generator=rand) > 0.3),
     )
 
 

@@ -164,6 +164,8 @@ FIELDS = {
     "one_channel": small_field(num_channels=1, sh_degree=1),
     "scene_linear": small_field(radiance="exp", sh_degree=2),
     "many_harmonics": small_field(radiance="exp", sh_degree=7),
+    "reflections": small_field(reflection_degree=3, num_conditions=2),
+    "odd_reflections": small_field(latent=5, reflection_degree=4, sh_degree=1, radiance="exp"),
     "odd_sizes": small_field(latent=3, width=11, density_layers=2, color_layers=1, sh_degree=3),
     "dense_fog": small_field(density_bias=15.0),
     "full_size": FieldSpec(grid=small_grid(levels=16, log2_rows=12, coarsest=4, finest=128)),

@@ -236,6 +236,7 @@ RENDERS = {
     "unbounded": (small_field(), MarchSpec(**UNBOUNDED)),
     "lights": (small_field(num_channels=6, num_conditions=4, radiance="exp"), march()),
     "four_features": (small_field(grid=small_grid(features=4), sh_degree=2), march()),
+    "reflections": (small_field(reflection_degree=2, num_conditions=2), march()),
     "short_rays": (small_field(), march(max_samples_per_ray=9)),
 }
 

@@ -53,6 +53,7 @@ def problem(num_rays: int) -> tuple[Renderer, Rays, dict[str, object]]:
         background=torch.rand(num_rays, 3, generator=random),
         weights=torch.rand(num_rays, generator=random),
         distance=torch.rand(num_rays, generator=random),
+        normals=torch.zeros(num_rays, 3),
     )
     jitter = torch.rand(num_rays, generator=random)
     return renderer, rays_into_cube(num_rays), {"targets": targets, "jitter": jitter, "loss": LOSS}

@@ -48,6 +48,7 @@ def targets_for(rays: Rays, distance: torch.Tensor) -> ColorTargets:
         background=torch.zeros((count, 3)),
         weights=torch.ones(count),
         distance=distance,
+        normals=torch.zeros((count, 3)),
     )
 
 

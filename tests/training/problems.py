@@ -70,6 +70,7 @@ class StripedBall:
             weights=torch.ones(num_rays),
             view=torch.zeros(num_rays, dtype=torch.int64),
             distance=torch.zeros(num_rays),
+            normals=torch.zeros(num_rays, 3),
             conditions=torch.zeros(num_rays, 0),
         )
 

@@ -66,7 +66,7 @@ class ChunkedGradient(FactoredGradient):
 
 
 def target_tensors(targets: ColorTargets, rays: int, channels: int) -> tuple[Tensor, ...]:
-    """Targets as C++ takes them; no gain has no address."""
+    """Targets as C++ takes them, the gain last; no gain has no address."""
     gain = ready(targets.gain, "gain", rays, channels) if len(targets.gain) else targets.gain
     return (
         ready(targets.colors, "colors", rays, channels),
@@ -74,13 +74,14 @@ def target_tensors(targets: ColorTargets, rays: int, channels: int) -> tuple[Ten
         ready(targets.background, "background", rays, channels),
         ready(targets.weights, "weights", rays),
         ready(targets.distance, "distance", rays),
+        ready(targets.normals, "normals", rays, 3),
         gain,
     )
 
 
 def loss_numbers(spec: LossSpec) -> list[float]:
     """A loss as C++ takes it."""
-    weights = (spec.distortion_weight, spec.distance_weight, spec.roulette)
+    weights = (spec.distortion_weight, spec.distance_weight, spec.roulette, spec.normal_weight)
     return [spec.delta, spec.relative, spec.power, *weights]
 
 
@@ -92,7 +93,7 @@ def color_loss(
     values = ready(values, "values", rays, channels)
     given = target_tensors(targets, rays, channels)
     squared, gradient = values.new_empty(rays), torch.empty_like(values)
-    to_gain = torch.empty_like(given[5])
+    to_gain = torch.empty_like(given[-1])
     value = native().color_loss(
         values.data_ptr(),
         addresses(*given),
@@ -123,7 +124,7 @@ def render_loss(
     to_rays = [torch.zeros(()).expand(num_rays, 3)] * 2
     if rays_too:
         to_rays = [torch.zeros_like(given[0]), torch.zeros_like(given[1])]
-    to_conditions, to_gain = torch.zeros_like(given[5]), torch.zeros_like(wanted[5])
+    to_conditions, to_gain = torch.zeros_like(given[5]), torch.zeros_like(wanted[-1])
     state = native().FitState()
     native().render_loss(
         native_field(spec.field),

@@ -99,7 +99,15 @@ def native_field(spec: FieldSpec) -> Any:
 def _native_field(module: ModuleType, spec: FieldSpec) -> Any:
     if not 1 <= spec.sh_degree <= MAX_SH_DEGREE:
         raise KernelError(f"field.sh_degree={spec.sh_degree} is not between 1 and {MAX_SH_DEGREE}.")
+    if spec.reflection_degree and not (
+        spec.latent >= 4 and 1 <= spec.reflection_degree <= MAX_SH_DEGREE
+    ):
+        raise KernelError(
+            f"field.reflection_degree={spec.reflection_degree} with field.latent={spec.latent}: the"
+            f" degree must be 0 to {MAX_SH_DEGREE}, and normals take latent values 1 to 3."
+        )
     sizes = [spec.latent, spec.sh_degree, spec.num_conditions, spec.num_channels]
+    sizes.append(spec.reflection_degree)
     return module.Field(
         native_grid(spec.grid),
         network_shape(spec.density_network),

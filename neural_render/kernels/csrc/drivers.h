@@ -187,17 +187,17 @@ struct FitProblem {
   LossNumbers kind;
   RenderGradientsIn gradients;
   LossOut loss;
-  float *background, *to_distance;
+  float *background, *to_distance, *normal_shares;
 
   // Room for what is found on the way; `buffer` keeps it.
   void make_room(int channels, int64_t rays, std::vector<float>& buffer) {
-    buffer.resize((size_t)(3 * channels + 6) * rays);
+    buffer.resize((size_t)(3 * channels + 7) * rays);
     float* next = buffer.data();
     auto rows = [&](int n) { return std::exchange(next, next + n * rays); };
     render.values = rows(channels), render.opacity = rows(1), render.distance = rows(1);
     render.distortion = rows(1), background = rows(channels), loss.gradient = rows(channels);
     float *none = rows(1), *to_distortion = rows(1);
-    to_distance = rows(1);
+    to_distance = rows(1), normal_shares = rows(1);
     std::fill_n(none, rays, 0.0f);
     std::fill_n(to_distance, rays, 0.0f);
     std::fill_n(to_distortion, rays, kind.distortion_weight / std::max<int64_t>(1, rays));
@@ -258,6 +258,13 @@ static inline void fit_chunk(const Renderer& r, const FieldWeights& weights,
                                        end, num_rays, in.kind.distance_weight, in.to_distance);
   for (int64_t ray = first; ray < end; ray++)
     seen.loss += in.kind.distortion_weight / (double)num_rays * in.render.distortion[ray];
+  RenderGradientsOut here = to_rays;
+  if (in.kind.normal_weight > 0 && r.field.reflection_degree) {
+    here.normals = in.targets.normals, here.normal_shares = in.normal_shares;
+    normal_shares_of_rays(in.targets, first, end, num_rays, in.kind.normal_weight,
+                          in.normal_shares);
+    seen.loss += normal_loss_of_chunk(chunk, here);
+  }
   t.watch.start();
   CompositeGradients& composite = buffers.composite;
   composite_backward_chunk(in.render, in.gradients, nullptr, chunk, to_rays.background, composite);
@@ -266,7 +273,6 @@ static inline void fit_chunk(const Renderer& r, const FieldWeights& weights,
                random_start(in.render.jitter[chunk.first_ray]), buffers.roulette);
   t.watch.lap(COMPOSITE_BACKWARD);
   out.factors.resize(chunk.count, r.field.grid.num_outputs());
-  RenderGradientsOut here = to_rays;
   here.points = out.factors.points.data(), here.features = out.factors.features.data();
   here.num_samples = out.factors.count;
   render_chunk_backward(r, weights, in.render, composite, chunk, 0, here, out.sums, t);

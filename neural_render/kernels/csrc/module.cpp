@@ -38,10 +38,10 @@ Grid make_grid(const std::vector<LevelTuple>& levels, int dims, int features, bo
   return grid;
 }
 
-NetworkShape make_shape(const ShapeTuple& t, int leading) {
-  return {std::get<0>(t), std::get<1>(t), std::get<2>(t), std::get<3>(t), leading};
+NetworkShape make_shape(const ShapeTuple& t, int leading, int middle) {
+  return {std::get<0>(t), std::get<1>(t), std::get<2>(t), std::get<3>(t), leading, middle};
 }
-NetworkShape make_shape(const ShapeTuple& t) { return make_shape(t, std::get<0>(t)); }
+NetworkShape make_shape(const ShapeTuple& t) { return make_shape(t, std::get<0>(t), 0); }
 
 Adam make_adam(const std::vector<double>& a) {
   return {(float)a[0], (float)a[1], (float)a[2], (float)a[3], (float)a[4], (int64_t)a[5]};
@@ -76,11 +76,12 @@ void bind_field(nb::module_& m) {
                           std::vector<int> sizes, float bias, bool exp_radiance) {
         FieldShape shape{grid,
                          make_shape(density),
-                         make_shape(color, sizes[0]),
+                         make_shape(color, sizes[0], sizes[4] ? sizes[4] * sizes[4] + 1 : 0),
                          sizes[0],
                          sizes[1],
                          sizes[2],
                          sizes[3],
+                         sizes[4],
                          bias,
                          exp_radiance};
         new (self) NativeField(shape);
@@ -153,11 +154,12 @@ FactoredTable make_factored(const Addresses& points, Address features, int64_t n
 }
 
 ColorTargets make_targets(const Addresses& a) {
-  return {f32(a[0]), f32(a[1]), f32(a[2]), f32(a[3]), f32(a[4]), f32(a[5])};
+  return {f32(a[0]), f32(a[1]), f32(a[2]), f32(a[3]), f32(a[4]), f32(a[5]), f32(a[6])};
 }
 
 LossNumbers make_loss(const std::vector<double>& a) {
-  return {(float)a[0], (float)a[1], (float)a[2], (float)a[3], (float)a[4], (float)a[5]};
+  return {(float)a[0], (float)a[1], (float)a[2], (float)a[3],
+          (float)a[4], (float)a[5], (float)a[6]};
 }
 
 void bind_loss(nb::module_& m) {
@@ -174,7 +176,7 @@ void bind_loss(nb::module_& m) {
          bool rays_too, FitState& state) {
         rays.resize(10);
         FitProblem in{make_problem(rays), make_targets(targets), make_loss(loss),
-                      {}, {f32(out[0]), nullptr, f32(out[6])}, nullptr, nullptr};
+                      {}, {f32(out[0]), nullptr, f32(out[6])}, nullptr, nullptr, nullptr};
         RenderGradientsOut to{nullptr,     nullptr, 0,           f32(out[3]),
                               f32(out[4]), nullptr, f32(out[5]), rays_too};
         render_fit(f, make_march(march), make_weights(f, weights), u8(bits), in, num_rays, to,

@@ -38,15 +38,17 @@ static inline const float* load_points(const QueryInputs& in, int64_t first, int
 static inline void query_inputs(const FieldShape& f, const QueryInputs& in, int64_t first, int at,
                                 int n, Workspace& t) {
   std::vector<float> lanes(f.ray_rows());
-  const int stride = t.inputs.stride(), rows = f.latent_rows() + f.ray_rows();
+  const int stride = t.inputs.stride(), rows = f.own_rows() + f.ray_rows();
   copy_lanes(t.latent.row(0) + at, STRIDE, t.inputs.row(0), stride, f.latent_rows(), n);
   for (int s = 0; s < n; s++) {
     int64_t i = first + at + s;
     ray_lanes(f, in.directions + 3 * i, in.conditions + in.ray_index[i] * f.num_conditions,
               lanes.data());
     for (int r = 0; r < f.ray_rows(); r++)
-      std::memcpy(t.inputs.row(f.latent_rows() + r) + s, &lanes[r], sizeof(float));
+      std::memcpy(t.inputs.row(f.own_rows() + r) + s, &lanes[r], sizeof(float));
+    for (int a = 0; a < 3; a++) t.views.row(a)[s] = in.directions[3 * i + a];
   }
+  reflect_run(f, pad_block(n), t);
   for (int r = 0; r < rows; r++)
     for (int s = n; s < pad_block(n); s++) t.inputs.row(r)[s] = 0;
 }
@@ -123,11 +125,12 @@ static inline void points_backward(const FieldShape& f, const FieldWeights& w, i
 static inline void directions_backward(const FieldShape& f, const QueryInputs& in, int64_t first,
                                        int n, float* to_directions, float* to_condition,
                                        const Workspace& t) {
-  const int sh = f.sh_degree * f.sh_degree, column = rows_of(f.latent) * PER;
+  const int sh = f.sh_degree * f.sh_degree, column = f.ray_column();
   for (int s = 0; s < n; s++) {
     float g[MAX_HARMONICS], d[3] = {0, 0, 0};
     for (int j = 0; j < sh; j++) g[j] = t.d_rays.row(column + j)[s];
     spherical_harmonics_backward(in.directions + 3 * (first + s), f.sh_degree, g, d);
+    for (int a = 0; f.reflection_degree && a < 3; a++) d[a] += t.d_views.row(a)[s];
     if (to_directions) std::memcpy(to_directions + 3 * (first + s), d, sizeof d);
     for (int j = 0; j < f.num_conditions; j++)
       to_condition[(first + s) * f.num_conditions + j] = t.d_rays.row(column + sh + j)[s];
@@ -159,6 +162,7 @@ static inline void query_tile_backward(const FieldShape& f, const FieldWeights& 
                      t.sigma + at,
                      g.density + first + at,
                      run};
+    t.pulled = false;
     field_backward_run(f, w, inputs, t.color_hidden, true, sums, t);
     factored.take(f, t, first, at, run);
     directions_backward(f, in, first + at, run, out.directions, to_condition, t);

@@ -10,6 +10,8 @@ from neural_render.kernels.reference.encoding import hash_encode
 from neural_render.kernels.reference.networks import ClampedExp, mlp, spherical_harmonics
 from neural_render.kernels.specs import FieldSpec
 
+SMOOTH_NORMAL = 1e-4  # added to squared lengths
+
 
 def query_density(
     points: Float[Tensor, "samples 3"],
@@ -106,10 +108,29 @@ def query_features(
     """Density and radiance, given the grid's features; ``conditions`` per sample."""
     latent = mlp(features, density_weights, spec.density_network)
     harmonics = spherical_harmonics(directions, spec.sh_degree)
-    color_inputs = torch.cat([latent, harmonics, conditions], dim=1)
+    reflected = reflected_inputs(latent, directions, spec.reflection_degree)
+    color_inputs = torch.cat([latent, reflected, harmonics, conditions], dim=1)
     raw = mlp(color_inputs, color_weights, spec.color_network)
     radiance = raw.sigmoid() if spec.radiance == "sigmoid" else ClampedExp.apply(raw)
     return _density(latent, spec), radiance
+
+
+def reflected_inputs(
+    latent: Float[Tensor, "samples latent"], directions: Float[Tensor, "samples 3"], degree: int
+) -> Float[Tensor, "samples reflected"]:
+    """Harmonics of the directions reflected about the latents' normals, and the cosines."""
+    if degree == 0:
+        return latent[:, :0]
+    vectors = normal_vectors(latent)
+    normals = vectors / (vectors.square().sum(1, keepdim=True) + SMOOTH_NORMAL).sqrt()
+    cosines = (directions * normals).sum(1, keepdim=True)
+    mirrored = directions - 2 * cosines * normals
+    return torch.cat([spherical_harmonics(mirrored, degree), cosines], dim=1)
+
+
+def normal_vectors(latent: Float[Tensor, "samples latent"]) -> Float[Tensor, "samples 3"]:
+    """What the latents' normals are made of."""
+    return latent[:, 1:4]
 
 
 def conditions_of(

@@ -27,8 +27,14 @@ from neural_render.kernels.reference.compositing import (
     transmittance_before,
 )
 from neural_render.kernels.reference.encoding import footprint_weights, hash_encode
-from neural_render.kernels.reference.field import conditions_of, query_density, query_features
+from neural_render.kernels.reference.field import (
+    conditions_of,
+    normal_vectors,
+    query_density,
+    query_features,
+)
 from neural_render.kernels.reference.marching import occupied_intervals, pack
+from neural_render.kernels.reference.networks import mlp
 from neural_render.kernels.specs import LossSpec, RenderSpec
 
 # Samples asked for their density together: bounds the memory, changes nothing else.
@@ -155,6 +161,10 @@ def render_loss(
         num_survived=seen.num_survived,
     )
     gradients = render_rays_backward(to_output, inputs, parameters, spec, saved, rays_too)
+    if loss.normal_weight and spec.field.reflection_degree and saved is not None:
+        apart, more = _normal_loss(inputs, targets, parameters, specs, saved)
+        value = value + apart
+        gradients = _sum_of(gradients, more, rays_too)
     distortion = loss.distortion_weight * seen.distortion.sum() / max(1, len(zeros))
     found = RenderLoss(
         loss=value + distortion,
@@ -163,6 +173,61 @@ def render_loss(
         num_survived=seen.num_survived,
     )
     return found, replace(gradients, gain=to_gain)
+
+
+def _normal_loss(
+    inputs: RenderInputs,
+    targets: ColorTargets,
+    parameters: FieldParameters,
+    specs: tuple[RenderSpec, LossSpec],
+    survivors: PackedSamples,
+) -> tuple[Float[Tensor, ""], RenderGradients]:
+    """How far the samples' normals are from those of first surfaces (see ``LossSpec``), times its
+    weight; and the gradients. What is seen of a sample is taken as given."""
+    (spec, loss), ray, grid = specs, survivors.ray_index, specs[0].field.grid
+    points, footprint = sample_points(inputs, survivors)
+    weights, field = parameters.density_weights, spec.field
+    density = query_density(points, parameters.table, weights, field, footprint)
+    light = transmittance_before(density, survivors, len(inputs.rays))
+    share = light * -torch.expm1(-density * (survivors.t_far - survivors.t_near))
+    known = (targets.normals != 0).any(1)
+    of_rays = targets.weights * targets.opacity * known * loss.normal_weight / len(inputs.rays)
+    share = share * of_rays[ray]
+
+    def features_at(points: Tensor) -> Tensor:
+        return hash_encode(points, parameters.table, grid, footprint)
+
+    def apart(features: Tensor, weights: Tensor) -> Tensor:
+        vectors = normal_vectors(mlp(features, weights, field.density_network))
+        return (share * (vectors - targets.normals[ray]).square().sum(1)).sum()
+
+    features = features_at(points)
+    to_features, to_weights = pullback(apart, (features, weights), (share.new_ones(()),))
+    (to_points,) = pullback(features_at, (points,), (to_features,))
+    zeros = torch.zeros_like(inputs.rays.origins)
+    return apart(features, weights), RenderGradients(
+        origins=zeros.index_add(0, ray, to_points),
+        directions=zeros.index_add(0, ray, to_points * midpoints(survivors)[:, None]),
+        background=torch.zeros_like(inputs.background),
+        conditions=torch.zeros_like(inputs.conditions),
+        table=FactoredGradient(
+            points=points, features=(to_features * footprint_weights(footprint, grid)).T
+        ),
+        density_weights=to_weights,
+        color_weights=torch.zeros_like(parameters.color_weights),
+    )
+
+
+def _sum_of(one: RenderGradients, other: RenderGradients, rays_too: bool) -> RenderGradients:
+    """Both gradients at the same samples; ``other``'s to rays only if wanted."""
+    features = one.table.features + other.table.features
+    return replace(
+        one,
+        origins=one.origins + other.origins if rays_too else one.origins,
+        directions=one.directions + other.directions if rays_too else one.directions,
+        table=FactoredGradient(points=one.table.points, features=features),
+        density_weights=one.density_weights + other.density_weights,
+    )
 
 
 def surviving_samples(

@@ -43,6 +43,10 @@ class Tracer(Protocol):
         """The distance of the first surface along any number of rays; infinite: none."""
         ...
 
+    def normals(self, origins: Vectors, directions: Vectors) -> Vectors:
+        """The first surface's shading normal along any number of rays; 0: none."""
+        ...
+
 
 def new_tracer(scene: LoadedScene, *, paths: int, samples_per_ray: int) -> Tracer:
     """The tracer for Mitsuba's active variant."""
@@ -128,6 +132,15 @@ class WavefrontTracer:
         ray = mi.Ray3f(mi.Point3f(*_columns(mi, origins)), mi.Vector3f(*_columns(mi, directions)))
         return np.asarray(self._scene.ray_intersect_preliminary(ray).t.numpy())
 
+    def normals(self, origins: Vectors, directions: Vectors) -> Vectors:
+        """See ``Tracer``."""
+        dr, mi = self._dr, self._mi
+        ray = mi.Ray3f(mi.Point3f(*_columns(mi, origins)), mi.Vector3f(*_columns(mi, directions)))
+        surface = self._scene.ray_intersect(ray)
+        normal = dr.select(surface.is_valid(), surface.sh_frame.n, mi.Normal3f(0))
+        dr.eval(normal)
+        return np.stack([np.asarray(channel.numpy()) for channel in normal], axis=1)
+
 
 class ScalarTracer:
     """Traces under the scalar variant: tiles of pictures, as a ray at a time would crawl."""
@@ -210,6 +223,20 @@ class ScalarTracer:
         ):
             ray = mi.Ray3f(mi.Point3f(origin), mi.Vector3f(direction))
             found[index] = self._scene.ray_intersect_preliminary(ray).t
+        return found
+
+    def normals(self, origins: Vectors, directions: Vectors) -> Vectors:
+        """See ``Tracer``."""
+        mi = self._mi
+        found = np.zeros((len(origins), 3), np.float32)
+        for index, (origin, direction) in enumerate(
+            zip(origins.tolist(), directions.tolist(), strict=True)
+        ):
+            surface = self._scene.ray_intersect(
+                mi.Ray3f(mi.Point3f(origin), mi.Vector3f(direction))
+            )
+            if surface.is_valid():
+                found[index] = np.array(surface.sh_frame.n)
         return found
 
 

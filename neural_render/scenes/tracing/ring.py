@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float
 
 # Columns of a ray: origin, direction, radiance, distance of the first surface (0: none), place of
-# the light that moves.
+# the light that moves, normal of that surface (0: none).
 ORIGIN, DIRECTION, RADIANCE = slice(0, 3), slice(3, 6), slice(6, 9)
-DISTANCE, PLACE, COLUMNS = 9, slice(10, 13), 13
+DISTANCE, PLACE, NORMAL, COLUMNS = 9, slice(10, 13), slice(13, 16), 16
 KEPT_OFF = 2  # blocks
 STOP, DRAWN, FRESH, COUNTS = 0, 1, 2, 3  # of the header; from COUNTS on, each group's blocks
 

@@ -35,6 +35,7 @@ from neural_render.scenes.tracing.ring import (
     COLUMNS,
     DIRECTION,
     DISTANCE,
+    NORMAL,
     ORIGIN,
     PLACE,
     RADIANCE,
@@ -252,6 +253,7 @@ class Worker:
         radiance, distance, origins, directions = tracer.traced(self.views, rng, seed + 7919 * wave)
         block[:, ORIGIN], block[:, DIRECTION], block[:, RADIANCE] = origins, directions, radiance
         block[:, DISTANCE] = np.where(np.isfinite(distance), distance, 0.0)
+        block[:, NORMAL] = tracer.normals(origins, directions)
         without_broken(block)
         return block
 

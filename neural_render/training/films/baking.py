@@ -32,6 +32,7 @@ CARVING_RAYS = 1 << 19
 BAKED_SAMPLES = 1 << 16
 BAKED_DISTANCE_WEIGHT = 10.0
 BAKED_DISTANCE_FADE = 0.5  # of the budget: what mirrors show is behind their first surface
+BAKED_NORMAL_WEIGHT = 20.0  # a mirror shows the wrong place where its normal is off
 
 _log = logging.getLogger("neural_render")
 
@@ -91,11 +92,13 @@ def bake_training(settings: TrainingSettings) -> TrainingSettings:
     clip it and darken the field.
     """
     weight, fade = settings.distance_weight, settings.distance_fade
+    normal_weight = settings.normal_weight
     return replace(
         settings,
         samples_per_step=settings.samples_per_step or BAKED_SAMPLES,
         distance_weight=BAKED_DISTANCE_WEIGHT if weight < 0 else weight,
         distance_fade=BAKED_DISTANCE_FADE if fade < 0 else fade,
+        normal_weight=BAKED_NORMAL_WEIGHT if normal_weight < 0 else normal_weight,
     )
 
 

@@ -108,6 +108,7 @@ def fit(
                 background=scene.background.expand(len(batch.rays), -1),
                 weights=batch.weights,
                 distance=batch.distance,
+                normals=batch.normals,
                 gain=shown.gain,
             ),
             loss=FIT_LOSS,

@@ -22,13 +22,19 @@ from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.state import Progress, RunRecord, TrainingState
 
 FORMAT = "neural_render checkpoint"
-VERSION = 5
+VERSION = 6
 LARGEST_WEIGHT = 1e6  # sound weights stay below 100
 # Beyond these a state.json is broken or hostile: nothing is computed from its numbers.
 LIMITS = {"levels": 64, "features": 16, "log2_rows": 28, "coarsest": 1 << 20, "finest": 1 << 24}
 LIMITS |= {"width": 4096, "latent": 4096, "density_layers": 64, "color_layers": 64}
-LIMITS |= {"sh_degree": 16, "num_channels": 4096, "num_conditions": 4096, "cascades": 16}
-MAY_BE_ZERO = ("density_layers", "color_layers", "num_conditions")
+LIMITS |= {
+    "sh_degree": 16,
+    "reflection_degree": 16,
+    "num_channels": 4096,
+    "num_conditions": 4096,
+    "cascades": 16,
+}
+MAY_BE_ZERO = ("density_layers", "color_layers", "num_conditions", "reflection_degree")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,9 +212,12 @@ def _document(path: Path) -> dict[str, Any]:
     if version <= 3 and isinstance(document["run"], dict):
         unlit = json.loads(json.dumps(records.to_json(Lighting())))  # photographs
         document["run"].setdefault("lighting", unlit)
-    frame = document["run"].get("frame") if isinstance(document["run"], dict) else None
+    run = document["run"] if isinstance(document["run"], dict) else {}
+    frame, field = run.get("frame"), run.get("field")
     if version <= 4 and isinstance(frame, dict):
         frame.setdefault("projection", {"matrix": list(IDENTITY)})
+    if version <= 5 and isinstance(field, dict):
+        field.setdefault("reflection_degree", 0)  # all that there was
     return document
 
 

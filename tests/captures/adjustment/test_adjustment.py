@@ -58,6 +58,7 @@ def batch_of(cameras: Cameras, num_rays: int = 300) -> tuple[RayBatch, Tensor]:
         weights=torch.ones(num_rays),
         view=view,
         distance=torch.zeros(num_rays),
+        normals=torch.zeros(num_rays, 3),
         conditions=torch.zeros(num_rays, 0),
     )
     return batch, pixels

@@ -70,9 +70,10 @@ def networks(draw: st.DrawFn) -> MlpSpec:
 @st.composite
 def fields(draw: st.DrawFn) -> FieldSpec:
     """Fields of all shapes, dense enough to be seen."""
+    latent = draw(st.integers(1, 17))
     return FieldSpec(
         grid=draw(grids(dims=3)),
-        latent=draw(st.integers(1, 17)),
+        latent=latent,
         width=draw(st.sampled_from([5, 8, 13, 16, 32, 64])),
         density_layers=draw(st.integers(0, 3)),
         color_layers=draw(st.integers(0, 3)),
@@ -81,6 +82,7 @@ def fields(draw: st.DrawFn) -> FieldSpec:
         sh_degree=draw(st.integers(1, 4)),
         num_conditions=draw(st.integers(0, 5)),
         num_channels=draw(st.integers(1, 9)),
+        reflection_degree=draw(st.integers(0, 3)) if latent > 3 else 0,
         density_bias=draw(st.sampled_from([0.0, 3.0])),
         radiance=draw(st.sampled_from(["sigmoid", "exp"])),
     )

@@ -35,6 +35,7 @@ LOSSES = st.builds(
     power=st.sampled_from([1.0, 1.5, 2.0]),
     distortion_weight=st.sampled_from([0.0, 0.1]),
     distance_weight=st.sampled_from([0.0, 0.5]),
+    normal_weight=st.sampled_from([0.0, 0.5]),
 )
 
 

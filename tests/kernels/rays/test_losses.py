@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from neural_render.kernels import dispatch, ops
-from neural_render.kernels.records import ColorTargets
+from neural_render.kernels.records import ColorTargets, FieldParameters
 from neural_render.kernels.specs import LossSpec, RenderSpec
 from tests.kernels.comparison import Outputs, assert_parity, strided
 from tests.kernels.problems import (
@@ -22,6 +22,7 @@ from tests.kernels.problems import (
     small_field,
     targets_of,
 )
+from tests.kernels.tolerances import assert_close, parity
 
 HUBER = LossSpec(delta=0.1)
 RELATIVE = LossSpec(delta=0.1, relative=0.01, distortion_weight=0.3)
@@ -46,6 +47,7 @@ def black(num_rays: int) -> ColorTargets:
         background=zeros + 0.5,
         weights=ones,
         distance=torch.zeros(num_rays),
+        normals=zeros,
     )
 
 
@@ -274,3 +276,52 @@ def test_render_loss_without_gradients_is_the_same_loss(backend: str, loss: Loss
         kept.loss.backward()
     assert torch.allclose(free.loss, kept.loss.detach(), rtol=1e-4)
     assert parameters.table.grad is None and sink.gradient is not None
+
+
+def test_the_normal_loss_is_how_far_normals_are_from_first_surfaces(backend: str) -> None:
+    """Of rays through one wall of no normals at all: their weight, times the target's square."""
+    field = small_field(reflection_degree=2, density_bias=9.0)
+    parameters = parameters_of(field)
+    parameters = replace(parameters, density_weights=0 * parameters.density_weights)
+    inputs = render_inputs(rays_through_cube(50), full_occupancy())
+    spec = RenderSpec(field=field, march=march())
+    targets = targets_of(50)
+    with dispatch.using(backend):
+        seen = ops.render_rays(inputs, parameters, spec)
+        losses = [
+            ops.render_loss(inputs, targets, parameters, (spec, LossSpec(delta=0.1, **weight)))
+            for weight in ({}, {"normal_weight": 2.0})
+        ]
+    known = targets.normals.square().sum(1)
+    expected = 2 * (seen.opacity * known * targets.opacity * targets.weights).mean()
+    assert 0.2 < known.mean() < 0.9
+    assert torch.allclose(losses[1].loss - losses[0].loss, expected, rtol=1e-3)
+
+
+def normal_gradients(num_rays: int, rays_too: bool) -> Outputs:
+    """Loss and gradients of fog whose normals are drawn to those of first surfaces."""
+    field = small_field(reflection_degree=3, num_conditions=2, density_bias=1.0)
+    rays = rays_through_cube(num_rays)
+    inputs = render_inputs(rays, occupancy_of(ball(0.4)), 3, 2)
+    specs = RenderSpec(field=field, march=march()), LossSpec(delta=0.1, normal_weight=5.0)
+    leaves = vars(parameters_of(field))
+    if rays_too:
+        leaves |= {"origins": rays.origins, "directions": rays.directions}
+    for leaf in leaves.values():
+        leaf.requires_grad_()
+    weights = {name: leaves[name] for name in ("table", "density_weights", "color_weights")}
+    seen = ops.render_loss(inputs, targets_of(num_rays), FieldParameters(**weights), specs)
+    found = torch.autograd.grad(seen.loss, list(leaves.values()))
+    return {"loss": seen.loss.detach(), **dict(zip(leaves, found, strict=True))}
+
+
+@pytest.mark.parametrize("num_rays", [1, 700])
+@pytest.mark.parametrize("rays_too", [False, True])
+def test_normal_loss_of_every_backend(backend: str, num_rays: int, rays_too: bool) -> None:
+    with dispatch.using(backend):
+        actual = normal_gradients(num_rays, rays_too)
+    with dispatch.using("reference"):
+        expected = normal_gradients(num_rays, rays_too)
+    for name, value in expected.items():
+        tolerance = parity(backend, "render" if name == "loss" else "render gradients")
+        assert_close(actual[name], value, tolerance, name)

@@ -10,6 +10,7 @@ from torch.autograd import gradcheck
 
 from neural_render.kernels import ops
 from neural_render.kernels.records import FieldInputs, FieldParameters
+from neural_render.kernels.reference.field import reflected_inputs
 from neural_render.kernels.reference.networks import ClampedExp, spherical_harmonics
 from neural_render.kernels.specs import FieldSpec, MlpSpec
 from tests.kernels.problems import (
@@ -181,6 +182,31 @@ def test_field_gradients(radiance: str) -> None:
     ]
     leaves = [leaf.requires_grad_() for leaf in leaves]
     assert gradcheck(query(spec, inputs), leaves, fast_mode=True)
+
+
+def test_reflected_field_gradients() -> None:
+    """Through the normals, too, against finite differences."""
+    grid = small_grid(levels=2, log2_rows=6, coarsest=3, finest=7)
+    spec = small_field(grid=grid, reflection_degree=3, num_conditions=2, density_bias=0.0)
+    parameters = parameters_of(spec, torch.float64)
+    inputs = field_inputs(6, parameters, spec, torch.float64)
+    leaves = [inputs.points, inputs.directions, inputs.conditions, *vars(parameters).values()]
+    leaves = [leaf.requires_grad_() for leaf in leaves]
+    assert gradcheck(query(spec, inputs), leaves, fast_mode=True)
+
+
+def test_directions_are_reflected_about_the_latents_normals() -> None:
+    """A ray down onto a floor goes up; a normal's sign does not matter, nor its length."""
+    down = torch.tensor([[0.6, 0.0, -0.8]] * 3, dtype=torch.float64)
+    normals = torch.tensor([[0.0, 0.0, 1e4], [0.0, 0.0, -1e4], [0.0, 0.0, 0.0]])
+    latent = torch.cat([torch.ones(3, 1), normals, torch.ones(3, 2)], dim=1).double()
+    found = reflected_inputs(latent, down, 3)
+    up = spherical_harmonics(torch.tensor([[0.6, 0.0, 0.8]], dtype=torch.float64), 3)
+    assert torch.allclose(found[:2, :-1], up.expand(2, -1))
+    assert found[:, -1].tolist() == pytest.approx([-0.8, 0.8, 0.0])
+    # Where there is no normal, it is the direction itself.
+    assert torch.allclose(found[2, :-1], spherical_harmonics(down[2:], 3)[0])
+    assert reflected_inputs(latent, down, 0).shape == (3, 0)
 
 
 def test_density_gradients() -> None:

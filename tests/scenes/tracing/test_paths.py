@@ -152,6 +152,8 @@ def test_distances_are_those_of_the_first_surface(tmp_path: Path) -> None:
     origins = np.array([[0, -6, 1], [0, -6, 1], [2.5, 0, 5]], float)
     directions = np.array([[0, 1, 0], [0, -1, 0], [0, 0, -1]], float)
     np.testing.assert_allclose(tracer.distances(origins, directions), [5, np.inf, 5], rtol=1e-5)
+    normals = tracer.normals(origins, directions)
+    np.testing.assert_allclose(np.abs(normals), [[0, 1, 0], [0, 0, 0], [0, 0, 1]], atol=1e-5)
 
 
 def test_the_variant_decides_how_rays_are_traced(tmp_path: Path) -> None:

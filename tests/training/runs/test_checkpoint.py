@@ -45,7 +45,7 @@ def test_the_kernels_precision_is_stored_and_before_that_all_was_float32(run):
         == dispatch.load(dispatch.resolve("auto")).precision()
     )
     document = json.loads((path / "state.json").read_text())
-    assert document["version"] == 5
+    assert document["version"] == 6
     del document["run"]["precision"]
     (path / "state.json").write_text(json.dumps(document))
     with pytest.raises(CheckpointError, match="run lacks precision"):
@@ -197,6 +197,17 @@ def test_what_is_saved_is_what_is_restored(run):
     assert saved["moment2.table"].any() and "moment1.table" not in saved
 
 
+def test_up_to_version_5_nothing_was_reflected(run):
+    path = run.last_checkpoint()
+    document = json.loads((path / "state.json").read_text())
+    del document["run"]["field"]["reflection_degree"]
+    (path / "state.json").write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match="field lacks reflection_degree"):
+        open_checkpoint(path)
+    edit_state(path, "version", value=5)
+    assert open_checkpoint(path).record.field.reflection_degree == 0
+
+
 def test_version_2_had_two_moments_for_each_entry_of_the_table(run):
     """The second ones' mean is taken over, the first ones are dropped, and training goes on."""
     path = run.last_checkpoint()
@@ -209,7 +220,7 @@ def test_version_2_had_two_moments_for_each_entry_of_the_table(run):
     progress, _ = train_ball(run, settings_for(5))
     assert progress.step == 5
     written = run.last_checkpoint()
-    assert json.loads((written / "state.json").read_text())["version"] == 5
+    assert json.loads((written / "state.json").read_text())["version"] == 6
     assert "moment1.table" not in load_file(written / "weights.safetensors")
 
 

@@ -36,6 +36,7 @@ class Regions:
             weights=ones,
             view=torch.zeros(num_rays, dtype=torch.long),
             distance=torch.zeros(num_rays),
+            normals=rows,
             conditions=torch.zeros(num_rays, 0),
         )
 

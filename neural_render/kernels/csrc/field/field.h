@@ -16,14 +16,18 @@ constexpr float GRADIENT_LIMIT = 3269017.25f;  // exp(15): the clamp of gradient
 struct FieldShape {
   Grid grid;
   NetworkShape density, color;
-  int latent, sh_degree, num_conditions, num_channels;
+  int latent, sh_degree, num_conditions, num_channels, reflection_degree;
   float density_bias;
   bool exp_radiance;
   int feature_rows() const { return rows_of(grid.num_outputs()); }
   int latent_rows() const { return rows_of(latent); }
+  // Harmonics of the reflected direction, and its angle: what each sample has of its own.
+  int reflected() const { return color.middle; }
+  int own_rows() const { return latent_rows() + rows_of(reflected()); }
   // Harmonics and conditions: what all samples of a ray share.
   int ray_inputs() const { return sh_degree * sh_degree + num_conditions; }
   int ray_rows() const { return rows_of(ray_inputs()); }
+  int ray_column() const { return own_rows() * PER; }
 };
 
 struct FieldWeights {
@@ -41,6 +45,9 @@ struct Workspace {
   Plane features, latent;             // of a tile, lanes
   Plane inputs, d_outputs, d_latent;  // of a run, lanes
   Plane outputs, d_rays, d_features;  // of a run, floats
+  bool pulled = false;
+  Plane pull;  // of a run whose normals are drawn to others: these, and how strongly
+  Plane views, d_views;  // of a run, where directions are reflected: x, y, z
   std::vector<Plane> color_planes;    // of a run, lanes: the colour network's hidden layers
   Hidden color_hidden;
   float *x, *y, *z, *footprint, *length, *middle, *sigma, *passed;
@@ -50,16 +57,19 @@ struct Workspace {
     const int run = NetworkBuffers::STRIDE;
     int width = std::max(f.density.width, f.color.width);
     int layers = std::max(f.density.hidden_layers, f.color.hidden_layers);
-    int most = std::max({f.grid.num_outputs(), f.latent + f.ray_inputs(), f.num_channels});
+    int most = std::max({f.grid.num_outputs(), f.latent + f.reflected() + f.ray_inputs(), f.num_channels});
     networks.reserve(width, layers, most + 8);
     tile.reserve(8, STRIDE);
     features.reserve(f.feature_rows() + 8, STRIDE);
     latent.reserve(f.latent_rows() + 8, STRIDE);
-    inputs.reserve(f.latent_rows() + f.ray_rows() + 8, run);
+    inputs.reserve(f.own_rows() + f.ray_rows() + 8, run);
     d_outputs.reserve(f.num_channels + 8, run);
     d_latent.reserve(f.latent + 8, run);
+    pull.reserve(4, run);
+    views.reserve(3, run);
+    d_views.reserve(3, run);
     outputs.reserve(f.num_channels + 8, run);
-    d_rays.reserve(f.latent + f.ray_inputs() + 2 * PER + 8, run);
+    d_rays.reserve(f.ray_column() + f.ray_inputs() + 2 * PER + 8, run);
     d_features.reserve(f.grid.num_outputs() + 8, run);
     for (int l = 0; l < f.color.hidden_layers; l++) {
       color_planes.emplace_back(rows_of(f.color.width) + 8, run);
@@ -161,6 +171,41 @@ static inline void activation_backward(const FieldShape& f, const RunInputs& in,
     }
 }
 
+// The reflected inputs of n samples (a multiple of W), from t.inputs' latents and t.views.
+static inline void reflect_run(const FieldShape& f, int n, Workspace& t) {
+  if (!f.reflection_degree) return;
+  const int stride = t.inputs.stride();
+  for (int s = 0; s < n; s += W)
+    reflected_lanes(reflection_of(t.inputs.row(0) + s, stride, t.views.row(0) + s, t.views.stride()),
+                    f.reflection_degree, t.inputs.row(f.latent_rows()) + s, stride);
+}
+
+// What the reflected inputs' gradients, in t.d_rays, and t.pull add to those of the latents there,
+// and t.d_views; the latents' as lanes to t.d_latent.
+static inline void reflect_backward(const FieldShape& f, int n, Workspace& t) {
+  const size_t stride = t.d_rays.stride();
+  for (int s = 0; s < n; s += W) {
+    vf to_v[3], to_d[3];
+    reflected_backward(reflection_of(t.inputs.row(0) + s, t.inputs.stride(), t.views.row(0) + s,
+                                     t.views.stride()),
+                       f.reflection_degree, t.d_rays.row(f.latent_rows() * PER) + s, stride, to_v,
+                       to_d);
+    for (int a = 0; a < 3; a++) {
+      float* row = t.d_rays.row(FIRST_NORMAL + a) + s;
+      if (t.pulled) {
+        vf v = neuron(t.inputs.row(0) + s, t.inputs.stride(), FIRST_NORMAL + a);
+        to_v[a] += load(t.pull.row(3) + s) * (v - load(t.pull.row(a) + s));
+      }
+      store(row, load(row) + to_v[a]);
+      store(t.d_views.row(a) + s, to_d[a]);
+    }
+  }
+  for (int r = 0; r < f.latent_rows(); r++)
+    for (int s = 0; s < n; s += W)
+      store(t.d_latent.row(r) + s, lanes_of_neurons(load(t.d_rays.row(r * PER) + s),
+                                                    load(t.d_rays.row(r * PER + PER - 1) + s)));
+}
+
 // Backward over a run of at most BACKWARD_RUN samples, from `in`, t.inputs (latents and ray rows)
 // and the colour network's hidden layers. The density network's are computed anew: that is cheaper
 // than to keep them of all samples that are marched. Weight gradients are added; the gradient to the
@@ -169,14 +214,13 @@ static inline void activation_backward(const FieldShape& f, const RunInputs& in,
 static inline void field_backward_run(const FieldShape& f, const FieldWeights& w,
                                       const RunInputs& in, const Hidden& color_hidden,
                                       bool rays_too, float* sums, Workspace& t) {
-  const int padded = pad_block(in.n), latent = rows_of(f.latent) * PER;
+  const int padded = pad_block(in.n), latent = f.latent_rows() * PER;
+  const bool floats_too = rays_too || f.reflection_degree;
   activation_backward(f, in, t);
   network_backward(
       w.color, t.inputs, padded, color_hidden, t.networks, t.d_outputs,
-      rays_too ? latent + f.ray_inputs() : latent, sums + f.density.num_sums(),
+      rays_too ? f.ray_column() + f.ray_inputs() : f.ray_column(), sums + f.density.num_sums(),
       [&](int j, int s, vf(*acc)[2]) {
-        if (rays_too) store_floats(t.d_rays, j, s, acc);
-        if (j >= latent) return;
         if (j == 0)
           for (int h = 0; h < 2; h++) {
             // Beyond the run's end the sums are zero already.
@@ -187,8 +231,10 @@ static inline void field_backward_run(const FieldShape& f, const FieldWeights& w
             }
             acc[0][h] += load(d);
           }
-        store_block(t.d_latent.row(j / PER) + s, t.d_latent.stride(), acc);
+        if (floats_too) store_floats(t.d_rays, j, s, acc);
+        if (j < latent) store_block(t.d_latent.row(j / PER) + s, t.d_latent.stride(), acc);
       });
+  if (f.reflection_degree) reflect_backward(f, padded, t);
   network_hidden(w.density, in.features, padded, t.networks.all);
   network_backward(w.density, in.features, padded, t.networks.all, t.networks, t.d_latent,
                    f.grid.num_outputs(), sums,

@@ -14,19 +14,23 @@ static inline int pad4(int n) { return (n + 3) / 4 * 4; }
 static inline int pad8(int n) { return (n + 7) / 8 * 8; }
 static inline int pad_block(int n) { return (n + BLOCK - 1) / BLOCK * BLOCK; }
 
-// The first `leading` inputs fill whole rows, the others begin with a row of their own: the two
-// parts are written by different hands.
+// The first `leading` inputs fill whole rows, and so do the `middle` ones; the others begin with a
+// row of their own: the parts are written by different hands.
 struct NetworkShape {
-  int inputs, width, hidden_layers, outputs, leading;
+  int inputs, width, hidden_layers, outputs, leading, middle;
   int num_layers() const { return hidden_layers + 1; }
   int in(int layer) const { return layer == 0 ? inputs : width; }
   int out(int layer) const { return layer == hidden_layers ? outputs : width; }
   int rows_in(int layer) const {
-    return layer == 0 ? rows_of(leading) + rows_of(inputs - leading) : rows_of(width);
+    return layer == 0 ? rows_of(leading) + rows_of(middle) + rows_of(inputs - leading - middle)
+                      : rows_of(width);
   }
   // Where input k of a layer stands among the rows' neurons.
   int column(int layer, int k) const {
-    return layer > 0 || k < leading ? k : k - leading + rows_of(leading) * PER;
+    if (layer > 0 || k < leading) return k;
+    k -= leading;
+    if (k < middle) return k + rows_of(leading) * PER;
+    return k - middle + (rows_of(leading) + rows_of(middle)) * PER;
   }
   int num_weights() const {
     int n = 0;

@@ -7,14 +7,55 @@ struct RenderGradientsOut {
   int64_t num_samples;
   float *origins, *directions, *background, *conditions;  // [rays ...]; zeroed by the caller
   bool rays_too;
+  // What draws the normals of samples to those of their rays' first surfaces: see
+  // `normal_shares_of_rays`. Null: nothing.
+  const float *normals = nullptr, *normal_shares = nullptr;
 };
+
+// What the distances of a chunk's normals from those of the rays' first surfaces add to the loss.
+static inline double normal_loss_of_chunk(const ChunkState& chunk, const RenderGradientsOut& out) {
+  const size_t stride = chunk.columns.stride();
+  double sum = 0;
+  for (const Segment& e : chunk.segments) {
+    const size_t ray = (size_t)chunk.first_ray + e.ray;
+    const float* n = out.normals + 3 * ray;
+    if (!(out.normal_shares[ray] > 0)) continue;
+    float seen = 0;
+    for (int s = e.first; s < e.first + e.count; s += W) {
+      vf square = {};
+      for (int a = 0; a < 3; a++) {
+        vf error = neuron(chunk.latent(0) + s, stride, FIRST_NORMAL + a) - n[a];
+        square += error * error;
+      }
+      square *= load(chunk.row(WEIGHT) + s);
+      for (int i = 0; i < std::min(W, e.first + e.count - s); i++) seen += square[i];
+    }
+    sum += (double)seen * out.normal_shares[ray];
+  }
+  return sum;
+}
+
+// The normals that those of a run's samples are drawn to, and how strongly, into t.pull.
+static inline void pull_normals(const ChunkState& chunk, RaysInOrder rays, int first, int n,
+                                const RenderGradientsOut& out, Workspace& t) {
+  t.pulled = out.normals != nullptr;
+  if (!t.pulled) return;
+  for (int s = n; s < pad_block(n); s++) t.pull.row(3)[s] = 0;
+  rays.visit(first, n, [&](int ray, int at, int count) {
+    const size_t place = (size_t)chunk.first_ray + ray;
+    for (int s = at; s < at + count; s++) {
+      for (int a = 0; a < 3; a++) t.pull.row(a)[s] = out.normals[3 * place + a];
+      t.pull.row(3)[s] = 2 * out.normal_shares[place] * chunk.row(WEIGHT)[first + s];
+    }
+  });
+}
 
 // Gradients to ray origins, directions and conditions from a run's d_features and d_rays.
 static inline void rays_backward(const Renderer& r, const FieldWeights& weights,
                                  const RenderProblem& in, const ChunkState& chunk, RaysInOrder rays,
                                  int first, int n, const RenderGradientsOut& out, Workspace& t) {
   const FieldShape& f = r.field;
-  const int sh = f.sh_degree * f.sh_degree, column = rows_of(f.latent) * PER;
+  const int sh = f.sh_degree * f.sh_degree, column = f.ray_column();
   const float* p[3] = {chunk.row(X) + first, chunk.row(Y) + first, chunk.row(Z) + first};
   const float* middle = chunk.row(MIDDLE) + first;
   float* to_points[3] = {t.x, t.y, t.z};  // the tile is free in the backward pass
@@ -40,6 +81,7 @@ static inline void rays_backward(const Renderer& r, const FieldWeights& weights,
       float *to_origin = out.origins + 3 * ray, *to_direction = out.directions + 3 * ray;
       spherical_harmonics_backward(in.directions + 3 * ray, f.sh_degree, g, to_direction);
       for (int a = 0; a < 3; a++) {
+        if (f.reflection_degree) to_direction[a] += t.d_views.row(a)[s];
         to_origin[a] += to_points[a][s];
         to_direction[a] += to_points[a][s] * middle[s];
       }
@@ -87,13 +129,14 @@ static inline void render_chunk_backward(const Renderer& r, const FieldWeights& 
   for (int first = 0; first < chunk.count; first += BACKWARD_RUN) {
     int n = std::min(BACKWARD_RUN, chunk.count - first);
     RaysInOrder here = rays;
-    color_inputs(r.field, chunk, lanes, rays, first, n, t);
+    color_inputs(r.field, in, chunk, lanes, rays, first, n, t);
     RunInputs run{{chunk.features(0) + first, chunk.columns.stride()},
                   {chunk.radiance(0) + first, chunk.columns.stride()},
                   {composite.radiance.data() + first, composite.stride},
                   chunk.row(SIGMA) + first,
                   composite.sigma.data() + first,
                   n};
+    pull_normals(chunk, here, first, n, out, t);
     field_backward_run(r.field, weights, run, chunk.hidden(first), rays_too, sums, t);
     t.watch.lap(NETWORKS_BACKWARD);
     store_factored(r, in, chunk, here, footprints, first, n, place + first, t, out);

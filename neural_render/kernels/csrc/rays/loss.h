@@ -7,13 +7,13 @@
 #include "pool.h"
 
 struct ColorTargets {
-  const float *colors, *opacity, *background, *weights, *distance;
+  const float *colors, *opacity, *background, *weights, *distance, *normals;
   const float* gain;  // [rays channels]; null: all ones
 };
 
 // See `LossSpec`.
 struct LossNumbers {
-  float delta, relative, power, distortion_weight, distance_weight, roulette;
+  float delta, relative, power, distortion_weight, distance_weight, roulette, normal_weight;
 };
 
 struct LossOut {
@@ -63,7 +63,8 @@ static inline double loss_of_rays(const float* values, const ColorTargets& t, in
                                   int64_t first, int64_t end, int64_t rays,
                                   const LossNumbers& kind, const LossOut& out) {
   if (kind.relative > 0)
-    return relative_loss_of_rays(values, t, channels, first, end, rays, kind.relative, kind.power, out);
+    return relative_loss_of_rays(values, t, channels, first, end, rays, kind.relative, kind.power,
+                                 out);
   const float delta = kind.delta;
   double sum = 0;
   for (int64_t r = first; r < end; r++) {
@@ -100,6 +101,17 @@ static inline double distance_loss_of_rays(const float* distance, const float* o
     sum += (double)(error * error) * share;
   }
   return sum;
+}
+
+// How strongly the normals of the samples of rays [first, end) are drawn to those of the rays' first
+// surfaces: what their squared distance counts for in the loss, 0 where no normal is known.
+static inline void normal_shares_of_rays(const ColorTargets& t, int64_t first, int64_t end,
+                                         int64_t rays, float weight, float* shares) {
+  for (int64_t r = first; r < end; r++) {
+    const float* n = t.normals + 3 * r;
+    const bool known = n[0] * n[0] + n[1] * n[1] + n[2] * n[2] > 0;
+    shares[r] = known ? weight * t.weights[r] * t.opacity[r] / (float)rays : 0.0f;
+  }
 }
 
 static inline double in_order(const std::vector<double>& parts) {

@@ -166,21 +166,27 @@ static inline std::vector<float> lanes_of_rays(const Renderer& r, const RenderPr
 }
 
 // The colour network's inputs of chunk samples [first, first + n) into t.inputs, zero behind them.
-static inline void color_inputs(const FieldShape& f, const ChunkState& chunk,
-                                const std::vector<float>& lanes, RaysInOrder& rays, int first,
-                                int n, Workspace& t) {
+static inline void color_inputs(const FieldShape& f, const RenderProblem& in,
+                                const ChunkState& chunk, const std::vector<float>& lanes,
+                                RaysInOrder& rays, int first, int n, Workspace& t) {
   const int ray_rows = f.ray_rows(), stride = t.inputs.stride();
   copy_lanes(chunk.latent(0) + first, chunk.columns.stride(), t.inputs.row(0), stride,
              chunk.latent_rows, n);
   rays.visit(first, n, [&](int ray, int at, int count) {
     const float* lane = &lanes[(size_t)ray * ray_rows];
-    float* to = t.inputs.row(chunk.latent_rows) + at;
+    float* to = t.inputs.row(f.own_rows()) + at;
     for (int r = 0; r < ray_rows; r++, to += stride) {
       vf value = splat_lane(lane + r);
       for (int s = 0; s < count; s += W) store(to + s, value);
     }
+    if (!f.reflection_degree) return;
+    for (int a = 0; a < 3; a++) {
+      vf value = splat(in.directions[3 * ((size_t)chunk.first_ray + ray) + a]);
+      for (int s = 0; s < count; s += W) store(t.views.row(a) + at + s, value);
+    }
   });
-  for (int r = 0; r < chunk.latent_rows + ray_rows; r++)
+  reflect_run(f, pad_block(n), t);
+  for (int r = 0; r < f.own_rows() + ray_rows; r++)
     for (int s = n; s < pad_block(n); s++) t.inputs.row(r)[s] = 0;
 }
 
@@ -191,7 +197,7 @@ static inline void color_chunk(const Renderer& r, const FieldWeights& weights,
   RaysInOrder rays(chunk.segments);
   for (int first = 0; first < chunk.count; first += FORWARD_RUN) {
     int n = std::min(FORWARD_RUN, chunk.count - first);
-    color_inputs(r.field, chunk, lanes, rays, first, n, t);
+    color_inputs(r.field, in, chunk, lanes, rays, first, n, t);
     color_run(r.field, weights, t, n, chunk.hidden_layers ? chunk.hidden(first) : t.networks.by_turns,
               {chunk.radiance(0) + first, chunk.columns.stride()});
   }

@@ -97,6 +97,7 @@ static inline void thin_chunk(ChunkState& chunk, CompositeGradients& g, bool exp
     for (int s = 0; s < n; s++) row[s] /= r.chance[s];
   };
   keep_gradient(g.sigma.data());
+  keep_gradient(chunk.row(WEIGHT));
   for (int c = 0; c < chunk.channels; c++) {
     keep_gradient(g.radiance.data() + c * g.stride);
     keep(chunk.radiance(c));
