@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from neural_render.core.errors import SettingError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-SUITES = ("kernels", "train", "curve", "render", "bake", "memory")
+SUITES = ("kernels", "train", "curve", "render", "bake", "memory", "settings")
 BAKE_PARTS = ("materials", "triangles", "moving", "supervision")
 T = TypeVar("T")
 
@@ -41,6 +41,9 @@ class BenchmarkOptions:
     parts: tuple[str, ...] = field(default=BAKE_PARTS, metadata={"choices": BAKE_PARTS})
     scenes: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
+    captures: tuple[str, ...] = ()  # of suite=settings, what is changed, photos held out
+    settings: tuple[str, ...] = ()
+    every: int = 10
     outputs: str = "outputs/benchmark"
     photos: int = 60  # of suite=memory, and their width, and the cap in GiB
     width: int = 6000
@@ -80,6 +83,8 @@ def split_values(text: str) -> list[str]:
 def _value(kind: Any, argument: str, text: str) -> Any:
     if typing.get_origin(kind) is tuple:
         inner = typing.get_args(kind)[0]
+        if text.startswith("[") and text.endswith("]") and split_values(text) == [text]:
+            text = text[1:-1]
         return tuple(_value(inner, argument, value) for value in split_values(text))
     if kind is bool:
         if text.lower() not in ("true", "false"):

@@ -38,11 +38,22 @@ def ask(
 
 def trained(words: Sequence[str]) -> dict[str, Any]:
     """``metrics.json`` of a run of ``train.py`` with these settings, which leaves nothing else."""
+    return measured(words, [[]])[0]
+
+
+def measured(words: Sequence[str], manners: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """As ``trained``, once for each manner of measuring: words such as ``evaluation.fit=pose``."""
+    first, *others = manners
     with tempfile.TemporaryDirectory() as outputs:
         fixed = (f"outputs={outputs}", "name=benchmark", "render.output=none")
         quiet = ("training.tensorboard=false", "evaluation.images=false")
-        lines = _output([str(ROOT / "train.py"), *fixed, *quiet, *words], {})
-        return measures(Path(lines[-1]))
+        run = Path(_output([str(ROOT / "train.py"), *fixed, *quiet, *words, *first], {})[-1])
+        found = [measures(run)]
+        for manner in others:
+            again = (f"run={run}", "evaluation.images=false", *manner)
+            _output([str(ROOT / "scripts/evaluate.py"), *again], {})
+            found.append(measures(run))
+    return found
 
 
 def baked(words: Sequence[str], outputs: Path, name: str) -> Path:

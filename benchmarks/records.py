@@ -13,11 +13,15 @@ from typing import Any
 
 import torch
 
-from neural_render.core.errors import SettingError
+from neural_render.core.errors import SettingError, UserError
 from neural_render.evaluation.report import machine_description
 from neural_render.kernels import dispatch
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+class RecordError(UserError):
+    """A record that cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +104,22 @@ def append(suite: str, backend: str, threads: int, values: dict[str, Any]) -> Pa
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
     return path
+
+
+def lines(suite: str) -> list[dict[str, Any]]:
+    """What ``append`` has written for a suite so far."""
+    path = ROOT / "benchmarks" / "records" / f"{suite}.jsonl"
+    if not path.exists():
+        return []
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise RecordError(
+                f"line {number} of {path} is not JSON ({error.msg}): delete that line"
+            ) from error
+    return found
 
 
 def print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

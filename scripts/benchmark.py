@@ -9,11 +9,13 @@
     python scripts/benchmark.py suite=render run=DIR [views=5]
     python scripts/benchmark.py suite=bake [parts=materials,triangles,moving,supervision]
     python scripts/benchmark.py suite=memory [seconds=60] [photos=60] [width=6000] [gib=2]
+    python scripts/benchmark.py suite=settings captures=DIR,DIR [seconds=40] [max_side=480]
 
 Every suite takes backend=, threads= and precision=auto|float32|bfloat16; kernels, render and bake
 repeats=; train rounds= (3), batch= and log2_rows=, and with peers=true nerfstudio=DIR, where it is
-installed; bake seconds=60 (of each bake), views=, log2_rows= and outputs=outputs/benchmark, and its
-supervision scenes=FILE,FILE+ENVIRONMENT.exr and seeds=0. See benchmarks/README.md. Lines go to
+installed; settings seeds=0, every=10 and settings=exposure,poses,training.huber_delta=1; bake
+seconds=60 (of each bake), views=, log2_rows= and outputs=outputs/benchmark, and its supervision
+scenes=FILE,FILE+ENVIRONMENT.exr and seeds=0. See benchmarks/README.md. Lines go to
 benchmarks/records/, plots to benchmarks/plots/.
 """
 
@@ -30,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import curve, frames, kernels, training
 from benchmarks.bakes import suite as bakes
-from benchmarks.captures import memory
+from benchmarks.captures import effects, memory
 from benchmarks.options import BenchmarkOptions, parsed
 from neural_render.core.errors import UserError
 
@@ -41,6 +43,7 @@ SUITES = {
     "render": frames,
     "bake": bakes,
     "memory": memory,
+    "settings": effects,
 }
 
 
