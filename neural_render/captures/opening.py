@@ -21,8 +21,7 @@ from neural_render.captures.motion.photos import find_photos
 from neural_render.captures.motion.poses import folder_with_poses, is_ours
 from neural_render.captures.placement.scene import place_scene
 from neural_render.captures.placement.seen_space import seen_space
-from neural_render.captures.readers.frames import is_file
-from neural_render.captures.readers.image_files import compact_names
+from neural_render.captures.readers.image_files import compact_names, is_file
 from neural_render.captures.readers.listing import Listing, Photo
 from neural_render.captures.readers.registry import READERS, recognise
 from neural_render.captures.records import Capture

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from neural_render.captures.readers import blender, llff, transforms_json
+from neural_render.captures.readers import llff
 from neural_render.captures.readers.colmap import reader as colmap
 from neural_render.captures.readers.listing import Listing
 from neural_render.captures.readers.phones import polycam, record3d
+from neural_render.captures.readers.transforms import blender
+from neural_render.captures.readers.transforms import reader as transforms
 from neural_render.core.errors import CaptureError
 
 _SHOWN_ENTRIES = 5
@@ -25,9 +27,7 @@ class Reader:
 # The first format that a folder has everything for is taken.
 READERS = (
     Reader(name=blender.NAME, missing_in=blender.missing_in, read=blender.read),
-    Reader(
-        name=transforms_json.NAME, missing_in=transforms_json.missing_in, read=transforms_json.read
-    ),
+    Reader(name=transforms.NAME, missing_in=transforms.missing_in, read=transforms.read),
     Reader(name=colmap.NAME, missing_in=colmap.missing_in, read=colmap.read),
     Reader(name=polycam.NAME, missing_in=polycam.missing_in, read=polycam.read),
     Reader(name=record3d.NAME, missing_in=record3d.missing_in, read=record3d.read),

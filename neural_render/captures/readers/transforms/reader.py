@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from neural_render.captures.readers.frames import is_file, read_photos, read_placement
+from neural_render.captures.readers.image_files import is_file
 from neural_render.captures.readers.json_values import JsonTable, read_json
 from neural_render.captures.readers.listing import Listing, Photo, Placement, no_points
 from neural_render.captures.readers.poses import rigid_pose
+from neural_render.captures.readers.transforms.frames import read_photos, read_placement
 from neural_render.core.errors import CaptureError
 
 NAME = "transforms"

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+from neural_render.captures.readers.image_files import display_name, is_file
 from neural_render.captures.readers.json_values import JsonTable
 from neural_render.captures.readers.listing import Calibration, Photo, Placement
 from neural_render.captures.readers.poses import from_opengl_axes, rigid_pose
@@ -81,26 +82,6 @@ def find_file(folder: Path, stated: str) -> Path:
             if is_file(candidate):
                 return candidate
     return plain
-
-
-def is_file(path: Path) -> bool:
-    """Whether a file is there; CaptureError where that must not be known."""
-    try:
-        return path.is_file()
-    except PermissionError as error:
-        raise CaptureError(
-            f"{path} cannot be read (permission denied): allow reading it and its folder"
-        ) from error
-    except (OSError, ValueError):
-        return False
-
-
-def display_name(path: Path, folder: Path) -> str:
-    """A photo's name: its path inside the capture, else the path as it is."""
-    try:
-        return path.relative_to(folder).as_posix()
-    except ValueError:
-        return path.as_posix()
 
 
 def read_calibration(table: JsonTable) -> Calibration:
