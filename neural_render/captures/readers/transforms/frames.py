@@ -28,11 +28,16 @@ LENSES = {
     "OPENCV_FISHEYE": Lens.FISHEYE,
     "EQUIRECTANGULAR": Lens.EQUIRECTANGULAR,
 }
-# Lens models that instant-ngp selects by a key of their own.
+# Lens models that instant-ngp selects by keys of their own. What it calls latlong is everybody
+# else's equirectangular; its equirectangular has rows of equal area, not of equal angle.
+LENS_KEYS = {
+    "is_fisheye": Lens.FISHEYE,
+    "is_equirectangular": Lens.EQUIRECTANGULAR,
+    "latlong": Lens.EQUIRECTANGULAR,
+}
 FOREIGN_LENS_KEYS = {
     "ftheta_p0": "F-theta",
-    "is_equirectangular": "EQUIRECTANGULAR",
-    "latlong": "LATLONG",
+    "equirectangular": "of equal areas that instant-ngp calls equirectangular",
 }
 # Where instant-ngp puts a capture that states its extent but not these (its NERF_SCALE and 0.5).
 DEFAULT_SCALE = 0.33
@@ -114,8 +119,9 @@ def read_lens(table: JsonTable) -> Lens:
     for key, name in FOREIGN_LENS_KEYS.items():
         if table.has(key) and (key == "ftheta_p0" or table.flag(key)):
             raise _unknown_lens(name, table.place(key))
-    if table.flag("is_fisheye"):
-        return Lens.FISHEYE
+    for key, lens in LENS_KEYS.items():
+        if table.flag(key):
+            return lens
     name = table.text("camera_model", "OPENCV").upper()
     if name not in LENSES:
         raise _unknown_lens(name, table.place("camera_model"))
