@@ -25,7 +25,7 @@ from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.export.film import RenderSettings, film_cameras, outputs_of
 from neural_render.export.folder import holds_film
 from neural_render.export.frames import write_film
-from neural_render.training.films.held_out import held_out
+from neural_render.training.films.held_out import held_out, refined
 from neural_render.training.films.shooting import scene_film, scene_renders
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene
@@ -90,12 +90,14 @@ class Results:
 
         Frames that an interrupted film of the same views left are not rendered again; those of
         other views in their place are replaced. ``lights`` are dials (``lights.NAME``).
-        ``max_side`` bounds the frames where no size is stated; 0: they are as large as the photos.
+        Where training refined its cameras, the film follows them. ``max_side`` bounds the frames
+        where no size is stated; 0: they are as large as the photos.
         """
         outputs = outputs_of(settings)
         if not outputs:
             return ()
-        name, cameras = film_cameras(settings, self.capture, max_side=max_side)
+        capture = refined(self.scene, self.capture)
+        name, cameras = film_cameras(settings, capture, max_side=max_side)
         film = scene_film(
             self.scene, cameras, settings, lights=lights, background=self._background_name
         )
