@@ -1,4 +1,4 @@
-"""Measures a finished run anew on its test views, as evaluation.* asks; it never trains."""
+"""Measures a finished run anew on its test views, as evaluation.* asks, or compares runs."""
 
 import os
 
@@ -14,7 +14,7 @@ from neural_render.captures.opening import open_capture
 from neural_render.kernels.settings import start_kernels
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
-from neural_render.training.runs.results import Results, summary
+from neural_render.training.runs.results import Results, comparison, summary
 
 COMMAND = config.Command(
     program="scripts/evaluate.py",
@@ -22,8 +22,9 @@ COMMAND = config.Command(
     examples=(
         "python scripts/evaluate.py                              # the latest run, as it is",
         "python scripts/evaluate.py run=outputs/can/... evaluation.fit=pose",
+        "python scripts/evaluate.py runs=[outputs/can/A,outputs/can/B]   # if measured alike",
     ),
-    sections=("outputs", "run", "capture", "kernels", "evaluation"),
+    sections=("outputs", "run", "runs", "capture", "kernels", "evaluation"),
     short={},
     configs=Path(__file__).resolve().parents[1] / "configs",
     needs_run=True,
@@ -31,7 +32,13 @@ COMMAND = config.Command(
 
 
 def main(settings: config.Settings) -> None:
-    """Opens the run and its capture, measures, and writes evaluation/ and report.html anew."""
+    """Opens the run and its capture, measures, and writes evaluation/ and report.html anew.
+
+    With ``runs`` it prints what they were measured by, side by side.
+    """
+    if settings.runs:
+        print(comparison([RunFolder.open(Path(path)) for path in settings.runs]))
+        return
     progress = sys.stderr.isatty()
     _, _, device = start_kernels(settings.kernels)
     run = RunFolder.open(Path(settings.run))

@@ -21,10 +21,9 @@ from neural_render.captures.motion.photos import find_photos
 from neural_render.captures.motion.poses import folder_with_poses, is_ours
 from neural_render.captures.placement.scene import place_scene
 from neural_render.captures.placement.seen_space import seen_space
-from neural_render.captures.readers.frames import is_file
-from neural_render.captures.readers.image_files import compact_names
+from neural_render.captures.readers.image_files import compact_names, is_file
 from neural_render.captures.readers.listing import Listing, Photo
-from neural_render.captures.readers.registry import READERS, recognise
+from neural_render.captures.readers.registry import READERS, how_to_unpack, is_archive, recognise
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.captures.video.decoding import is_video
@@ -107,6 +106,11 @@ def find_folder(stated: str) -> Path:
         if path.is_file():
             if is_video(path):
                 return path.resolve()
+            if is_archive(path):
+                raise CaptureError(
+                    f"capture.path={stated} is an archive, which is not read packed:"
+                    f" {how_to_unpack(path)}"
+                )
             raise CaptureError(
                 f"capture.path={stated} is a file and no video, but a capture is a video or a"
                 f" folder: give the folder of its photos, such as capture.path={path.parent}"

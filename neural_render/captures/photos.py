@@ -25,7 +25,35 @@ SPARE_DRAWS = 64
 _log = logging.getLogger("neural_render")
 
 
-class PhotoSource:
+class OfCapture:
+    """What every source of rays from a capture's photos says of it; abstract."""
+
+    def __init__(self, capture: Capture) -> None:
+        """Remembers the capture."""
+        self._capture = capture
+
+    @property
+    def num_channels(self) -> int:
+        """Red, green and blue."""
+        return 3
+
+    @property
+    def num_views(self) -> int:
+        """The number of training photos."""
+        return len(self._capture.train)
+
+    @property
+    def frame(self) -> SceneFrame:
+        """The placement of the field in the capture's world."""
+        return self._capture.frame
+
+    @property
+    def has_opacity(self) -> bool:
+        """Whether some pixel of the photos is not opaque."""
+        return self._capture.has_opacity
+
+
+class PhotoSource(OfCapture):
     """Rays through random pixels of all training photos, with their colours.
 
     Every pixel is equally likely, whatever the sizes of the photos, unless its region is asked for
@@ -47,7 +75,7 @@ class PhotoSource:
         views = capture.train
         assert len(views.pixels), "the capture was opened without its images"
         assert views.stride == 1, "photos on disk are drawn from by StreamedPhotos"
-        self._capture = capture
+        super().__init__(capture)
         self._pixels = views.pixels
         cameras = views.cameras.in_frame(capture.frame.world_from_field.inverse())
         self._directions = PixelDirections(cameras, max_table_bytes, stride)
@@ -71,26 +99,6 @@ class PhotoSource:
                 )
             if self._share < MIN_SHARE_TO_REDRAW:
                 self._listed = self._usable.nonzero()[:, 0]
-
-    @property
-    def num_channels(self) -> int:
-        """Red, green and blue."""
-        return 3
-
-    @property
-    def num_views(self) -> int:
-        """The number of training photos."""
-        return len(self._capture.train)
-
-    @property
-    def frame(self) -> SceneFrame:
-        """The placement of the field in the capture's world."""
-        return self._capture.frame
-
-    @property
-    def has_opacity(self) -> bool:
-        """Whether some pixel of the photos is not opaque."""
-        return self._capture.has_opacity
 
     @cached_property
     def region_sizes(self) -> Int[Tensor, " regions"]:

@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from neural_render.captures.photos import OfCapture
 from neural_render.captures.records import Capture
 from neural_render.core.cameras import Cameras, project
 from neural_render.core.errors import CaptureError
-from neural_render.core.protocols import RaySource, RegionSource, SceneFrame, SteppedSource
+from neural_render.core.protocols import RaySource, RegionSource, SteppedSource
 from neural_render.core.rays import RayBatch
 
 MIN_PHOTOS = 3  # that show a point: two can agree by chance
@@ -21,7 +22,7 @@ def is_surveyed(capture: Capture) -> bool:
     return len(_observations(capture)[0]) > 0
 
 
-class SurveyedPhotos:
+class SurveyedPhotos(OfCapture):
     """Another source's rays, with their distances where a sparse point lies in their pixel.
 
     Points are looked up where the stated cameras see them, so that it does not matter how the
@@ -31,6 +32,7 @@ class SurveyedPhotos:
     def __init__(self, source: RaySource, capture: Capture) -> None:
         """CaptureError where no training photo shows a point of ``capture``."""
         assert isinstance(source, RegionSource), "photos lie in regions"
+        super().__init__(capture)
         self._source = source
         field = capture.frame.world_from_field.inverse()
         device = source.region_sizes.device
@@ -44,26 +46,6 @@ class SurveyedPhotos:
                 f" {MIN_PHOTOS} training photos show: leave it out, or give a COLMAP model with its"
                 " points"
             )
-
-    @property
-    def num_channels(self) -> int:
-        """Those of the source."""
-        return self._source.num_channels
-
-    @property
-    def num_views(self) -> int:
-        """Those of the source."""
-        return self._source.num_views
-
-    @property
-    def frame(self) -> SceneFrame:
-        """That of the source."""
-        return self._source.frame
-
-    @property
-    def has_opacity(self) -> bool:
-        """As the source."""
-        return self._source.has_opacity
 
     @property
     def region_sizes(self) -> Int[Tensor, " regions"]:

@@ -14,17 +14,16 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from neural_render.captures.photos import PhotoSource
+from neural_render.captures.photos import OfCapture, PhotoSource
 from neural_render.captures.pixel_directions import MAX_TABLE_BYTES
 from neural_render.captures.records import Capture
-from neural_render.core.protocols import SceneFrame
 from neural_render.core.rays import RayBatch
 from neural_render.core.waiting.patience import told_if_slow
 
 STEPS_PER_WINDOW = 256  # some seconds on a CPU: reading the next window meanwhile costs little
 
 
-class StreamedPhotos:
+class StreamedPhotos(OfCapture):
     """Rays through random pixels of photos on disk, of a window that changes with the step.
 
     Every pixel comes equally often over the ``num_windows * STEPS_PER_WINDOW`` steps of a cycle;
@@ -37,7 +36,8 @@ class StreamedPhotos:
         """CaptureError if no pixel is left to learn from."""
         views = capture.train
         assert views.stride > 1, "photos in memory are drawn from by PhotoSource"
-        self._capture, self._max_table_bytes = capture, max_table_bytes
+        super().__init__(capture)
+        self._max_table_bytes = max_table_bytes
         self._reader = ThreadPoolExecutor(1, "windows")
         rows = len(views.pixels) // views.num_windows
         self._buffers = [torch.empty(rows, views.pixels.shape[1], dtype=torch.uint8) for _ in "ab"]
@@ -45,26 +45,6 @@ class StreamedPhotos:
         self._current = self._read(0)
         self._coming: tuple[int, Future[PhotoSource]] | None = None
         self._region_sizes = self._current.region_sizes
-
-    @property
-    def num_channels(self) -> int:
-        """Red, green and blue."""
-        return self._current.num_channels
-
-    @property
-    def num_views(self) -> int:
-        """The number of training photos."""
-        return len(self._capture.train)
-
-    @property
-    def frame(self) -> SceneFrame:
-        """The placement of the field in the capture's world."""
-        return self._capture.frame
-
-    @property
-    def has_opacity(self) -> bool:
-        """Whether some pixel of the photos is not opaque."""
-        return self._capture.has_opacity
 
     @property
     def region_sizes(self) -> Int[Tensor, " regions"]:

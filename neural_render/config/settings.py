@@ -34,6 +34,10 @@ class Settings:
     run: str = dataclasses.field(
         default="", metadata={"help": "an existing run folder: resume it, continue it, render it"}
     )
+    runs: list[str] = dataclasses.field(
+        default_factory=list,
+        metadata={"help": "[DIR,DIR,...]: compare what these runs were measured by"},
+    )
     seed: int = dataclasses.field(
         default=0, metadata={"help": "seed of everything that is random", "minimum": 0}
     )

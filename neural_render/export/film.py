@@ -32,8 +32,8 @@ class RenderSettings:
     path: str = field(
         default="auto",
         metadata={
-            "help": "orbit, spiral, test (the test views), a JSON file with keyframes, or auto (an"
-            " orbit where the photos were taken from all around, else a spiral)"
+            "help": "orbit, spiral, test or train (views), a JSON file with keyframes, or auto"
+            " (an orbit where the photos were taken from all around, else a spiral)"
         },
     )
     output: str = field(
@@ -115,6 +115,8 @@ def _path(settings: RenderSettings, capture: Capture) -> tuple[str, Cameras]:
         return name, orbit_path(like, settings.frames)
     if name == "spiral":
         return name, spiral_path(like, settings.frames)
+    if name == "train":
+        return name, like
     if name == "test":
         if len(capture.test) == 0:
             raise SettingError(
@@ -125,8 +127,8 @@ def _path(settings: RenderSettings, capture: Capture) -> tuple[str, Cameras]:
     file = Path(name)
     if file.suffix.lower() != ".json" and not file.is_file():
         raise SettingError(
-            f"render.path={name} is not known: give orbit, spiral, test, auto or a JSON file with"
-            " keyframes."
+            f"render.path={name} is not known: give orbit, spiral, test, train, auto or a JSON"
+            " file with keyframes."
         )
     return file.stem, keyframe_path(file, like, settings.frames)
 

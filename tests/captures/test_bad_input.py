@@ -140,7 +140,7 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], list[str]]] = {
     ),
     "an unknown lens": (in_file(camera_model="FISHEYE624"), ["FISHEYE624", "OPENCV", "undistort"]),
     "an F-theta lens": (in_file(ftheta_p0=1.0), ["F-theta", "undistort"]),
-    "an equirectangular lens": (in_file(is_equirectangular=True), ["EQUIRECTANGULAR"]),
+    "a picture of equal areas": (in_file(equirectangular=True), ["equal areas", "undistort"]),
     "a scale of zero": (in_file(scale=0), ["scale in", "is 0", "positive"]),
     "an offset of two numbers": (in_file(offset=[1, 2]), ["offset", "2 numbers", "3 are wanted"]),
     "an odd aabb_scale": (in_file(aabb_scale=3), ["aabb_scale", "is 3", "power of two"]),

@@ -72,6 +72,17 @@ def test_distortion_and_lens_reach_the_cameras(tmp_path: Path) -> None:
     assert cameras.distortion[3].tolist() == [0.0] * 6
 
 
+def test_instant_ngps_latlong_is_the_whole_sphere(tmp_path: Path) -> None:
+    cameras = open_folder(write_transforms(tmp_path, latlong=True), test_every=0).train.cameras
+    middle = (HEIGHT // 2) * WIDTH + WIDTH // 2
+    u, v = (WIDTH // 2 + 0.5) / WIDTH - 0.5, (HEIGHT // 2 + 0.5) / HEIGHT - 0.5
+    theta, phi = v * np.pi, u * 2 * np.pi
+    # instant-ngp, common_device.cuh, latlong_to_dir: x right, y down, z forward.
+    local = [np.sin(phi) * np.cos(theta), np.sin(theta), np.cos(phi) * np.cos(theta)]
+    expected = POSES[0][:3, :3] @ (np.array(local) * [1, -1, -1])
+    assert image_rays(cameras, 0).directions[middle].tolist() == pytest.approx(expected, abs=1e-6)
+
+
 def test_two_angles_give_two_focal_lengths(tmp_path: Path) -> None:
     write_transforms(tmp_path, camera_angle_x=1.0, camera_angle_y=1.0)
     focal = open_folder(tmp_path).train.cameras.focal_px[0]

@@ -303,3 +303,12 @@ def test_bounds_of_photos_say_how_near_the_scene_is(
     assert "scene: forward (the cameras look the same way" in caplog.text
     capture = open_folder(tmp_path, test_every=5, scene="unbounded")
     assert capture.frame.projection.is_identity
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "scan.r3d").write_bytes(b"PK")
+    for given in (tmp_path / "scan.r3d", tmp_path):
+        with pytest.raises(CaptureError) as told:
+            open_folder(given)
+        mend = f"unpack it (unzip scan.r3d -d scan) and give capture.path={tmp_path / 'scan'}"
+        assert str(told.value).endswith(mend)

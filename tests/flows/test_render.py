@@ -144,7 +144,10 @@ def test_frames_that_are_there_are_not_rendered_again(render, copied_run: Path) 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["path=orbti"], "render.path=orbti is not known: give orbit, spiral, test, auto or a"),
+        (
+            ["path=orbti"],
+            "render.path=orbti is not known: give orbit, spiral, test, train, auto or",
+        ),
         (["path=gone.json"], "the camera path gone.json does not exist"),
         (["output=gif"], "render.output=gif is not known: give one or more of video, frames, exr"),
         (["size=800"], "render.size=800 is not a size: give WIDTHxHEIGHT in pixels"),

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from neural_render.captures.adjustment.preconditioning import preconditioners, sample_points
 from neural_render.captures.adjustment.settings import AdjustmentSettings
 from neural_render.captures.pixel_directions import distinct_lenses
-from neural_render.core.cameras import Cameras, project, rays_through_pixels
+from neural_render.core.cameras import Cameras, Lens, project, rays_through_pixels
 from neural_render.core.rays import RayBatch, Rays
 from neural_render.core.transforms import rotation_from_vector
 from neural_render.kernels import ops
@@ -277,7 +277,11 @@ def moved(
 
 
 def with_lenses(cameras: Cameras, changes: Float[Tensor, "cameras 4"]) -> Cameras:
-    """The cameras with other lenses: log focal length, centre (of the picture's size), k1."""
+    """The cameras with other lenses: log focal length, centre (of the picture's size), k1.
+
+    Those that show the whole sphere have nothing to change.
+    """
+    changes = changes * has_intrinsics(cameras)[:, None]
     size = torch.stack([cameras.width, cameras.height], dim=-1).to(changes)
     first = torch.nn.functional.pad(changes[:, 3:], (0, cameras.distortion.shape[1] - 1))
     return replace(
@@ -286,6 +290,11 @@ def with_lenses(cameras: Cameras, changes: Float[Tensor, "cameras 4"]) -> Camera
         center_px=cameras.center_px + changes[:, 1:3] * size,
         distortion=cameras.distortion + first,
     )
+
+
+def has_intrinsics(cameras: Cameras) -> Bool[Tensor, " cameras"]:
+    """Which cameras have a focal length, a centre and a distortion that could be others."""
+    return cameras.lens != int(Lens.EQUIRECTANGULAR)
 
 
 def _units(cameras: Cameras, lens: Int[Tensor, " cameras"]) -> dict[str, Tensor]:
@@ -311,7 +320,9 @@ def _units(cameras: Cameras, lens: Int[Tensor, " cameras"]) -> dict[str, Tensor]
     pose = preconditioners(of_pose, zero, POSE_SCALES)
     each = preconditioners(of_lens, zero[:, :4], LENS_SCALES)
     first = [int((lens == one).nonzero()[0, 0]) for one in range(int(lens.max()) + 1)]
-    return {"pose": pose.to(cameras.focal_px), "lens": each[first].to(cameras.focal_px)}
+    # Where nothing changes, units would be endless.
+    each = (each * has_intrinsics(cameras)[:, None, None])[first]
+    return {"pose": pose.to(cameras.focal_px), "lens": each.to(cameras.focal_px)}
 
 
 def _double(cameras: Cameras) -> Cameras:

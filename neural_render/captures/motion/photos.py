@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from neural_render.captures.loading.images import read_header
 from neural_render.captures.readers.image_files import IMAGE_ENDINGS
@@ -18,6 +18,7 @@ RAW = frozenset(
     {".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".raf", ".orf"}
     | {".rw2", ".pef", ".srw", ".raw", ".3fr", ".iiq"}
 )
+UNREAD_BY_COLMAP = frozenset({".webp"})
 FOLDERS = ("images", "input", "")  # where photos are looked for, in this order
 DEFAULT_FOCAL = 1.2  # longer sides of the image: COLMAP's guess where EXIF is silent
 _DIAGONAL_35MM = math.hypot(36, 24)
@@ -78,6 +79,34 @@ def find_photos(folder: Path) -> FoundPhotos:
     if foreign:
         raise CaptureError(_conversion(folder, foreign))
     return FoundPhotos(root=folder, names=())
+
+
+def decodable(photos: FoundPhotos, place: Path) -> Path:
+    """The folder of the photos as COLMAP can decode them: their own, or ``place``.
+
+    COLMAP's wheels read no WebP: such photos become JPEG files there, under the same names, since
+    it goes by what a file holds. What an interrupted run has converted stays.
+    """
+    if not any(Path(name).suffix.lower() in UNREAD_BY_COLMAP for name in photos.names):
+        return photos.root
+    for name in photos.names:
+        source, target = photos.root / name, place / name
+        if target.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.suffix.lower() not in UNREAD_BY_COLMAP:
+            target.symlink_to(source.resolve())
+            continue
+        partial = target.with_name(f".{target.name}.part")
+        try:
+            with Image.open(source) as image:
+                image.convert("RGB").save(partial, "JPEG", quality=95, subsampling=0)
+            partial.replace(target)
+        except (UnidentifiedImageError, SyntaxError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of the disk
+                raise
+            target.symlink_to(source.resolve())  # broken: COLMAP says so beside all others
+    return place
 
 
 def _conversion(folder: Path, files: Sequence[Path]) -> str:

@@ -17,7 +17,13 @@ from neural_render.captures.motion.diagnosis import (
     read_outcome,
 )
 from neural_render.captures.motion.pairs import chosen_matching, chosen_pairs
-from neural_render.captures.motion.photos import Device, FoundPhotos, find_photos, read_devices
+from neural_render.captures.motion.photos import (
+    Device,
+    FoundPhotos,
+    decodable,
+    find_photos,
+    read_devices,
+)
 from neural_render.captures.motion.process import run_colmap
 from neural_render.captures.settings import CaptureSettings
 from neural_render.captures.video.frames import is_of_video
@@ -114,7 +120,8 @@ def _reconstruct(
         len(job["pairs"]),
         chosen["mapper"],
     )
-    answer = run_colmap(job, progress=progress)
+    readable = decodable(photos, work / "photos")
+    answer = run_colmap({**job, "images": str(readable.resolve())}, progress=progress)
     outcome = read_outcome(answer)
     if not outcome.is_usable:
         _clear(work)

@@ -80,6 +80,26 @@ def compact_names(names: Sequence[str]) -> str:
     return " ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there; CaptureError where that must not be known."""
+    try:
+        return path.is_file()
+    except PermissionError as error:
+        raise CaptureError(
+            f"{path} cannot be read (permission denied): allow reading it and its folder"
+        ) from error
+    except (OSError, ValueError):
+        return False
+
+
+def display_name(path: Path, folder: Path) -> str:
+    """A photo's name: its path inside the capture, else the path as it is."""
+    try:
+        return path.relative_to(folder).as_posix()
+    except ValueError:
+        return path.as_posix()
+
+
 def _by_name(names: Collection[str], folder: Path, inside: Sequence[str]) -> dict[str, Path]:
     """The files of those names that have one."""
     exact = set(inside)

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from neural_render.captures.readers.frames import is_file
-from neural_render.captures.readers.image_files import IMAGE_FOLDERS, list_images
+from neural_render.captures.readers.image_files import IMAGE_FOLDERS, is_file, list_images
 from neural_render.captures.readers.listing import (
     Calibration,
     Listing,

@@ -4,13 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from neural_render.captures.readers import blender, llff, transforms_json
+from neural_render.captures.readers import llff
 from neural_render.captures.readers.colmap import reader as colmap
 from neural_render.captures.readers.listing import Listing
 from neural_render.captures.readers.phones import polycam, record3d
+from neural_render.captures.readers.transforms import blender
+from neural_render.captures.readers.transforms import reader as transforms
 from neural_render.core.errors import CaptureError
 
 _SHOWN_ENTRIES = 5
+# Record3D's .r3d is a zip archive of another name.
+_ARCHIVES = frozenset({".r3d", ".zip"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +29,7 @@ class Reader:
 # The first format that a folder has everything for is taken.
 READERS = (
     Reader(name=blender.NAME, missing_in=blender.missing_in, read=blender.read),
-    Reader(
-        name=transforms_json.NAME, missing_in=transforms_json.missing_in, read=transforms_json.read
-    ),
+    Reader(name=transforms.NAME, missing_in=transforms.missing_in, read=transforms.read),
     Reader(name=colmap.NAME, missing_in=colmap.missing_in, read=colmap.read),
     Reader(name=polycam.NAME, missing_in=polycam.missing_in, read=polycam.read),
     Reader(name=record3d.NAME, missing_in=record3d.missing_in, read=record3d.read),
@@ -44,15 +46,27 @@ def recognise(folder: Path) -> Reader:
             return reader
         lacking.append(f"{reader.name} needs {missing}")
     inside = _captures_inside(folder)
-    mend = (
-        f"give one of the captures in it, capture.path={inside[0]}"
-        if inside
-        else "give the folder that holds such a file"
-    )
+    packed = [path for path in sorted(folder.iterdir()) if is_archive(path)]
+    mend = "give the folder that holds such a file"
+    if inside:
+        mend = f"give one of the captures in it, capture.path={inside[0]}"
+    elif packed:
+        mend = how_to_unpack(packed[0])
     raise CaptureError(
         f"capture.path={folder} is in no known capture format ({'; '.join(lacking)}; it holds"
         f" {_contents(folder)}): {mend}"
     )
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a path ends as archives of captures do."""
+    return path.suffix.lower() in _ARCHIVES
+
+
+def how_to_unpack(path: Path) -> str:
+    """The second half of the sentence on an archive."""
+    folder = path.with_suffix("")
+    return f"unpack it (unzip {path.name} -d {folder.name}) and give capture.path={folder}"
 
 
 def _captures_inside(folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from neural_render.captures.adjustment.settings import AdjustmentSettings
 from neural_render.captures.records import Capture, Views
 from neural_render.captures.streaming import photo_source
 from neural_render.core.cameras import Cameras, pixel_centers
+from neural_render.core.errors import CheckpointError
 from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.kernels.records import ColorTargets
 from neural_render.kernels.specs import LossSpec
@@ -81,6 +82,30 @@ def held_out(scene: TrainedScene, capture: Capture, settings: EvaluationSettings
         cameras=found,
         adjustment=adjustment,
         protocol=described(trained.settings, settings, masked=len(capture.test.masks) > 0),
+    )
+
+
+def refined(scene: TrainedScene, capture: Capture) -> Capture:
+    """The capture with its cameras where training found them, if it looked: what films are shot by.
+
+    Test views are moved along. CheckpointError where the photos are not those of training.
+    """
+    if not scene.cameras.keys() & {"pose", "lens"}:
+        return capture
+    frame = scene.frame.world_from_field
+    stated, test = (
+        part.cameras.in_frame(frame.inverse()) for part in (capture.train, capture.test)
+    )
+    try:
+        trained = restored(stated, scene.cameras)
+    except ValueError as error:
+        raise CheckpointError(f"the run does not fit {capture.path}: {error}") from error
+    moved = trained.cameras(), for_views(test, trained, stated, AdjustmentSettings()).cameras()
+    train, test = (cameras.in_frame(frame) for cameras in moved)
+    return replace(
+        capture,
+        train=replace(capture.train, cameras=train),
+        test=replace(capture.test, cameras=test),
     )
 
 

@@ -1,11 +1,13 @@
 """The folder of one run: where everything lies, and which checkpoints are whole."""
 
+import json
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from neural_render.core.errors import CheckpointError, OutputError, SettingError
 from neural_render.export.environment import ENVIRONMENT_FILE
@@ -95,6 +97,18 @@ class RunFolder:
     def report_path(self) -> Path:
         """The page that shows the run."""
         return self.path / "report.html"
+
+    def measures(self) -> dict[str, Any]:
+        """The contents of ``evaluation/metrics.json``; CheckpointError if there is none."""
+        path = self.evaluation_path / "metrics.json"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return {**found, "protocol": dict(found["protocol"])}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{path} is missing or broken: measure that run with"
+                f" python scripts/evaluate.py run={self.path}"
+            ) from error
 
     def checkpoint_path(self, step: int) -> Path:
         """The checkpoint after ``step``."""

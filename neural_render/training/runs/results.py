@@ -1,6 +1,7 @@
 """What a trained scene has to show: its numbers on the test views, and films."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,21 @@ from typing import Any
 import torch
 
 from neural_render.captures.records import Capture
+from neural_render.core.errors import SettingError
 from neural_render.core.waiting.patience import told_if_slow
 from neural_render.evaluation.evaluate import evaluate
-from neural_render.evaluation.protocol import EvaluationProtocol, background_color, background_name
+from neural_render.evaluation.protocol import (
+    EvaluationProtocol,
+    background_color,
+    background_name,
+    check_comparable,
+)
 from neural_render.evaluation.report import machine_description, write_report
 from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.export.film import RenderSettings, film_cameras, outputs_of
 from neural_render.export.folder import holds_film
 from neural_render.export.frames import write_film
-from neural_render.training.films.held_out import held_out
+from neural_render.training.films.held_out import held_out, refined
 from neural_render.training.films.shooting import scene_film, scene_renders
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene
@@ -83,12 +90,14 @@ class Results:
 
         Frames that an interrupted film of the same views left are not rendered again; those of
         other views in their place are replaced. ``lights`` are dials (``lights.NAME``).
-        ``max_side`` bounds the frames where no size is stated; 0: they are as large as the photos.
+        Where training refined its cameras, the film follows them. ``max_side`` bounds the frames
+        where no size is stated; 0: they are as large as the photos.
         """
         outputs = outputs_of(settings)
         if not outputs:
             return ()
-        name, cameras = film_cameras(settings, self.capture, max_side=max_side)
+        capture = refined(self.scene, self.capture)
+        name, cameras = film_cameras(settings, capture, max_side=max_side)
         film = scene_film(
             self.scene, cameras, settings, lights=lights, background=self._background_name
         )
@@ -111,6 +120,34 @@ class Results:
         return background_name(
             self.background, trained=trained, has_opacity=self.capture.has_opacity
         )
+
+
+def comparison(runs: Sequence[RunFolder]) -> str:
+    """A table of what runs were measured by, the first one's figures being what others differ from.
+
+    EvaluationError where their protocols differ, CheckpointError where one was never measured.
+    """
+    records = {_name(run): run.measures() for run in runs}
+    if len(records) < 2:
+        raise SettingError("runs=[...] compares two runs or more: give the folder of another one.")
+    check_comparable(records)
+    first, *_ = records.values()
+    width = max(map(len, records))
+    keys = ("psnr", "ssim", "flip")
+    form = "{:<{}}  {:>6} {:>7} {:>7} {:>7} {:>9}  {}"
+    lines = [form.format("run", width, "PSNR", "to 1st", "SSIM", "FLIP", "steps", "CPU")]
+    for name, record in records.items():
+        numbers = [math.nan if record[key] is None else record[key] for key in keys]
+        beside = numbers[0] - (math.nan if first["psnr"] is None else first["psnr"])
+        shown = [f"{numbers[0]:.2f}", f"{beside:+.2f}", *(f"{x:.4f}" for x in numbers[1:])]
+        cost = f"{record['num_steps']:,}", f"{record['train_cpu_seconds']:.0f} s"
+        lines.append(form.format(name, width, *shown, *cost))
+    return "\n".join(lines)
+
+
+def _name(run: RunFolder) -> str:
+    """A run's name and time."""
+    return f"{run.path.parent.name}/{run.path.name}"
 
 
 def summary(record: Mapping[str, Any], films: Iterable[Path]) -> str:

@@ -211,3 +211,35 @@ def test_other_views_take_over_their_lens_and_its_vignetting() -> None:
     assert torch.allclose(
         fitted.gain(0, centers), 2 ** (1 / 2.2) * trained.gain(0, centers), rtol=1e-5
     )
+
+
+def test_what_shows_the_whole_sphere_keeps_its_lens() -> None:
+    cameras = some_cameras()
+    sphere = torch.arange(len(cameras)) < 2
+    whole = torch.tensor([64 / (2 * torch.pi), 48 / torch.pi])
+    cameras = replace(
+        cameras,
+        lens=torch.where(sphere, int(Lens.EQUIRECTANGULAR), cameras.lens),
+        focal_px=torch.where(sphere[:, None], whole, cameras.focal_px),
+        center_px=torch.where(sphere[:, None], torch.tensor([32.0, 24.0]), cameras.center_px),
+        distortion=cameras.distortion * ~sphere[:, None],
+    )
+    settings = AdjustmentSettings(poses=True, intrinsics=True)
+    found = shaken(CameraAdjustment(cameras, settings)).cameras()
+    for name in ("focal_px", "center_px", "distortion"):
+        changed = (getattr(found, name) != getattr(cameras, name)).any(dim=1)
+        assert changed.tolist() == (~sphere).tolist(), name
+    moves = (found.world_from_camera != cameras.world_from_camera).flatten(1).any(dim=1)
+    assert moves.all()
+    batch, _ = batch_of(cameras)
+    adjustment = CameraAdjustment(cameras, settings)
+    shown = adjustment.apply(batch)
+    ones = InputGradients(
+        origins=torch.ones_like(batch.rays.origins),
+        directions=torch.ones_like(batch.rays.directions),
+        conditions=torch.zeros(len(batch.rays), 0),
+        gain=torch.zeros(0, 0),
+    )
+    adjustment.step(shown, ones, 1, 0.5)
+    moved = adjustment.parameters["lens"].norm(dim=1)
+    assert moved.isfinite().all() and (moved == 0).sum() == 1

@@ -102,7 +102,9 @@ def test_a_planted_fault_is_named(
     assert words in found[0].sentence and found[0].mend
 
 
-@pytest.mark.parametrize(("factor", "words"), [(1.3, "0.77"), (0.75, "1.3")])
+@pytest.mark.parametrize(
+    ("factor", "words"), [(1.3, "0.77"), (0.75, "1.3"), (1.1, "0.91"), (0.9, "1.1")]
+)
 def test_a_wrong_focal_length_is_measured(
     textured: Path, features: dict[int, Features], tmp_path: Path, factor: float, words: str
 ) -> None:

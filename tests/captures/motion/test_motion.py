@@ -17,7 +17,7 @@ from neural_render.captures import workplace
 from neural_render.captures.motion import poses, process
 from neural_render.captures.motion.diagnosis import Model, Outcome, Pair, failure, left_out
 from neural_render.captures.motion.pairs import chosen_matching, chosen_pairs
-from neural_render.captures.motion.photos import Device, find_photos, read_devices
+from neural_render.captures.motion.photos import Device, decodable, find_photos, read_devices
 from neural_render.captures.motion.poses import folder_with_poses
 from neural_render.captures.opening import open_capture
 from neural_render.captures.settings import CaptureSettings
@@ -75,6 +75,27 @@ def complaint(folder: Path) -> str:
 
 def copied(folder: Path, to: Path) -> Path:
     return Path(shutil.copytree(folder, to))
+
+
+def test_webp_photos_are_converted_for_colmap_alone(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path, POSES[:1])
+    for index, pose in enumerate(POSES[1:5], start=1):
+        save_image(folder / "images" / f"{index:03}.webp", photo(pose), quality=95)
+    assert find_poses(folder) == folder
+    model = pycolmap.Reconstruction(folder / "sparse" / "0")
+    ours = sorted(path.name for path in (folder / "images").iterdir())
+    assert sorted(image.name for image in model.images.values()) == ours
+    assert sorted(path.name for path in folder.iterdir()) == ["images", "sparse"]
+    capture = open_capture(CaptureSettings(path=str(folder), test_every=0), progress=False)
+    assert len(capture.train) == 5
+
+
+def test_a_broken_webp_photo_is_left_to_colmap(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/0.webp").write_bytes(b"RIFF")
+    photos = find_photos(tmp_path)
+    place = decodable(photos, tmp_path / "work")
+    assert (place / "0.webp").read_bytes() == b"RIFF"
 
 
 def test_poses_are_those_of_the_walk(placed: Path) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from neural_render.captures.motion import poses
 from neural_render.captures.opening import open_capture
 from neural_render.captures.settings import CaptureSettings
+from neural_render.captures.video import frames
 from neural_render.captures.video.choosing import Looks, MotionMeter, choose, sharpness
 from neural_render.captures.video.decoding import count_frames, each_frame
 from neural_render.captures.video.frames import chosen_frames, frames_folder, look
@@ -215,13 +216,30 @@ def test_a_video_is_a_capture(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     assert poses.is_ours(tmp_path / "room_frames")
 
 
-def test_real_video(real_data: Path, tmp_path: Path) -> None:
-    shutil.copy(real_data / "can" / "Beer.mp4", tmp_path / "Beer.mp4")
-    looked = look(tmp_path / "Beer.mp4", progress=False)
-    numbers = np.array(chosen_frames(looked, 71, tmp_path / "Beer.mp4"))
-    assert 68 <= len(numbers) <= 71
+def test_real_video(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phone's walk around a can that speeds up, rests and shakes."""
+    video = Path(shutil.copy(real_data / "can" / "Beer.mp4", tmp_path / "Beer.mp4"))
+    looked = look(video, progress=False)
+    monkeypatch.setattr(frames, "look", lambda *_, **__: looked)
+    photos = sorted((frames_of(video, 71) / "images").iterdir())
+    numbers = np.array([int(path.stem) for path in photos])
+    assert 68 <= len(numbers) <= 71  # as many as were asked for
+    for path in photos:
+        with Image.open(path) as image:
+            assert image.size == (720, 1280)  # upright
+    # All of the walk, without leaps and without photos that are all but the same: frames evenly
+    # spaced in time leap 1.5 times as far, and rest a tenth as long.
     spacing = np.diff(looked.motion[numbers])
-    assert spacing.max() < 2.2 * spacing.mean()
-    # Chosen frames are sharper than those around them.
+    even = np.linspace(0, len(looked.number) - 1, len(numbers)).round().astype(int)
+    in_time = np.diff(looked.motion[even])
+    mean = looked.motion[-1] / (len(numbers) - 1)
+    assert (
+        looked.motion[numbers[0]] < mean and looked.motion[numbers[-1]] > looked.motion[-1] - mean
+    )
+    assert spacing.max() < 2 * mean < 0.8 * in_time.max()
+    assert spacing.min() > 0.3 * mean > 3 * in_time.min()
+    assert spacing.std() < 0.7 * in_time.std()
+    # Hardly one is more blurred than what was to be had around it.
     near = [np.median(looked.sharpness[max(0, n - 5) : n + 6]) for n in numbers]
-    assert np.mean(looked.sharpness[numbers] / near) > 1.02
+    sharper = looked.sharpness[numbers] / near
+    assert sharper.mean() > 1.07 and (sharper > 0.9).mean() > 0.93 and sharper.min() > 0.6

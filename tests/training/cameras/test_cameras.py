@@ -14,8 +14,10 @@ from neural_render.captures.records import Capture
 from neural_render.core.cameras import Cameras, project
 from neural_render.core.errors import CheckpointError
 from neural_render.evaluation.settings import EvaluationSettings
+from neural_render.export.film import RenderSettings, film_cameras
 from neural_render.kernels import dispatch
 from neural_render.training.films.held_out import described, held_out
+from neural_render.training.films.held_out import refined as found_cameras
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.results import Results
@@ -99,6 +101,23 @@ def test_poses_are_found(tmp_path: Path) -> None:
     plain, fitted = measured(run, spoilt), measured(run, spoilt, fit="pose", fit_steps=60)
     assert fitted["psnr"] > plain["psnr"]
     assert "aligned with the refined training cameras" in plain["protocol"]["pose"]
+    # Films follow the cameras that were found, in the capture's world.
+    scene = load_for_rendering(run, CPU)
+    filmed = found_cameras(scene, spoilt)
+    frame = capture.frame.world_from_field
+    poses = adjustment.cameras().in_frame(frame).world_from_camera
+    assert torch.allclose(filmed.train.cameras.world_from_camera, poses, atol=1e-5)
+    tested = held_out(scene, spoilt, PLAIN).cameras.world_from_camera
+    assert torch.equal(filmed.test.cameras.world_from_camera, tested)
+    name, cameras = film_cameras(RenderSettings(path="train"), filmed, max_side=0)
+    assert name == "train" and torch.equal(
+        cameras.world_from_camera, filmed.train.cameras.world_from_camera
+    )
+    fewer = replace(spoilt, train=open_tiny(tmp_path / "other", num_train=5).train)
+    with pytest.raises(CheckpointError, match=r"the run does not fit .* restore these"):
+        found_cameras(scene, fewer)
+    untouched = replace(scene, cameras={})
+    assert found_cameras(untouched, spoilt) is spoilt
 
 
 EVERYTHING = AdjustmentSettings(

@@ -27,7 +27,7 @@ def sparse_points(model: Model, cameras: Float64[np.ndarray, "cameras 3"]) -> Sp
     row, photo, pixel = row[known], photo[known], pixel[known]
     pairs = np.unique(np.stack([row, photo], axis=-1), axis=0)
     kept = np.bincount(pairs[:, 0], minlength=len(numbers)) >= MIN_TRACK
-    kept &= _believable(positions, cameras)
+    kept &= believable(positions, cameras)
     place = np.cumsum(kept) - 1
     of_kept = kept[row]
     return SparsePoints(
@@ -40,7 +40,7 @@ def sparse_points(model: Model, cameras: Float64[np.ndarray, "cameras 3"]) -> Sp
     )
 
 
-def _believable(
+def believable(
     positions: Float64[np.ndarray, "points 3"], cameras: Float64[np.ndarray, "cameras 3"]
 ) -> Bool[np.ndarray, " points"]:
     """Which positions are finite and not absurdly far away from the cameras."""

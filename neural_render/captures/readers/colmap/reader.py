@@ -11,12 +11,12 @@ from neural_render.captures.readers.colmap import binary, text
 from neural_render.captures.readers.colmap.lenses import calibrations
 from neural_render.captures.readers.colmap.model import Model, ModelImage, ModelPoints
 from neural_render.captures.readers.colmap.points import sparse_points
-from neural_render.captures.readers.frames import is_file
 from neural_render.captures.readers.image_files import (
     IMAGE_FOLDERS,
     FoundImages,
     compact_names,
     find_images,
+    is_file,
 )
 from neural_render.captures.readers.listing import Calibration, Listing, Photo, Placement
 from neural_render.captures.readers.poses import rigid_pose

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neural_render.captures.readers.frames import display_name
-from neural_render.captures.readers.image_files import compact_names, list_images
+from neural_render.captures.readers.image_files import compact_names, display_name, list_images
 from neural_render.captures.readers.json_values import JsonTable, read_json
 from neural_render.captures.readers.listing import (
     Calibration,

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from neural_render.captures.readers.frames import display_name, is_file
-from neural_render.captures.readers.image_files import list_images
+from neural_render.captures.readers.image_files import display_name, is_file, list_images
 from neural_render.captures.readers.json_values import JsonTable, read_json
 from neural_render.captures.readers.listing import (
     Calibration,

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+from neural_render.captures.readers.image_files import display_name, is_file
 from neural_render.captures.readers.json_values import JsonTable
 from neural_render.captures.readers.listing import Calibration, Photo, Placement
 from neural_render.captures.readers.poses import from_opengl_axes, rigid_pose
@@ -27,11 +28,16 @@ LENSES = {
     "OPENCV_FISHEYE": Lens.FISHEYE,
     "EQUIRECTANGULAR": Lens.EQUIRECTANGULAR,
 }
-# Lens models that instant-ngp selects by a key of their own.
+# Lens models that instant-ngp selects by keys of their own. What it calls latlong is everybody
+# else's equirectangular; its equirectangular has rows of equal area, not of equal angle.
+LENS_KEYS = {
+    "is_fisheye": Lens.FISHEYE,
+    "is_equirectangular": Lens.EQUIRECTANGULAR,
+    "latlong": Lens.EQUIRECTANGULAR,
+}
 FOREIGN_LENS_KEYS = {
     "ftheta_p0": "F-theta",
-    "is_equirectangular": "EQUIRECTANGULAR",
-    "latlong": "LATLONG",
+    "equirectangular": "of equal areas that instant-ngp calls equirectangular",
 }
 # Where instant-ngp puts a capture that states its extent but not these (its NERF_SCALE and 0.5).
 DEFAULT_SCALE = 0.33
@@ -83,26 +89,6 @@ def find_file(folder: Path, stated: str) -> Path:
     return plain
 
 
-def is_file(path: Path) -> bool:
-    """Whether a file is there; CaptureError where that must not be known."""
-    try:
-        return path.is_file()
-    except PermissionError as error:
-        raise CaptureError(
-            f"{path} cannot be read (permission denied): allow reading it and its folder"
-        ) from error
-    except (OSError, ValueError):
-        return False
-
-
-def display_name(path: Path, folder: Path) -> str:
-    """A photo's name: its path inside the capture, else the path as it is."""
-    try:
-        return path.relative_to(folder).as_posix()
-    except ValueError:
-        return path.as_posix()
-
-
 def read_calibration(table: JsonTable) -> Calibration:
     """The intrinsics that a frame, or the file around it, states."""
     size = (table.whole_number("w", 0), table.whole_number("h", 0))
@@ -133,8 +119,9 @@ def read_lens(table: JsonTable) -> Lens:
     for key, name in FOREIGN_LENS_KEYS.items():
         if table.has(key) and (key == "ftheta_p0" or table.flag(key)):
             raise _unknown_lens(name, table.place(key))
-    if table.flag("is_fisheye"):
-        return Lens.FISHEYE
+    for key, lens in LENS_KEYS.items():
+        if table.flag(key):
+            return lens
     name = table.text("camera_model", "OPENCV").upper()
     if name not in LENSES:
         raise _unknown_lens(name, table.place("camera_model"))

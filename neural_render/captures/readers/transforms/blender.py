@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from neural_render.captures.readers.frames import is_file, read_photos, read_placement
+from neural_render.captures.readers.image_files import is_file
 from neural_render.captures.readers.json_values import read_json
 from neural_render.captures.readers.listing import Listing, no_points
+from neural_render.captures.readers.transforms.frames import read_photos, read_placement
 
 NAME = "blender"
 TRAIN_FILE = "transforms_train.json"
