@@ -130,7 +130,8 @@ class FieldSpec:
     (``sh_degree`` squared values) and the ray's conditions. Where ``reflection_degree`` > 0, what
     follows the latent values are the harmonics of the direction r reflected about the normal n that
     values 1 to 3 stand for, and its cosine (Verbin et al. 2022, "Ref-NeRF"): ``n = v / sqrt(v.v +
-    1e-4)``, ``r = d - 2 (d.n) n`` (the direction itself where there is no normal), ``d.n``.
+    1e-4)``, ``r = d - 2 (d.n) n`` (the direction itself where there is no normal), ``d.n``. Their
+    gradient takes n as given: normals learn from what draws them (``LossSpec.normal_weight``).
 
     density = exp(value 0 + density_bias), the argument clamped to at most 15 in the backward pass;
     radiance = sigmoid or exp of the colour network's outputs (exp: argument clamped likewise).

@@ -118,10 +118,13 @@ def query_features(
 def reflected_inputs(
     latent: Float[Tensor, "samples latent"], directions: Float[Tensor, "samples 3"], degree: int
 ) -> Float[Tensor, "samples reflected"]:
-    """Harmonics of the directions reflected about the latents' normals, and the cosines."""
+    """Harmonics of the directions reflected about the latents' normals, and the cosines.
+
+    The normals are taken as given: no gradient reaches the latents from here.
+    """
     if degree == 0:
         return latent[:, :0]
-    vectors = normal_vectors(latent)
+    vectors = normal_vectors(latent).detach()
     normals = vectors / (vectors.square().sum(1, keepdim=True) + SMOOTH_NORMAL).sqrt()
     cosines = (directions * normals).sum(1, keepdim=True)
     mirrored = directions - 2 * cosines * normals

@@ -32,7 +32,7 @@ CARVING_RAYS = 1 << 19
 BAKED_SAMPLES = 1 << 16
 BAKED_DISTANCE_WEIGHT = 10.0
 BAKED_DISTANCE_FADE = 0.5  # of the budget: what mirrors show is behind their first surface
-BAKED_NORMAL_WEIGHT = 20.0  # a mirror shows the wrong place where its normal is off
+BAKED_NORMAL_WEIGHT = 1.0  # more takes the table from what is seen
 
 _log = logging.getLogger("neural_render")
 

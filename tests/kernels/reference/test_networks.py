@@ -185,14 +185,28 @@ def test_field_gradients(radiance: str) -> None:
 
 
 def test_reflected_field_gradients() -> None:
-    """Through the normals, too, against finite differences."""
+    """To all that leaves the normals as they are, against finite differences."""
     grid = small_grid(levels=2, log2_rows=6, coarsest=3, finest=7)
     spec = small_field(grid=grid, reflection_degree=3, num_conditions=2, density_bias=0.0)
     parameters = parameters_of(spec, torch.float64)
     inputs = field_inputs(6, parameters, spec, torch.float64)
-    leaves = [inputs.points, inputs.directions, inputs.conditions, *vars(parameters).values()]
-    leaves = [leaf.requires_grad_() for leaf in leaves]
-    assert gradcheck(query(spec, inputs), leaves, fast_mode=True)
+    fixed = [inputs.points, parameters.table, parameters.density_weights]
+    free = [inputs.directions, inputs.conditions, parameters.color_weights]
+    run = query(spec, inputs)
+
+    def radiance(directions: Tensor, conditions: Tensor, color_weights: Tensor) -> Tensor:
+        return run(fixed[0], directions, conditions, *fixed[1:], color_weights)
+
+    assert gradcheck(radiance, [leaf.requires_grad_() for leaf in free], fast_mode=True)
+
+
+def test_what_is_reflected_does_not_turn_the_normals() -> None:
+    """They are near nothing at first, where the least light would turn them anyhow."""
+    latent = torch.randn(5, 6, requires_grad=True)
+    directions = torch.randn(5, 3, requires_grad=True)
+    reflected_inputs(latent, directions, 3).square().sum().backward()
+    assert latent.grad is None or not latent.grad.any()
+    assert directions.grad is not None and directions.grad.abs().min() > 0
 
 
 def test_directions_are_reflected_about_the_latents_normals() -> None:

@@ -180,30 +180,32 @@ static inline void reflect_run(const FieldShape& f, int n, Workspace& t) {
                     f.reflection_degree, t.inputs.row(f.latent_rows()) + s, stride);
 }
 
-// What the reflected inputs' gradients, in t.d_rays, and t.pull add to those of the latents there,
-// and t.d_views; the latents' as lanes to t.d_latent.
+// t.d_views, the gradient to the directions, from those to the reflected inputs in t.d_rays.
 static inline void reflect_backward(const FieldShape& f, int n, Workspace& t) {
-  const size_t stride = t.d_rays.stride();
+  const float* from = t.d_rays.row(f.latent_rows() * PER);
   for (int s = 0; s < n; s += W) {
-    vf to_v[3], to_d[3];
+    vf to_d[3];
     reflected_backward(reflection_of(t.inputs.row(0) + s, t.inputs.stride(), t.views.row(0) + s,
                                      t.views.stride()),
-                       f.reflection_degree, t.d_rays.row(f.latent_rows() * PER) + s, stride, to_v,
-                       to_d);
+                       f.reflection_degree, from + s, t.d_rays.stride(), to_d);
+    for (int a = 0; a < 3; a++) store(t.d_views.row(a) + s, to_d[a]);
+  }
+}
+
+// What t.pull adds to the gradient to the latents: to the floats of t.d_rays and the lanes made of
+// them.
+static inline void pull_backward(int n, Workspace& t) {
+  const int first = FIRST_NORMAL / PER, last = (FIRST_NORMAL + 2) / PER;
+  for (int s = 0; s < n; s += W) {
     for (int a = 0; a < 3; a++) {
       float* row = t.d_rays.row(FIRST_NORMAL + a) + s;
-      if (t.pulled) {
-        vf v = neuron(t.inputs.row(0) + s, t.inputs.stride(), FIRST_NORMAL + a);
-        to_v[a] += load(t.pull.row(3) + s) * (v - load(t.pull.row(a) + s));
-      }
-      store(row, load(row) + to_v[a]);
-      store(t.d_views.row(a) + s, to_d[a]);
+      vf v = neuron(t.inputs.row(0) + s, t.inputs.stride(), FIRST_NORMAL + a);
+      store(row, load(row) + load(t.pull.row(3) + s) * (v - load(t.pull.row(a) + s)));
     }
-  }
-  for (int r = 0; r < f.latent_rows(); r++)
-    for (int s = 0; s < n; s += W)
+    for (int r = first; r <= last; r++)
       store(t.d_latent.row(r) + s, lanes_of_neurons(load(t.d_rays.row(r * PER) + s),
                                                     load(t.d_rays.row(r * PER + PER - 1) + s)));
+  }
 }
 
 // Backward over a run of at most BACKWARD_RUN samples, from `in`, t.inputs (latents and ray rows)
@@ -215,11 +217,11 @@ static inline void field_backward_run(const FieldShape& f, const FieldWeights& w
                                       const RunInputs& in, const Hidden& color_hidden,
                                       bool rays_too, float* sums, Workspace& t) {
   const int padded = pad_block(in.n), latent = f.latent_rows() * PER;
-  const bool floats_too = rays_too || f.reflection_degree;
+  const bool floats_too = rays_too || t.pulled;
   activation_backward(f, in, t);
   network_backward(
       w.color, t.inputs, padded, color_hidden, t.networks, t.d_outputs,
-      rays_too ? f.ray_column() + f.ray_inputs() : f.ray_column(), sums + f.density.num_sums(),
+      rays_too ? f.ray_column() + f.ray_inputs() : latent, sums + f.density.num_sums(),
       [&](int j, int s, vf(*acc)[2]) {
         if (j == 0)
           for (int h = 0; h < 2; h++) {
@@ -234,7 +236,8 @@ static inline void field_backward_run(const FieldShape& f, const FieldWeights& w
         if (floats_too) store_floats(t.d_rays, j, s, acc);
         if (j < latent) store_block(t.d_latent.row(j / PER) + s, t.d_latent.stride(), acc);
       });
-  if (f.reflection_degree) reflect_backward(f, padded, t);
+  if (t.pulled) pull_backward(padded, t);
+  if (rays_too && f.reflection_degree) reflect_backward(f, padded, t);
   network_hidden(w.density, in.features, padded, t.networks.all);
   network_backward(w.density, in.features, padded, t.networks.all, t.networks, t.d_latent,
                    f.grid.num_outputs(), sums,

@@ -84,26 +84,20 @@ ALWAYS_INLINE void spherical_harmonics_backward(const T* v, int degree, const T*
 constexpr int FIRST_NORMAL = 1;         // of the latents
 constexpr float SMOOTH_NORMAL = 1e-4f;  // added to squared lengths: a normal may be nothing
 
-// d: direction, n: normal, c: d.n, r: reflected direction, v: what n is made of, q: its length.
+// n: normal, c: d.n, r: reflected direction; of a direction d and v, what n is made of.
 struct Reflection {
-  vf d[3], n[3], r[3], c, q;
-  Reflection(const vf (&direction)[3], const vf (&v)[3]) {
-    q = root(v[0] * v[0] + v[1] * v[1] + v[2] * v[2] + SMOOTH_NORMAL);
-    for (int a = 0; a < 3; a++) d[a] = direction[a], n[a] = v[a] / q;
+  vf n[3], r[3], c;
+  Reflection(const vf (&d)[3], const vf (&v)[3]) {
+    const vf length = root(v[0] * v[0] + v[1] * v[1] + v[2] * v[2] + SMOOTH_NORMAL);
+    for (int a = 0; a < 3; a++) n[a] = v[a] / length;
     c = d[0] * n[0] + d[1] * n[1] + d[2] * n[2];
     for (int a = 0; a < 3; a++) r[a] = d[a] - 2.0f * c * n[a];
   }
-  // Gradients to v and d from those to r and c.
-  void backward(const vf (&to_r)[3], vf to_c, vf (&to_v)[3], vf (&to_d)[3]) const {
+  // The gradient to d from those to r and c; n is taken as given.
+  void backward(const vf (&to_r)[3], vf to_c, vf (&to_d)[3]) const {
     const vf along = to_r[0] * n[0] + to_r[1] * n[1] + to_r[2] * n[2];
     const vf scale = to_c - 2.0f * along;
-    vf to_n[3], inward = {};
-    for (int a = 0; a < 3; a++) {
-      to_n[a] = scale * d[a] - 2.0f * c * to_r[a];
-      inward += to_n[a] * n[a];
-      to_d[a] = to_r[a] + scale * n[a];
-    }
-    for (int a = 0; a < 3; a++) to_v[a] = (to_n[a] - inward * n[a]) / q;
+    for (int a = 0; a < 3; a++) to_d[a] = to_r[a] + scale * n[a];
   }
 };
 
@@ -147,11 +141,11 @@ static inline void reflected_lanes(const Reflection& at, int degree, float* to, 
     store(to + j / PER * stride, lanes_of_neurons(values[j], values[j + PER - 1]));
 }
 
-// Gradients to v and d from rows of floats, as `reflected_lanes` orders them.
+// The gradient to d from rows of floats, as `reflected_lanes` orders them.
 static inline void reflected_backward(const Reflection& at, int degree, const float* from,
-                                      size_t stride, vf (&to_v)[3], vf (&to_d)[3]) {
+                                      size_t stride, vf (&to_d)[3]) {
   vf g[MAX_HARMONICS], to_r[3] = {};
   for (int j = 0; j < degree * degree; j++) g[j] = load(from + j * stride);
   spherical_harmonics_backward(at.r, degree, g, to_r);
-  at.backward(to_r, load(from + degree * degree * stride), to_v, to_d);
+  at.backward(to_r, load(from + degree * degree * stride), to_d);
 }
