@@ -67,7 +67,7 @@ void check_encoding(int features, bool xor_hash, int n) {
 }
 
 void check_network(int inputs, int width, int outputs, int n) {
-  NetworkShape shape{inputs, width, 1, outputs, inputs};
+  NetworkShape shape{inputs, width, 1, outputs, inputs, 0};
   std::vector<float> weights = numbers(shape.num_weights(), 4, -0.5f, 0.5f);
   std::vector<float> in = numbers((size_t)n * inputs, 5, -1, 1), out((size_t)n * outputs);
   Network network(shape, weights.data());
