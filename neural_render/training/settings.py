@@ -99,7 +99,7 @@ class TrainingSettings:
         default=-1.0,
         metadata={
             "help": "weight of the errors of first-surface normals, where the source knows them and"
-            " the field reflects about normals; -1: 1 in a bake, else 0",
+            " the field reflects about normals; -1: in a bake 1, up to 20 for long budgets, else 0",
             "minimum": -1.0,
         },
     )

@@ -25,6 +25,7 @@ from neural_render.training.films.views import has_views, save_views
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.checkpoint import open_checkpoint
 from neural_render.training.runs.folder import RunFolder
+from neural_render.training.schedules import nominal_seconds
 from neural_render.training.settings import TrainingSettings
 
 FILM_VIEWS = 64  # cameras of training that stay with the run, for films
@@ -32,7 +33,9 @@ CARVING_RAYS = 1 << 19
 BAKED_SAMPLES = 1 << 16
 BAKED_DISTANCE_WEIGHT = 10.0
 BAKED_DISTANCE_FADE = 0.5  # of the budget: what mirrors show is behind their first surface
-BAKED_NORMAL_WEIGHT = 1.0  # more takes the table from what is seen
+# Sharp mirrors want exact normals, and those room in the table: only long budgets have it to spare.
+NORMAL_WEIGHT_PER_SECOND = 1 / 45
+LEAST_NORMAL_WEIGHT, MOST_NORMAL_WEIGHT = 1.0, 20.0
 
 _log = logging.getLogger("neural_render")
 
@@ -93,12 +96,15 @@ def bake_training(settings: TrainingSettings) -> TrainingSettings:
     """
     weight, fade = settings.distance_weight, settings.distance_fade
     normal_weight = settings.normal_weight
+    if normal_weight < 0:
+        rising = NORMAL_WEIGHT_PER_SECOND * nominal_seconds(settings)
+        normal_weight = min(MOST_NORMAL_WEIGHT, max(LEAST_NORMAL_WEIGHT, rising))
     return replace(
         settings,
         samples_per_step=settings.samples_per_step or BAKED_SAMPLES,
         distance_weight=BAKED_DISTANCE_WEIGHT if weight < 0 else weight,
         distance_fade=BAKED_DISTANCE_FADE if fade < 0 else fade,
-        normal_weight=BAKED_NORMAL_WEIGHT if normal_weight < 0 else normal_weight,
+        normal_weight=normal_weight,
     )
 
 
