@@ -82,7 +82,7 @@ def distances(batch: RayBatch) -> Tensor:
 
 def lit_field() -> RadianceField:
     spec = field_spec(
-        FieldSettings(sh_degree=4, grid=GRID, width=32),
+        FieldSettings(sh_degree=4, reflection_degree=0, grid=GRID, width=32),
         num_channels=6,
         cascades=1,
         radiance="exp",

@@ -51,6 +51,8 @@ def points_of_model(
     if not len(poses):
         return no_points(), ()
     points = _renamed(sparse_points(model, poses[:, :, 3]), model, photos)
+    if not len(points):
+        return no_points(), ()
     error = _apart_rad(points, poses, photos)
     if error <= MAX_ERROR_RAD:
         return points, ()
