@@ -1,7 +1,7 @@
 """What a reader finds in a capture's files, before any image is opened."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -89,8 +89,8 @@ class Listing:
     """A capture's photos; with ``split`` empty all are in ``train``: the default split applies."""
 
     train: tuple[Photo, ...]
-    test: tuple[Photo, ...]
-    split: str
-    placement: Placement
-    points: SparsePoints
-    warnings: tuple[str, ...]
+    test: tuple[Photo, ...] = ()
+    split: str = ""
+    placement: Placement = field(default_factory=Placement)
+    points: SparsePoints = field(default_factory=no_points)
+    warnings: tuple[str, ...] = ()

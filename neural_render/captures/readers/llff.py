@@ -14,8 +14,6 @@ from neural_render.captures.readers.listing import (
     Calibration,
     Listing,
     Photo,
-    Placement,
-    no_points,
 )
 from neural_render.captures.readers.poses import rigid_pose
 from neural_render.core.errors import CaptureError
@@ -40,11 +38,6 @@ def read(folder: Path) -> Listing:
             _photo(row, image, f"row {index} ({image.name}) of {file}")
             for index, (row, image) in enumerate(zip(rows, images, strict=True))
         ),
-        test=(),
-        split="",
-        placement=Placement(),
-        points=no_points(),
-        warnings=(),
     )
 
 

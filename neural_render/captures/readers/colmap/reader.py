@@ -18,7 +18,7 @@ from neural_render.captures.readers.image_files import (
     find_images,
     is_file,
 )
-from neural_render.captures.readers.listing import Calibration, Listing, Photo, Placement
+from neural_render.captures.readers.listing import Calibration, Listing, Photo
 from neural_render.captures.readers.poses import rigid_pose
 from neural_render.core.errors import CaptureError
 
@@ -63,9 +63,6 @@ def read(folder: Path) -> Listing:
     cameras = np.array([photo.world_from_camera[:, 3] for photo in photos])
     return Listing(
         train=photos,
-        test=(),
-        split="",
-        placement=Placement(),
         points=sparse_points(model, cameras),
         warnings=tuple(warnings),
     )

@@ -14,8 +14,6 @@ from neural_render.captures.readers.listing import (
     Calibration,
     Listing,
     Photo,
-    Placement,
-    no_points,
 )
 from neural_render.captures.readers.poses import from_opengl_axes, rigid_pose
 
@@ -48,10 +46,6 @@ def read(folder: Path) -> Listing:
         )
     return Listing(
         train=tuple(photos),
-        test=(),
-        split="",
-        placement=Placement(),
-        points=no_points(),
         warnings=tuple(warnings),
     )
 

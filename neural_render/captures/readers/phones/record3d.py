@@ -16,8 +16,6 @@ from neural_render.captures.readers.listing import (
     Calibration,
     Listing,
     Photo,
-    Placement,
-    no_points,
 )
 from neural_render.captures.readers.poses import from_opengl_axes, rigid_pose
 from neural_render.core.errors import CaptureError
@@ -68,11 +66,6 @@ def read(folder: Path) -> Listing:
         )
     return Listing(
         train=tuple(photos),
-        test=(),
-        split="",
-        placement=Placement(),
-        points=no_points(),
-        warnings=(),
     )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from neural_render.captures.readers.image_files import is_file
 from neural_render.captures.readers.json_values import read_json
-from neural_render.captures.readers.listing import Listing, no_points
+from neural_render.captures.readers.listing import Listing
 from neural_render.captures.readers.transforms.frames import read_photos, read_placement
 
 NAME = "blender"
@@ -23,10 +23,7 @@ def read(folder: Path) -> Listing:
     if not is_file(folder / TEST_FILE):
         return Listing(
             train=read_photos(train),
-            test=(),
-            split="",
             placement=read_placement([train]),
-            points=no_points(),
             warnings=(
                 f"{folder / TEST_FILE} is missing: some of the training photos are held out"
                 " as test views instead",
@@ -38,6 +35,4 @@ def read(folder: Path) -> Listing:
         test=read_photos(test),
         split=f"{TRAIN_FILE} and {TEST_FILE}",
         placement=read_placement([train, test]),
-        points=no_points(),
-        warnings=(),
     )

@@ -211,8 +211,8 @@ static inline void pull_backward(int n, Workspace& t) {
 // Backward over a run of at most BACKWARD_RUN samples, from `in`, t.inputs (latents and ray rows)
 // and the colour network's hidden layers. The density network's are computed anew: that is cheaper
 // than to keep them of all samples that are marched. Weight gradients are added; the gradient to the
-// features goes as floats to t.d_features,
-// that to the ray inputs, if wanted, to t.d_rays.
+// features goes as floats to t.d_features, that to the colour network's inputs, where it is wanted,
+// to t.d_rays: to the latents where they are pulled, to all for rays.
 static inline void field_backward_run(const FieldShape& f, const FieldWeights& w,
                                       const RunInputs& in, const Hidden& color_hidden,
                                       bool rays_too, float* sums, Workspace& t) {
