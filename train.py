@@ -60,6 +60,7 @@ def main(settings: config.Settings) -> None:
         cascades=frame.cascades,
         radiance="sigmoid",
         num_conditions=conditions,
+        has_far=frame.projection.is_identity and not capture.has_opacity,
     )
     field = RadianceField(spec, generator_for(settings.seed, 0, "initialise", device))
     renderer = build_renderer(settings.rendering, frame, device)

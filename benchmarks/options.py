@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from neural_render.core.errors import SettingError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-SUITES = ("kernels", "train", "curve", "render", "bake", "memory", "settings")
+SUITES = ("kernels", "train", "curve", "render", "bake", "memory", "settings", "poses")
 BAKE_PARTS = ("materials", "triangles", "moving", "supervision")
 T = TypeVar("T")
 
@@ -48,6 +48,8 @@ class BenchmarkOptions:
     photos: int = 60  # of suite=memory, and their width, and the cap in GiB
     width: int = 6000
     gib: float = 2.0
+    degrees: float = 1.0  # of suite=poses, and how far cameras move, of the cube of interest
+    shift: float = 0.01
 
 
 def parsed(kind: type[T], arguments: Iterable[str]) -> T:

@@ -10,6 +10,7 @@
     python scripts/benchmark.py suite=bake [parts=materials,triangles,moving,supervision]
     python scripts/benchmark.py suite=memory [seconds=60] [photos=60] [width=6000] [gib=2]
     python scripts/benchmark.py suite=settings captures=DIR,DIR [seconds=40] [max_side=480]
+    python scripts/benchmark.py suite=poses capture=DIR [seconds=600] [degrees=1] [shift=0.01]
 
 Every suite takes backend=, threads= and precision=auto|float32|bfloat16; kernels, render and bake
 repeats=; train rounds= (3), batch= and log2_rows=, and with peers=true nerfstudio=DIR, where it is
@@ -32,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import curve, frames, kernels, training
 from benchmarks.bakes import suite as bakes
-from benchmarks.captures import effects, memory
+from benchmarks.captures import effects, memory, poses
 from benchmarks.options import BenchmarkOptions, parsed
 from neural_render.core.errors import UserError
 
@@ -44,6 +45,7 @@ SUITES = {
     "bake": bakes,
     "memory": memory,
     "settings": effects,
+    "poses": poses,
 }
 
 

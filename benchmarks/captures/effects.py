@@ -23,7 +23,7 @@ from neural_render.core.errors import SettingError
 from neural_render.evaluation.protocol import check_comparable
 from neural_render.evaluation.report import machine_description
 
-SECONDS = 40.0
+SECONDS, MAX_SIDE = 40.0, 480  # where the options say nothing
 DATA = "NEURAL_RENDER_DATA"
 RECORDS = "photo_settings"
 # What a recorded run must share with one that is asked for, to stand for it.
@@ -64,7 +64,7 @@ def run(options: BenchmarkOptions, measure: Measure = processes.measured) -> Non
         "precision": options.precision,
         "threads": threads,
         "seconds": options.seconds[0] if options.seconds else SECONDS,
-        "max_side": options.max_side,
+        "max_side": options.max_side or MAX_SIDE,
         "every": options.every,
     }
     cases = cases_of(chosen, captures, options.seeds)
@@ -102,7 +102,7 @@ def opened(options: BenchmarkOptions) -> dict[Path, Capture]:
             path = Path(os.environ[DATA]) / name
         settings = CaptureSettings(
             path=str(path) if name else "",
-            max_side=options.max_side,
+            max_side=options.max_side or MAX_SIDE,
             holdout_every=options.every,
         )
         capture = open_capture(settings, progress=False, images=False)

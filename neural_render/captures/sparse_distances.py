@@ -25,8 +25,9 @@ def is_surveyed(capture: Capture) -> bool:
 class SurveyedPhotos(OfCapture):
     """Another source's rays, with their distances where a sparse point lies in their pixel.
 
-    Points are looked up where the stated cameras see them, so that it does not matter how the
-    source draws its pixels or where it keeps its photos.
+    Points are looked up where the photos showed them, even if the stated cameras would not see them
+    there, by the pixel that a ray belongs to: it does not matter how the source draws its pixels or
+    where it keeps its photos.
     """
 
     def __init__(self, source: RaySource, capture: Capture) -> None:
@@ -38,8 +39,9 @@ class SurveyedPhotos(OfCapture):
         device = source.region_sizes.device
         self._cameras = capture.train.cameras.to(device).in_frame(field)
         points = torch.as_tensor(capture.points.positions, dtype=torch.float32, device=device)
-        view, point = (tensor.to(device) for tensor in _observations(capture))
-        self._keys, self._distances = _lookup(self._cameras, view, point, field.apply(points))
+        view, point, place = (tensor.to(device) for tensor in _observations(capture))
+        positions = field.apply(points).index_select(0, point)
+        self._keys, self._distances = _lookup(self._cameras, view, positions, place)
         if not len(self._keys):
             raise CaptureError(
                 f"training.distance_weight asks for sparse points, and {capture.path} has none that"
@@ -79,8 +81,11 @@ class SurveyedPhotos(OfCapture):
         )
 
 
-def _observations(capture: Capture) -> tuple[Int[Tensor, " seen"], Int[Tensor, " seen"]]:
-    """The training view and the point of each observation of a point that enough photos show."""
+def _observations(
+    capture: Capture,
+) -> tuple[Int[Tensor, " seen"], Int[Tensor, " seen"], Float[Tensor, "seen 2"]]:
+    """The training view, the point and the place (see `SparsePoints`) of each observation of a
+    point that enough photos show."""
     found = capture.points
     place = {name: view for view, name in enumerate(capture.train.names)}
     view_of = torch.tensor([place.get(name, -1) for name in found.names], dtype=torch.long)
@@ -88,19 +93,20 @@ def _observations(capture: Capture) -> tuple[Int[Tensor, " seen"], Int[Tensor, "
     often = torch.bincount(point, minlength=len(found)) >= MIN_PHOTOS
     view = view_of[photo]
     kept = (view >= 0) & often[point]
-    return view[kept], point[kept]
+    return view[kept], point[kept], torch.from_numpy(found.place).float()[kept]
 
 
 def _lookup(
     cameras: Cameras,
     view: Int[Tensor, " seen"],
-    point: Int[Tensor, " seen"],
-    points: Float[Tensor, "points 3"],
+    positions: Float[Tensor, "seen 3"],
+    place: Float[Tensor, "seen 2"],
 ) -> tuple[Int[Tensor, " known"], Float[Tensor, " known"]]:
     """Keys of pixels, ascending, and the distance of the nearest point in each."""
-    places = points.index_select(0, point)
-    pixels, depth = project(cameras, view, places)
-    distance = (places - cameras.world_from_camera.index_select(0, view)[..., 3]).norm(dim=-1)
+    size = torch.stack([cameras.width, cameras.height], dim=-1).index_select(0, view)
+    pixels = place * size
+    distance = (positions - cameras.world_from_camera.index_select(0, view)[..., 3]).norm(dim=-1)
+    depth = project(cameras, view, positions)[1]
     steps = torch.arange(-AROUND, AROUND + 1, device=view.device)
     offsets = torch.cartesian_prod(steps, steps)
     around = (pixels.floor().long()[:, None] + offsets).view(-1, 2)

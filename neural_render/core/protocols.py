@@ -114,3 +114,21 @@ class Field(Protocol):
     def fused_view(self) -> "tuple[object, object] | None":
         """``(FieldSpec, FieldParameters)`` for the fused ops of ``kernels``, or None."""
         ...
+
+
+@runtime_checkable
+class FarField(Field, Protocol):
+    """A field that may also know what is farther than all of its samples."""
+
+    @property
+    def has_far(self) -> bool:
+        """Whether it does."""
+        ...
+
+    def far_parameters(self) -> dict[str, Tensor]:
+        """The parameters that this depends on, by the names that they have in the field."""
+        ...
+
+    def far_radiance(self, directions: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays channels"]:
+        """What is seen there; differentiable in its parameters and in directions."""
+        ...

@@ -6,11 +6,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from neural_render.core.latlong import look_up
 from neural_render.kernels import ops
 from neural_render.kernels.records import FieldInputs, FieldParameters
 from neural_render.kernels.specs import FieldSpec, MlpSpec
 
 TABLE_BOUND = 1e-4  # Mueller et al. 2022, section 4
+# The far picture is a sum of pictures, each with a fraction of the rows of the one before: what no
+# photo shows is as it is around there.
+FAR_PICTURES, FAR_SHRINK = 3, 4
 
 
 class RadianceField(nn.Module):
@@ -25,6 +29,10 @@ class RadianceField(nn.Module):
         self.table = nn.Parameter(table.mul_(2).sub_(1).mul_(TABLE_BOUND))
         self.density_weights = nn.Parameter(xavier_uniform(spec.density_network, generator))
         self.color_weights = nn.Parameter(xavier_uniform(spec.color_network, generator))
+        if spec.far_rows:
+            texels = sum(height * width for height, width in far_sizes(spec.far_rows))
+            empty = torch.zeros(texels, spec.num_channels, device=generator.device)
+            self.far = nn.Parameter(empty)
 
     @property
     def num_channels(self) -> int:
@@ -70,9 +78,35 @@ class RadianceField(nn.Module):
         """Density per field unit; differentiable in parameters and points."""
         return ops.query_density(points, self.parameters_record, self.spec, footprint)
 
+    @property
+    def has_far(self) -> bool:
+        """Whether it knows what is farther than all samples."""
+        return self.spec.far_rows > 0
+
+    def far_parameters(self) -> dict[str, Tensor]:
+        """The parameters of ``far_radiance``."""
+        return {"far": self.far}
+
+    def far_radiance(self, directions: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays channels"]:
+        """What is farther than all samples; differentiable in parameters and directions."""
+        sizes = far_sizes(self.spec.far_rows)
+        parts = self.far.split([height * width for height, width in sizes])
+        values = [
+            look_up(part.view(height, width, -1), directions)
+            for part, (height, width) in zip(parts, sizes, strict=True)
+        ]
+        total = torch.stack(values).sum(0)
+        return total.sigmoid() if self.spec.radiance == "sigmoid" else total.exp()
+
     def fused_view(self) -> tuple[FieldSpec, FieldParameters]:
         """What the fused ops of ``kernels`` need."""
         return self.spec, self.parameters_record
+
+
+def far_sizes(rows: int) -> tuple[tuple[int, int], ...]:
+    """Rows and columns of the pictures whose sum is the far one, finest first."""
+    heights = [max(2, rows // FAR_SHRINK**i) for i in range(FAR_PICTURES)]
+    return tuple((height, 2 * height) for height in heights)
 
 
 def xavier_uniform(spec: MlpSpec, generator: torch.Generator) -> Float[Tensor, " weights"]:

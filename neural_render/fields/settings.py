@@ -9,6 +9,7 @@ from neural_render.kernels.specs import MAX_SH_DEGREE, FieldSpec, HashGridSpec
 DEFAULT_LOG2_ROWS = 19
 SH_DEGREES = {"sigmoid": 4, "exp": 8}  # by what the radiance is: of photos, of scenes
 REFLECTION_DEGREES = {"sigmoid": 0, "exp": 8}  # no photo tells its normals
+MAX_FAR_ROWS = 4096
 MIRROR_LATENT = 4  # latent values, of which three are the normal
 FINEST_OF_REGION = 2048  # cells of the finest level along the region of interest (cascade 0)
 
@@ -93,6 +94,16 @@ class FieldSettings:
             "maximum": MAX_SH_DEGREE,
         },
     )
+    far_rows: int = field(
+        default=0,
+        metadata={
+            "help": "rows of a picture, learnt too, of what is farther than the outermost cube (sky"
+            " and horizon behind photos without opacity; twice as many columns, all around); 0:"
+            " none, the cube's walls show it",
+            "minimum": 0,
+            "maximum": MAX_FAR_ROWS,
+        },
+    )
 
 
 def field_spec(
@@ -102,8 +113,11 @@ def field_spec(
     cascades: int,
     radiance: Literal["sigmoid", "exp"],
     num_conditions: int = 0,
+    has_far: bool = False,
 ) -> FieldSpec:
     """The field that ``settings`` ask for, in a unit cube of ``cascades`` nested cubes.
+
+    ``has_far``: more may be seen behind them, of which photos without opacity show something.
 
     A fresh field has density 1 per field unit for any number of cascades: what is behind shows
     through the whole scene from the start. Denser, unbounded scenes stay foggy for long.
@@ -141,5 +155,6 @@ def field_spec(
         num_conditions=num_conditions,
         num_channels=num_channels,
         reflection_degree=reflection,
+        far_rows=settings.far_rows if has_far else 0,
         radiance=radiance,
     )

@@ -1,8 +1,9 @@
-"""Gradients by autograd, for ops that are written forwards only: the reference's."""
+"""Gradients by autograd, for what is written forwards only: reference ops, composed fields."""
 
 from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -30,3 +31,22 @@ def pullback(
             allow_unused=True,
             materialize_grads=True,
         )
+
+
+def faded_near(
+    density: Float[Tensor, " samples"],
+    radiance: Float[Tensor, "samples channels"],
+    middle: Float[Tensor, " samples"],
+    near_fade: float,
+) -> tuple[Float[Tensor, " samples"], Float[Tensor, "samples channels"]]:
+    """The same values, with less of a gradient where ``middle`` is near: ``LossSpec.near_fade``."""
+    if near_fade <= 0.0:
+        return density, radiance
+    share = (middle.detach() / near_fade).clamp(max=1.0).square()
+    return _flowing(density, share), _flowing(radiance, share[:, None])
+
+
+def _flowing(values: Tensor, share: Tensor) -> Tensor:
+    """The values, to which ``share`` of what arrives flows back."""
+    flowing = values * share
+    return flowing + (values - flowing).detach()

@@ -133,6 +133,9 @@ class FieldSpec:
     1e-4)``, ``r = d - 2 (d.n) n`` (the direction itself where there is no normal), ``d.n``. Their
     gradient takes n as given: normals learn from what draws them (``LossSpec.normal_weight``).
 
+    ``far_rows`` > 0: a picture of so many rows shows what is farther than all samples; no kernel
+    knows of it, to them it is the background.
+
     density = exp(value 0 + density_bias), the argument clamped to at most 15 in the backward pass;
     radiance = sigmoid or exp of the colour network's outputs (exp: argument clamped likewise).
     """
@@ -146,6 +149,7 @@ class FieldSpec:
     num_conditions: int = 0
     num_channels: int = 3
     reflection_degree: int = 0
+    far_rows: int = 0
     density_bias: float = 0.0
     radiance: Literal["sigmoid", "exp"] = "sigmoid"
 
@@ -269,6 +273,12 @@ class LossSpec:
     and Kirk 1990, "Particle transport and image synthesis"). Of radiance that is an exponential the
     mean is that of square roots, squared: a few samples of rare bright light must not outweigh all
     others. 0: the gradient is exact. A backend may always be exact.
+
+    ``near_fade``: what flows back to a sample whose midpoint lies less than this far along its ray
+    is scaled by the square of their ratio, and so is all that follows from it, to the parameters
+    and to the rays: many more samples of a camera lie in a piece of space just before it than in
+    one that others see too, so that fog grows there (Philip and Deschaintre 2023, "Floaters No
+    More"). The loss stays as it is. 0: everything counts in full.
     """
 
     delta: float
@@ -278,6 +288,7 @@ class LossSpec:
     distance_weight: float = 0.0
     normal_weight: float = 0.0
     roulette: float = 0.0
+    near_fade: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

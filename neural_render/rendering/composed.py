@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neural_render.core.protocols import Field
 from neural_render.kernels import ops
+from neural_render.kernels.gradients import faded_near
 from neural_render.kernels.records import PackedSamples, RenderInputs, RenderOutput
 from neural_render.kernels.specs import MarchSpec
 
@@ -19,11 +20,16 @@ MAX_POINTS = 1 << 18  # asked for their density at once
 
 
 def render_composed(
-    field: Field, inputs: RenderInputs, march: MarchSpec, first_channel: int = 0
+    field: Field,
+    inputs: RenderInputs,
+    march: MarchSpec,
+    first_channel: int = 0,
+    near_fade: float = 0.0,
 ) -> RenderOutput:
     """What the rays see; differentiable in whatever ``field`` is, in rays and background.
 
-    In those channels, from ``first_channel`` on, that the background has.
+    In those channels, from ``first_channel`` on, that the background has. ``near_fade``: see
+    ``LossSpec``.
     """
     samples = march_all(inputs, march)
     survivors = drop_hidden(field, inputs, samples, march.min_transmittance)
@@ -38,6 +44,7 @@ def render_composed(
     )
     num_channels = inputs.background.shape[1]
     radiance = radiance[:, first_channel : first_channel + num_channels]
+    density, radiance = faded_near(density, radiance, midpoints(survivors), near_fade)
     seen = ops.composite(density, radiance, survivors, inputs.background)
     return RenderOutput(
         values=seen.values,
@@ -76,11 +83,16 @@ def sample_points(
     inputs: RenderInputs, samples: PackedSamples
 ) -> tuple[Float[Tensor, "samples 3"], Float[Tensor, " samples"]]:
     """The intervals' midpoints and footprints; differentiable in the rays, not in distances."""
-    middle = 0.5 * (samples.t_near + samples.t_far)
+    middle = midpoints(samples)
     index = samples.ray_index
     rays = inputs.rays
     points = rays.origins[index] + middle[:, None] * rays.directions[index]
     return points, rays.footprint[index] * middle
+
+
+def midpoints(samples: PackedSamples) -> Float[Tensor, " samples"]:
+    """The distances of the middles of all intervals."""
+    return 0.5 * (samples.t_near + samples.t_far)
 
 
 @torch.no_grad()

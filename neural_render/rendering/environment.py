@@ -1,11 +1,4 @@
-"""A picture of all that is far away, in the latitude-longitude format of Mitsuba's ``envmap``.
-
-Legend: (x, y, z) a unit direction in the environment's axes, y up; u = atan2(x, -z) / 2 pi from the
-picture's left, v = acos(y) / pi from its top. Columns are pixel centres and wrap around; the first
-row is the upper pole, the last one the lower.
-
-Source: Mitsuba 3, src/emitters/envmap.cpp (``eval`` and ``eval_spectrum``).
-"""
+"""A picture of all that is far away, behind scenes (see ``core.latlong``)."""
 
 import math
 from dataclasses import dataclass
@@ -15,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from neural_render.core.cameras import Cameras, pixel_centers, rays_through_pixels
+from neural_render.core.latlong import look_up
 
 MOST_LOOKUPS = 4  # along each side of a pixel that is larger than the environment's
 PIXELS_AT_ONCE = 1 << 17
@@ -29,19 +23,8 @@ class EnvironmentMap:
 
     def radiance(self, directions: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 3"]:
         """What is seen in directions of the world, bilinearly."""
-        height, width = self.picture.shape[:2]
-        x, y, z = (directions @ self.world_from_environment.to(directions)).unbind(1)
-        across = torch.atan2(x, -z) / math.tau * width - 0.5
-        down = torch.atan2(torch.hypot(x, z), y) / math.pi * (height - 1)
-        left = across.floor()
-        top = down.floor().clamp(0, max(height - 2, 0))
-        right_part, lower_part = (across - left)[:, None], (down - top)[:, None]
-        column, row = left.long() % width, top.long()
-        next_column, next_row = (column + 1) % width, (row + 1).clamp(max=height - 1)
-        picture = self.picture.to(directions)
-        upper = torch.lerp(picture[row, column], picture[row, next_column], right_part)
-        lower = torch.lerp(picture[next_row, column], picture[next_row, next_column], right_part)
-        return torch.lerp(upper, lower, lower_part)
+        turned = directions @ self.world_from_environment.to(directions)
+        return look_up(self.picture.to(directions), turned)
 
     def behind(
         self, cameras: Cameras, index: int, wanted: Bool[Tensor, "height width"]

@@ -1,5 +1,6 @@
 """One renderer for every field: rays in, colour, opacity and distance out."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from neural_render.core.cameras import Cameras
 from neural_render.core.projection import IDENTITY_PROJECTION, Projection
-from neural_render.core.protocols import Field, SceneFrame
+from neural_render.core.protocols import FarField, Field, SceneFrame
 from neural_render.core.rays import Rays
 from neural_render.kernels import ops
 from neural_render.kernels.records import (
@@ -101,9 +102,14 @@ class Renderer:
     ) -> RenderOutput:
         """What ``rays`` (field frame) see; differentiable as ``ops.render_rays`` says.
 
-        ``step_scale`` multiplies the march step. ``sink`` receives the table's factored gradient
+        Behind a field that knows what is far is that, and not ``background``. ``step_scale``
+        multiplies the march step. ``sink`` receives the table's factored gradient
         where the field has a fused view; other fields leave it empty and get dense gradients.
         """
+        far = far_behind(field, rays)
+        if len(far):
+            assert self.projection.is_identity, "nothing is farther than a projection's cube"
+            background = far
         if self.projection.is_identity:
             inputs, march = self._problem(rays, jitter, background, conditions, step_scale)
             return self._render(field, inputs, march, sink)
@@ -147,50 +153,63 @@ class Renderer:
 
         Where the targets are some of the field's channels nothing is spent on the others. Where
         the field has a fused view that of its table is factored and all of it is found
-        without autograd.
+        without autograd. Behind a projection nothing fades: its cube begins where the nearest
+        things are.
         """
         if not self.projection.is_identity:
-            image = self.projection.apply_to_rays(rays)
-            targets = replace(targets, distance=image.image_distance(targets.distance).detach())
-            seen, to_field, to_inputs = self.in_cube().loss_gradients(
-                field,
-                image.rays,
-                targets=targets,
-                loss=loss,
-                jitter=jitter,
-                conditions=conditions,
-                step_scale=step_scale,
+            return self._projected_gradients(
+                field, rays, targets, loss, jitter, conditions, step_scale
             )
-            return seen, to_field, _before_projection(rays, image.rays, to_inputs)
+        far = far_behind(field, rays)
+        if len(far):
+            targets = replace(targets, background=far.detach())
         inputs, march = self._problem(rays, jitter, targets.background, conditions, step_scale)
         view = field.fused_view()
-        if view is not None:
-            spec, parameters = view
-            assert isinstance(spec, FieldSpec) and isinstance(parameters, FieldParameters)
-            specs = RenderSpec(field=spec, march=march), loss
-            rays_too = rays.origins.requires_grad or rays.directions.requires_grad
-            seen, found = ops.render_loss_gradients(inputs, targets, parameters, specs, rays_too)
-            to_field: dict[str, Tensor | FactoredGradient] = {
-                "table": found.table,
-                "density_weights": found.density_weights,
-                "color_weights": found.color_weights,
-            }
-            return seen, to_field, _input_gradients(found)
-        inputs, targets = _requiring_gradients(inputs, targets)
-        rendered = render_composed(field, inputs, march, targets.first_channel)
-        value, squared = ops.output_loss(rendered, targets, loss)
-        assert isinstance(field, nn.Module), "a field without a fused view is a module"
-        named = dict(field.named_parameters())
-        leaves = [*named.values(), *_input_tensors(inputs, targets)]
-        found = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
-        seen = RenderLoss(
-            loss=value.detach(),
-            squared=squared,
-            num_marched=rendered.num_marched,
-            num_survived=rendered.num_survived,
+        if view is None:
+            return _composed_gradients(field, inputs, march, targets, loss)
+        spec, parameters = view
+        assert isinstance(spec, FieldSpec) and isinstance(parameters, FieldParameters)
+        specs = RenderSpec(field=spec, march=march), loss
+        rays_too = rays.origins.requires_grad or rays.directions.requires_grad
+        seen, found = ops.render_loss_gradients(inputs, targets, parameters, specs, rays_too)
+        to_field: dict[str, Tensor | FactoredGradient] = {
+            "table": found.table,
+            "density_weights": found.density_weights,
+            "color_weights": found.color_weights,
+        }
+        to_inputs = _input_gradients(found)
+        if len(far):
+            assert isinstance(field, FarField)
+            leaves = field.far_parameters() | {"directions": rays.directions}
+            to_far = _pulled_back(far, leaves, found.background)
+            turning = to_inputs.directions + to_far.pop("directions")
+            to_inputs = replace(to_inputs, directions=turning) if rays_too else to_inputs
+            to_field |= to_far
+        return seen, to_field, to_inputs
+
+    def _projected_gradients(
+        self,
+        field: Field,
+        rays: Rays,
+        targets: ColorTargets,
+        loss: LossSpec,
+        jitter: Float[Tensor, " rays"],
+        conditions: Float[Tensor, "rays conditions"] | None,
+        step_scale: float,
+    ) -> tuple[RenderLoss, dict[str, Tensor | FactoredGradient], InputGradients]:
+        """``loss_gradients`` of the rays' images in the cube."""
+        image = self.projection.apply_to_rays(rays)
+        targets = replace(targets, distance=image.image_distance(targets.distance).detach())
+        seen, to_field, to_inputs = self.in_cube().loss_gradients(
+            field,
+            image.rays,
+            targets=targets,
+            loss=replace(loss, near_fade=0.0),
+            jitter=jitter,
+            conditions=conditions,
+            step_scale=step_scale,
         )
-        to_inputs = dict(zip(_INPUTS, found[len(named) :], strict=True))
-        return seen, dict(zip(named, found, strict=False)), InputGradients(**to_inputs)
+        return seen, to_field, _before_projection(rays, image.rays, to_inputs)
 
     def _problem(
         self,
@@ -268,6 +287,50 @@ _INPUTS = ("origins", "directions", "conditions", "gain")
 def _input_tensors(inputs: RenderInputs, targets: ColorTargets) -> tuple[Tensor, ...]:
     """The tensors that `InputGradients` are about."""
     return inputs.rays.origins, inputs.rays.directions, inputs.conditions, targets.gain
+
+
+def _composed_gradients(
+    field: Field, inputs: RenderInputs, march: MarchSpec, targets: ColorTargets, loss: LossSpec
+) -> tuple[RenderLoss, dict[str, Tensor | FactoredGradient], InputGradients]:
+    """``Renderer.loss_gradients`` of a field without a fused view, by autograd."""
+    inputs, targets = _requiring_gradients(inputs, targets)
+    far = far_behind(field, inputs.rays)
+    if len(far):
+        inputs = replace(inputs, background=far)
+    rendered = render_composed(field, inputs, march, targets.first_channel, loss.near_fade)
+    value, squared = ops.output_loss(rendered, targets, loss)
+    assert isinstance(field, nn.Module), "a field without a fused view is a module"
+    named = dict(field.named_parameters())
+    leaves = [*named.values(), *_input_tensors(inputs, targets)]
+    found = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
+    seen = RenderLoss(
+        loss=value.detach(),
+        squared=squared,
+        num_marched=rendered.num_marched,
+        num_survived=rendered.num_survived,
+    )
+    to_inputs = dict(zip(_INPUTS, found[len(named) :], strict=True))
+    return seen, dict(zip(named, found, strict=False)), InputGradients(**to_inputs)
+
+
+def far_behind(field: Field, rays: Rays) -> Float[Tensor, "seen channels"]:
+    """What rays (field frame) see behind everything that is sampled; of no length: nothing is known
+    of it."""
+    if isinstance(field, FarField) and field.has_far:
+        return field.far_radiance(rays.directions)
+    return rays.directions.new_zeros(0, field.num_channels)
+
+
+def _pulled_back(
+    output: Tensor, leaves: Mapping[str, Tensor], to_output: Tensor
+) -> dict[str, Tensor]:
+    """The gradient to each leaf; zero to those that require none."""
+    wanted = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
+    found = dict.fromkeys(leaves, torch.zeros(()))
+    if wanted:
+        to_wanted = torch.autograd.grad(output, list(wanted.values()), to_output, retain_graph=True)
+        found |= dict(zip(wanted, to_wanted, strict=True))
+    return found
 
 
 def _requiring_gradients(

@@ -35,7 +35,7 @@ def optimizer_step(
     """One step of Adam on all parameters, in place, with their gradients by name.
 
     The table takes the step of ``ops.row_adam_step``, which may go on until ``ops.finish``. The
-    networks decay by ``weight_decay``.
+    networks, whose names end in ``_weights``, decay by ``weight_decay``.
     """
     decaying = replace(adam, weight_decay=weight_decay)
     for name, parameter in field.named_parameters():
@@ -45,4 +45,5 @@ def optimizer_step(
         elif name == "table":
             ops.row_adam_step(parameter, second, gradient, adam)
         else:
-            ops.adam_step(parameter, (moments[f"moment1.{name}"], second), gradient, decaying)
+            spec = decaying if name.endswith("_weights") else adam
+            ops.adam_step(parameter, (moments[f"moment1.{name}"], second), gradient, spec)

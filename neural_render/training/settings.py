@@ -114,6 +114,15 @@ class TrainingSettings:
     distortion_weight: float = field(
         default=0.0, metadata={"help": "weight of the distortion loss, which removes floaters"}
     )
+    near_fade: float = field(
+        default=-1.0,
+        metadata={
+            "help": "what is nearer to its camera than this, in sides of the cube of interest,"
+            " learns more slowly (by the square of its share of it), so that no fog settles before"
+            " lenses; 0: nothing; -1: chosen by the kind of scene",
+            "minimum": -1.0,
+        },
+    )
     occupancy_decay_late: float = field(
         default=0.95,
         metadata={
@@ -185,7 +194,7 @@ def check_settings(settings: TrainingSettings) -> None:
     at_least |= {"samples_per_step": 0, "weight_decay": 0, "distortion_weight": 0}
     at_least |= {"roulette": -1 if settings.roulette == -1 else 0}
     at_least |= {"distance_weight": -1, "distance_fade": -1, "relative_power": 0}
-    at_least |= {"normal_weight": -1}
+    at_least |= {"normal_weight": -1, "near_fade": -1}
     for name, low in at_least.items():
         value = getattr(settings, name)
         if not value >= low or math.isinf(value):

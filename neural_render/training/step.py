@@ -76,11 +76,14 @@ def training_background(
     return torch.full(shape, 1.0 if kind == "white" else 0.0, device=device)
 
 
-def loss_spec(settings: TrainingSettings, color_space: str, fraction: float = 0.0) -> LossSpec:
+def loss_spec(
+    settings: TrainingSettings, color_space: str, fraction: float = 0.0, side: float = 1.0
+) -> LossSpec:
     """The loss that ``settings`` ask for of radiance in ``color_space``.
 
-    ``fraction`` of the budget is spent. First surfaces only help to begin: what mirrors and glass
-    show is behind them, and a weight that stays takes light from what is seen.
+    ``fraction`` of the budget is spent; ``side`` is that of the cube of interest in field units.
+    First surfaces only help to begin: what mirrors and glass show is behind them, and a weight that
+    stays takes light from what is seen.
     """
     kind = settings.loss
     if kind == "auto":
@@ -98,6 +101,7 @@ def loss_spec(settings: TrainingSettings, color_space: str, fraction: float = 0.
         distance_weight=max(0.0, settings.distance_weight) * left,
         roulette=roulette,
         normal_weight=max(0.0, settings.normal_weight),
+        near_fade=max(0.0, settings.near_fade) * side,
     )
 
 
@@ -162,7 +166,7 @@ def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> S
             first_channel=batch.first_channel,
             gain=shown.gain,
         ),
-        loss=loss_spec(settings, problem.color_space, drawn.fraction),
+        loss=loss_spec(settings, problem.color_space, drawn.fraction, renderer.occupancy.side(0)),
         jitter=drawn.jitter,
         conditions=shown.conditions,
         step_scale=plan.step_scale,

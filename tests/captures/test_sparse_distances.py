@@ -14,6 +14,7 @@ from neural_render.captures.sparse_distances import SurveyedPhotos
 from neural_render.core.cameras import project
 from neural_render.core.errors import CaptureError
 from neural_render.core.protocols import RegionSource
+from neural_render.core.transforms import rotation_from_vector
 from tests.training.cameras.photographs import open_tiny
 
 
@@ -26,13 +27,17 @@ def points_on_ball(capture: Capture, num: int = 200, num_photos: int = 5) -> Spa
     facing = positions @ (places / np.linalg.norm(places, axis=1, keepdims=True)).T > 0.5
     facing[:, num_photos:] = False
     point, photo = np.nonzero(facing)
+    cameras = capture.train.cameras
+    places = torch.from_numpy(positions[point]).float()
+    pixels, _ = project(cameras, torch.from_numpy(photo), places)
+    size = torch.stack([cameras.width, cameras.height], dim=-1)[torch.from_numpy(photo)]
     return SparsePoints(
         positions=positions,
         colors=np.zeros((num, 3), dtype=np.uint8),
         names=capture.train.names,
         point=point,
         photo=photo,
-        pixel=np.zeros((len(point), 2)),
+        place=(pixels / size).double().numpy(),
     )
 
 
@@ -62,6 +67,27 @@ def test_rays_at_points_know_how_far_the_surface_is(tmp_path: Path) -> None:
         aim = similarity.apply(ends[mine])
         here, _ = project(capture.train.cameras, torch.full((len(aim),), view), aim)
         assert (torch.cdist(here, pixels).amin(dim=1) < 2.2).all()
+
+
+def test_points_stay_where_photos_show_them_if_cameras_are_imprecise(tmp_path: Path) -> None:
+    """Of cameras turned by three degrees the same pixels know the same distances."""
+    capture = open_tiny(tmp_path)
+    capture = replace(capture, points=points_on_ball(capture, num_photos=12))
+    cameras = capture.train.cameras
+    turn = rotation_from_vector(torch.tensor([[0.05, 0.0, 0.0]]).expand(len(cameras), 3))
+    poses = torch.cat(
+        [turn @ cameras.world_from_camera[..., :3], cameras.world_from_camera[..., 3:]], -1
+    )
+    turned = replace(cameras, world_from_camera=poses)
+    other = replace(capture, train=replace(capture.train, cameras=turned))
+    seen = [
+        SurveyedPhotos(PhotoSource(one), one).sample(20_000, torch.Generator().manual_seed(0))
+        for one in (capture, other)
+    ]
+    assert torch.equal(seen[0].targets, seen[1].targets)
+    same = (seen[0].distance > 0) == (seen[1].distance > 0)
+    assert same.float().mean() > 0.999 and (seen[0].distance > 0).any()
+    torch.testing.assert_close(seen[0].distance[same], seen[1].distance[same], rtol=1e-3, atol=0)
 
 
 def test_regions_are_the_sources_own(tmp_path: Path) -> None:

@@ -174,3 +174,16 @@ def test_the_step_scale_and_roulette_are_handed_on(backend: str) -> None:
     assert isinstance(exact, FactoredGradient) and isinstance(fewer, FactoredGradient)
     num = [int(one.features.any(0).sum()) for one in (exact, fewer)]
     assert num[0] == num[1] if backend == "reference" else num[1] < num[0] / 1.5
+
+
+def test_near_samples_fade_with_and_without_a_fused_view(backend: str) -> None:
+    renderer, rays, given = problem(64)
+    fused = small_field(density_bias=2.0)
+    faded = given | {"loss": replace(LOSS, near_fade=3.0)}
+    whole = renderer.loss_gradients(fused, rays, **given)[1]
+    found = renderer.loss_gradients(fused, rays, **faded)[1]
+    apart = renderer.loss_gradients(like(fused, Unfused), rays, **faded)[1]
+    for name, gradient in found.items():
+        one, other = dense(gradient, fused), apart[name]
+        assert (one - other).norm() / other.norm() < TOLERANCE[dispatch.precision()], name
+        assert one.norm() < 0.9 * dense(whole[name], fused).norm()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -263,3 +264,37 @@ def test_space_far_from_the_points_is_looked_at_after_points_first(tmp_path):
             train_ball(new_run(tmp_path / str(share)), settings, source=source, renderer=renderer)
         seen[share] = renderer.occupancy.holds
     assert seen == {0.5: False, 0.9: True}
+
+
+class BallBeforeTheSky(StripedBall):
+    """The ball in photos without opacity; behind it is the sky, brighter upwards."""
+
+    has_opacity = False
+
+    def look(self, origins, aims):
+        batch = super().look(origins, aims)
+        sky = 0.5 + 0.4 * batch.rays.directions[:, 1:2].expand(-1, 3)
+        shown = torch.lerp(sky, batch.targets, batch.opacity[:, None])
+        return replace(batch, targets=shown, opacity=torch.ones_like(batch.opacity))
+
+
+def test_the_sky_is_learnt_behind_the_ball_and_goes_on_bit_for_bit(tmp_path):
+    def sky_field():
+        spec = replace(tiny_field().spec, far_rows=16)
+        return RadianceField(spec, torch.Generator().manual_seed(0))
+
+    whole, stopped = new_run(tmp_path), new_run(tmp_path)
+    settings = settings_for(300, samples_per_step=4096)
+    train_ball(whole, settings, source=BallBeforeTheSky(), field=sky_field())
+    with pytest.raises(TrainingInterrupted):
+        train_ball(stopped, settings, source=BallBeforeTheSky(100), field=sky_field())
+    train_ball(stopped, settings, source=BallBeforeTheSky(), field=sky_field())
+    assert_same_weights(whole, stopped)
+    scene = load_for_rendering(whole, CPU)
+    batch = BallBeforeTheSky().sample(1000, torch.Generator().manual_seed(9))
+    seen = scene.renderer.render(
+        scene.field, batch.rays, background=torch.zeros(1000, 3), jitter=torch.full((1000,), 0.5)
+    )
+    beside = StripedBall().sample(1000, torch.Generator().manual_seed(9)).opacity == 0
+    assert psnr_of(torch.nn.functional.mse_loss(seen.values, batch.targets).item()) > 21
+    assert seen.opacity[beside].mean() < 0.2 < 0.8 < seen.opacity[~beside].mean()

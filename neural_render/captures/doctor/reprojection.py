@@ -39,11 +39,7 @@ def reprojection_findings(subject: Subject, points: SparsePoints) -> list[Findin
 def reprojection_errors_px(
     subject: Subject, points: SparsePoints
 ) -> Float64[np.ndarray, " observations"]:
-    """Distances between points as projected and as observed, in pixels at MATCH_SIDE.
-
-    Observations belong to images of the stated size, photos may have been scaled since: the one
-    factor between both is taken from the observations themselves.
-    """
+    """Distances between points as projected and as observed, in pixels at MATCH_SIDE."""
     index = {name: photo for photo, name in enumerate(subject.names)}
     photo_of = np.array([index.get(name, -1) for name in points.names], dtype=np.int64)
     if not len(points.point) or not len(photo_of):
@@ -53,11 +49,7 @@ def reprojection_errors_px(
     photo = torch.from_numpy(photo_of[points.photo[rows]])
     places = torch.from_numpy(points.positions[points.point[rows]]).float()
     pixels, depth = project(subject.cameras, photo, places)
-    expected, observed = pixels.double().numpy(), points.pixel[rows]
-    sides = torch.maximum(subject.cameras.width, subject.cameras.height)[photo].double().numpy()
-    front = (depth > 0).numpy()
-    if not front.any():
-        return np.full(len(rows), float(MATCH_SIDE))
-    ratios = expected[front] / np.maximum(observed[front], 1e-6)
-    apart = np.linalg.norm(expected - np.median(ratios) * observed, axis=1) * MATCH_SIDE / sides
-    return np.where(front, apart, MATCH_SIDE)
+    sizes = torch.stack([subject.cameras.width, subject.cameras.height], dim=-1)[photo]
+    observed = torch.from_numpy(points.place[rows]) * sizes
+    apart = (pixels.double() - observed).norm(dim=1) * MATCH_SIDE / sizes.amax(dim=1)
+    return apart.where(depth > 0, float(MATCH_SIDE)).numpy()

@@ -55,9 +55,9 @@ class Placement:
 class SparsePoints:
     """Points that structure from motion found, in the capture's world, and where photos show them.
 
-    A row of ``point``, ``photo`` and ``pixel`` is one observation: the index of its point, that of
-    its photo in ``names``, and a continuous pixel (the first one's centre is (0.5, 0.5)) of the
-    image whose size that photo's calibration states.
+    A row of ``point``, ``photo`` and ``place`` is one observation: the index of its point, that of
+    its photo in ``names``, and where in the photo it is seen, in shares of width and height (the
+    corners are (0, 0) and (1, 1), however large the photo is).
     """
 
     positions: Float64[np.ndarray, "points 3"]
@@ -65,7 +65,7 @@ class SparsePoints:
     names: tuple[str, ...]  # as in `Photo.name`
     point: Int64[np.ndarray, " observations"]
     photo: Int64[np.ndarray, " observations"]
-    pixel: Float64[np.ndarray, "observations 2"]
+    place: Float64[np.ndarray, "observations 2"]
 
     def __len__(self) -> int:
         """The number of points."""
@@ -80,7 +80,7 @@ def no_points() -> SparsePoints:
         names=(),
         point=np.zeros(0, dtype=np.int64),
         photo=np.zeros(0, dtype=np.int64),
-        pixel=np.zeros((0, 2)),
+        place=np.zeros((0, 2)),
     )
 
 

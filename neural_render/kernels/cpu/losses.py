@@ -82,7 +82,7 @@ def target_tensors(targets: ColorTargets, rays: int, channels: int) -> tuple[Ten
 def loss_numbers(spec: LossSpec) -> list[float]:
     """A loss as C++ takes it."""
     weights = (spec.distortion_weight, spec.distance_weight, spec.roulette, spec.normal_weight)
-    return [spec.delta, spec.relative, spec.power, *weights]
+    return [spec.delta, spec.relative, spec.power, *weights, spec.near_fade]
 
 
 def color_loss(
@@ -112,7 +112,7 @@ def render_loss(
     specs: tuple[RenderSpec, LossSpec],
     rays_too: bool,
 ) -> tuple[RenderLoss, RenderGradients]:
-    """See ``ops.render_loss``; also the gradients, to rays if ``rays_too``, to no background."""
+    """See ``ops.render_loss``; also the gradients, to rays if ``rays_too``."""
     spec, loss = specs
     given, weights = render_tensors(inputs, spec), parameter_tensors(parameters, spec.field)
     bits = occupancy_bits(inputs.occupancy, spec.march.cascades)
@@ -125,6 +125,7 @@ def render_loss(
     if rays_too:
         to_rays = [torch.zeros_like(given[0]), torch.zeros_like(given[1])]
     to_conditions, to_gain = torch.zeros_like(given[5]), torch.zeros_like(wanted[-1])
+    to_background = torch.empty(num_rays, channels)
     state = native().FitState()
     native().render_loss(
         native_field(spec.field),
@@ -135,7 +136,7 @@ def render_loss(
         addresses(*wanted),
         loss_numbers(loss),
         num_rays,
-        addresses(squared, *to_networks, *to_rays, to_conditions, to_gain),
+        addresses(squared, *to_networks, *to_rays, to_conditions, to_gain, to_background),
         rays_too,
         state,
     )
@@ -148,7 +149,7 @@ def render_loss(
     return seen, RenderGradients(
         origins=to_rays[0],
         directions=to_rays[1],
-        background=torch.zeros(()).expand(num_rays, channels),
+        background=to_background,
         conditions=to_conditions,
         table=ChunkedGradient(native(), spec.field.grid, state),
         density_weights=to_networks[0],

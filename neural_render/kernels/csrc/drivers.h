@@ -187,15 +187,15 @@ struct FitProblem {
   LossNumbers kind;
   RenderGradientsIn gradients;
   LossOut loss;
-  float *background, *to_distance, *normal_shares;
+  float *to_distance, *normal_shares;
 
   // Room for what is found on the way; `buffer` keeps it.
   void make_room(int channels, int64_t rays, std::vector<float>& buffer) {
-    buffer.resize((size_t)(3 * channels + 7) * rays);
+    buffer.resize((size_t)(2 * channels + 7) * rays);
     float* next = buffer.data();
     auto rows = [&](int n) { return std::exchange(next, next + n * rays); };
     render.values = rows(channels), render.opacity = rows(1), render.distance = rows(1);
-    render.distortion = rows(1), background = rows(channels), loss.gradient = rows(channels);
+    render.distortion = rows(1), loss.gradient = rows(channels);
     float *none = rows(1), *to_distortion = rows(1);
     to_distance = rows(1), normal_shares = rows(1);
     std::fill_n(none, rays, 0.0f);
@@ -268,6 +268,7 @@ static inline void fit_chunk(const Renderer& r, const FieldWeights& weights,
   t.watch.start();
   CompositeGradients& composite = buffers.composite;
   composite_backward_chunk(in.render, in.gradients, nullptr, chunk, to_rays.background, composite);
+  if (in.kind.near_fade > 0) fade_near(chunk, in.kind.near_fade, composite);
   if (in.kind.roulette > 0)
     thin_chunk(chunk, composite, r.field.exp_radiance, in.kind.roulette,
                random_start(in.render.jitter[chunk.first_ray]), buffers.roulette);
@@ -285,7 +286,6 @@ static inline void render_fit(NativeField& f, const March& march, const FieldWei
   std::lock_guard<std::mutex> lock(f.mutex);
   f.prepare();
   in.make_room(f.shape.num_channels, num_rays, f.ray_buffer);
-  out.background = in.background;
   Renderer renderer(f.shape, march);
   Occupancy occupancy(bits, march.cascades);
   const int per_chunk = chunk_rays(num_rays), chunks = (num_rays + per_chunk - 1) / per_chunk;

@@ -159,7 +159,7 @@ ColorTargets make_targets(const Addresses& a) {
 
 LossNumbers make_loss(const std::vector<double>& a) {
   return {(float)a[0], (float)a[1], (float)a[2], (float)a[3],
-          (float)a[4], (float)a[5], (float)a[6]};
+          (float)a[4], (float)a[5], (float)a[6], (float)a[7]};
 }
 
 void bind_loss(nb::module_& m) {
@@ -176,9 +176,9 @@ void bind_loss(nb::module_& m) {
          bool rays_too, FitState& state) {
         rays.resize(10);
         FitProblem in{make_problem(rays), make_targets(targets), make_loss(loss),
-                      {}, {f32(out[0]), nullptr, f32(out[6])}, nullptr, nullptr, nullptr};
-        RenderGradientsOut to{nullptr,     nullptr, 0,           f32(out[3]),
-                              f32(out[4]), nullptr, f32(out[5]), rays_too};
+                      {}, {f32(out[0]), nullptr, f32(out[6])}, nullptr, nullptr};
+        RenderGradientsOut to{nullptr,     nullptr,     0,           f32(out[3]),
+                              f32(out[4]), f32(out[7]), f32(out[5]), rays_too};
         render_fit(f, make_march(march), make_weights(f, weights), u8(bits), in, num_rays, to,
                    f32(out[1]), f32(out[2]), state);
       },

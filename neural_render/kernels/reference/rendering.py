@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neural_render.kernels.gradients import pullback
+from neural_render.kernels.gradients import faded_near, pullback
 from neural_render.kernels.records import (
     ColorTargets,
     Composited,
@@ -86,8 +86,12 @@ def render_rays_backward(
     spec: RenderSpec,
     saved: PackedSamples | None,
     rays_too: bool,
+    near_fade: float = 0.0,
 ) -> RenderGradients:
-    """Gradients to all inputs and parameters, the table's factored, the rays' only if wanted."""
+    """Gradients to all inputs and parameters, the table's factored, the rays' only if wanted.
+
+    ``near_fade``: see ``LossSpec``.
+    """
     survivors = saved if saved else surviving_samples(inputs, parameters, spec)[0]
     ray = survivors.ray_index
     points, footprint = sample_points(inputs, survivors)
@@ -98,7 +102,7 @@ def render_rays_backward(
         return hash_encode(points, parameters.table, grid, footprint)
 
     to_features, *gradients = pullback(
-        lambda *tensors: as_tuple(_shade(tensors, survivors, exact))[:4],
+        lambda *tensors: as_tuple(_shade(tensors, survivors, exact, near_fade))[:4],
         (
             features_at(points),
             rays.directions,
@@ -160,7 +164,9 @@ def render_loss(
         num_marched=seen.num_marched,
         num_survived=seen.num_survived,
     )
-    gradients = render_rays_backward(to_output, inputs, parameters, spec, saved, rays_too)
+    gradients = render_rays_backward(
+        to_output, inputs, parameters, spec, saved, rays_too, loss.near_fade
+    )
     if loss.normal_weight and spec.field.reflection_degree and saved is not None:
         apart, more = _normal_loss(inputs, targets, parameters, specs, saved)
         value = value + apart
@@ -283,7 +289,12 @@ def stopped_density(
     return density.where(light >= min_transmittance, torch.inf)
 
 
-def _shade(tensors: tuple[Tensor, ...], survivors: PackedSamples, spec: RenderSpec) -> Composited:
+def _shade(
+    tensors: tuple[Tensor, ...],
+    survivors: PackedSamples,
+    spec: RenderSpec,
+    near_fade: float = 0.0,
+) -> Composited:
     """What the rays see, given features, directions, background, conditions and both networks."""
     features, directions, background, conditions, density_weights, color_weights = tensors
     ray = survivors.ray_index
@@ -295,6 +306,7 @@ def _shade(tensors: tuple[Tensor, ...], survivors: PackedSamples, spec: RenderSp
         color_weights,
         spec.field,
     )
+    density, radiance = faded_near(density, radiance, midpoints(survivors), near_fade)
     if spec.min_weight > 0.0:
         density = stopped_density(density, survivors, spec.march.min_transmittance)
     return composite(density, radiance, survivors, background, spec.min_weight)

@@ -14,6 +14,7 @@ from torch import Tensor
 from neural_render.core.errors import CheckpointError, DivergenceError
 from neural_render.core.lights import Lighting
 from neural_render.core.projection import IDENTITY
+from neural_render.fields.radiance import far_sizes
 from neural_render.kernels.specs import FieldSpec
 from neural_render.rendering import OccupancyGrid
 from neural_render.training.runs import records
@@ -22,7 +23,7 @@ from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.state import Progress, RunRecord, TrainingState
 
 FORMAT = "neural_render checkpoint"
-VERSION = 6
+VERSION = 7
 LARGEST_WEIGHT = 1e6  # sound weights stay below 100
 # Beyond these a state.json is broken or hostile: nothing is computed from its numbers.
 LIMITS = {"levels": 64, "features": 16, "log2_rows": 28, "coarsest": 1 << 20, "finest": 1 << 24}
@@ -30,11 +31,12 @@ LIMITS |= {"width": 4096, "latent": 4096, "density_layers": 64, "color_layers": 
 LIMITS |= {
     "sh_degree": 16,
     "reflection_degree": 16,
+    "far_rows": 4096,
     "num_channels": 4096,
     "num_conditions": 4096,
     "cascades": 16,
 }
-MAY_BE_ZERO = ("density_layers", "color_layers", "num_conditions", "reflection_degree")
+MAY_BE_ZERO = ("density_layers", "color_layers", "num_conditions", "reflection_degree", "far_rows")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +220,8 @@ def _document(path: Path) -> dict[str, Any]:
         frame.setdefault("projection", {"matrix": list(IDENTITY)})
     if version <= 5 and isinstance(field, dict):
         field.setdefault("reflection_degree", 0)  # all that there was
+    if version <= 6 and isinstance(field, dict):
+        field.setdefault("far_rows", 0)
     return document
 
 
@@ -272,6 +276,9 @@ def _check_shapes(group: str, spec: FieldSpec, shapes: dict[str, list[int]], ver
         "density_weights": ([spec.density_network.num_weights], networks),
         "color_weights": ([spec.color_network.num_weights], networks),
     }
+    if spec.far_rows:
+        texels = sum(height * width for height, width in far_sizes(spec.far_rows))
+        expected["far"] = [texels, spec.num_channels], "field.far_rows"
     if version > 2 and group == "moment1":
         del expected["table"]
     if version > 2 and group == "moment2":

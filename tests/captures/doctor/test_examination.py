@@ -52,14 +52,14 @@ def with_points(capture: Capture, subject: Subject) -> SparsePoints:
     point = np.tile(np.arange(len(positions)), len(subject))
     places = torch.from_numpy(positions[point]).float()
     pixels, _ = project(subject.cameras, torch.from_numpy(photo), places)
-    # Observed in images of twice the size.
+    size = torch.stack([subject.cameras.width, subject.cameras.height], dim=-1)
     return SparsePoints(
         positions=positions,
         colors=np.full((20, 3), 200, dtype=np.uint8),
         names=subject.names,
         point=point,
         photo=photo,
-        pixel=2 * pixels.double().numpy(),
+        place=(pixels / size[torch.from_numpy(photo)]).double().numpy(),
     )
 
 

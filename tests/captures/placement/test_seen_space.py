@@ -35,7 +35,7 @@ def points(*, observed: bool) -> SparsePoints:
         names=("b", "unused", "a"),
         point=np.array([0, 1, 1, 0]) if observed else empty,
         photo=np.array([2, 0, 1, 0]) if observed else empty,
-        pixel=np.zeros((4 if observed else 0, 2)),
+        place=np.zeros((4 if observed else 0, 2)),
     )
 
 

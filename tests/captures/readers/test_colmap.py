@@ -16,6 +16,7 @@ from neural_render.core.errors import CaptureError
 from neural_render.core.lenses.kinds import ALL_COEFFICIENTS
 from tests.captures.formats import (
     FOCAL_PX,
+    HEIGHT,
     NAMES,
     noise_image,
     save_image,
@@ -49,7 +50,8 @@ def test_points_that_two_photos_show(kind: str, tmp_path: Path) -> None:
     assert np.array_equal(points.positions, [POINTS[0][0], POINTS[4][0]])
     assert np.array_equal(points.colors, [[1, 2, 3], [10, 11, 12]])
     assert points.names == tuple(Path(name).name for name in NAMES)
-    seen = sorted(zip(points.point, points.photo, map(tuple, points.pixel), strict=True))
+    pixels = (points.place * [WIDTH, HEIGHT]).round(6)
+    seen = sorted(zip(points.point, points.photo, map(tuple, pixels), strict=True))
     assert seen == [
         (0, 0, (4, 5)),
         (0, 2, (6, 7)),

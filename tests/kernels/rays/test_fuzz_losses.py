@@ -36,6 +36,7 @@ LOSSES = st.builds(
     distortion_weight=st.sampled_from([0.0, 0.1]),
     distance_weight=st.sampled_from([0.0, 0.5]),
     normal_weight=st.sampled_from([0.0, 0.5]),
+    near_fade=st.sampled_from([0.0, 0.5, 2.0]),
 )
 
 

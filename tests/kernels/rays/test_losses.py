@@ -325,3 +325,51 @@ def test_normal_loss_of_every_backend(backend: str, num_rays: int, rays_too: boo
     for name, value in expected.items():
         tolerance = parity(backend, "render" if name == "loss" else "render gradients")
         assert_close(actual[name], value, tolerance, name)
+
+
+def faded_gradients(near_fade: float, num_rays: int, roulette: float = 0.0) -> Outputs:
+    """Loss and all gradients of fog of which what is near learns more slowly."""
+    field = small_field(num_conditions=2)
+    rays = rays_through_cube(num_rays)
+    inputs = render_inputs(rays, occupancy_of(ball(0.4)), 3, 2)
+    loss = LossSpec(
+        delta=0.1,
+        distortion_weight=0.2,
+        distance_weight=0.3,
+        near_fade=near_fade,
+        roulette=roulette,
+    )
+    leaves = vars(parameters_of(field)) | {"origins": rays.origins, "directions": rays.directions}
+    leaves |= {"conditions": inputs.conditions}
+    for leaf in leaves.values():
+        leaf.requires_grad_()
+    weights = {name: leaves[name] for name in ("table", "density_weights", "color_weights")}
+    specs = RenderSpec(field=field, march=march()), loss
+    seen = ops.render_loss(inputs, targets_of(num_rays), FieldParameters(**weights), specs)
+    found = torch.autograd.grad(seen.loss, list(leaves.values()))
+    return {"loss": seen.loss.detach(), **dict(zip(leaves, found, strict=True))}
+
+
+@pytest.mark.parametrize("num_rays", [1, 700])
+@pytest.mark.parametrize("near_fade", [0.3, 50.0])
+def test_near_samples_fade_in_every_backend(backend: str, num_rays: int, near_fade: float) -> None:
+    with dispatch.using(backend):
+        actual = faded_gradients(near_fade, num_rays)
+    with dispatch.using("reference"):
+        expected = faded_gradients(near_fade, num_rays)
+    for name, value in expected.items():
+        tolerance = parity(backend, "render" if name == "loss" else "render gradients")
+        assert_close(actual[name], value, tolerance, name)
+
+
+def test_what_is_near_learns_by_the_square_of_its_distance(backend: str) -> None:
+    """All samples lie within reach: twice the reach is a quarter of every gradient."""
+    for name in (backend, "reference"):
+        with dispatch.using(name):
+            none, near, nearer, beyond = (faded_gradients(x, 50) for x in (0.0, 10.0, 20.0, 1e-6))
+        assert near["loss"] == nearer["loss"] == none["loss"]
+        for what in near.keys() - {"loss"}:
+            scale = float(near[what].abs().max())
+            assert 0 < scale < 0.2 * float(none[what].abs().max())
+            assert torch.allclose(4 * nearer[what], near[what], rtol=1e-2, atol=1e-3 * scale)
+            assert torch.equal(beyond[what], none[what])

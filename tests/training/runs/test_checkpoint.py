@@ -45,7 +45,7 @@ def test_the_kernels_precision_is_stored_and_before_that_all_was_float32(run):
         == dispatch.load(dispatch.resolve("auto")).precision()
     )
     document = json.loads((path / "state.json").read_text())
-    assert document["version"] == 6
+    assert document["version"] == 7
     del document["run"]["precision"]
     (path / "state.json").write_text(json.dumps(document))
     with pytest.raises(CheckpointError, match="run lacks precision"):
@@ -208,6 +208,24 @@ def test_up_to_version_5_nothing_was_reflected(run):
     assert open_checkpoint(path).record.field.reflection_degree == 0
 
 
+def test_up_to_version_6_nothing_was_far(run):
+    path = run.last_checkpoint()
+    document = json.loads((path / "state.json").read_text())
+    del document["run"]["field"]["far_rows"]
+    (path / "state.json").write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match="field lacks far_rows"):
+        open_checkpoint(path)
+    edit_state(path, "version", value=6)
+    assert open_checkpoint(path).record.field.far_rows == 0
+
+
+def test_the_far_picture_is_as_large_as_the_record_says(run):
+    path = run.last_checkpoint()
+    edit_state(path, "run", "field", "far_rows", value=8)
+    with pytest.raises(CheckpointError, match=r"holds field\.far as None, but field\.far_rows"):
+        open_checkpoint(path)
+
+
 def test_version_2_had_two_moments_for_each_entry_of_the_table(run):
     """The second ones' mean is taken over, the first ones are dropped, and training goes on."""
     path = run.last_checkpoint()
@@ -220,7 +238,7 @@ def test_version_2_had_two_moments_for_each_entry_of_the_table(run):
     progress, _ = train_ball(run, settings_for(5))
     assert progress.step == 5
     written = run.last_checkpoint()
-    assert json.loads((written / "state.json").read_text())["version"] == 6
+    assert json.loads((written / "state.json").read_text())["version"] == 7
     assert "moment1.table" not in load_file(written / "weights.safetensors")
 
 

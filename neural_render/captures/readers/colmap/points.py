@@ -19,24 +19,25 @@ def sparse_points(model: Model, cameras: Float64[np.ndarray, "cameras 3"]) -> Sp
     order = np.argsort(points.numbers, kind="stable")
     numbers, positions = points.numbers[order], points.positions[order]
     seen = np.concatenate([np.zeros(0, np.int64), *(image.points for image in model.images)])
-    pixel = np.concatenate([np.zeros((0, 2)), *(image.pixels for image in model.images)])
+    places = (image.pixels / model.cameras[image.camera].size for image in model.images)
+    place = np.concatenate([np.zeros((0, 2)), *places])
     photo = np.repeat(np.arange(len(model.images)), [len(image.points) for image in model.images])
     row = np.searchsorted(numbers, seen).clip(max=max(0, len(numbers) - 1))
-    known: np.ndarray = np.isfinite(pixel.sum(axis=-1)) & (len(numbers) > 0)
+    known: np.ndarray = np.isfinite(place.sum(axis=-1)) & (len(numbers) > 0)
     known[known] = numbers[row[known]] == seen[known]
-    row, photo, pixel = row[known], photo[known], pixel[known]
+    row, photo, place = row[known], photo[known], place[known]
     pairs = np.unique(np.stack([row, photo], axis=-1), axis=0)
     kept = np.bincount(pairs[:, 0], minlength=len(numbers)) >= MIN_TRACK
     kept &= believable(positions, cameras)
-    place = np.cumsum(kept) - 1
+    rank = np.cumsum(kept) - 1
     of_kept = kept[row]
     return SparsePoints(
         positions=positions[kept],
         colors=points.colors[order][kept],
         names=tuple(image.name for image in model.images),
-        point=place[row[of_kept]].astype(np.int64),
+        point=rank[row[of_kept]].astype(np.int64),
         photo=photo[of_kept].astype(np.int64),
-        pixel=pixel[of_kept],
+        place=place[of_kept],
     )
 
 

@@ -103,6 +103,20 @@ static inline void segment_backward(const ChunkState& chunk, const RenderGradien
   }
 }
 
+// Samples nearer than `reach` count for less: see `LossSpec.near_fade`.
+static inline void fade_near(const ChunkState& chunk, float reach, CompositeGradients& g) {
+  const float *middle = chunk.row(MIDDLE), per_reach = 1 / reach;
+  const vf one = splat(1.0f);
+  for (int s = 0; s < chunk.count; s += W) {
+    vf ratio = vmin(load(middle + s) * per_reach, one), share = ratio * ratio;
+    store(&g.sigma[s], load(&g.sigma[s]) * share);
+    for (int c = 0; c < chunk.channels; c++) {
+      float* to = &g.radiance[c * g.stride + s];
+      store(to, load(to) * share);
+    }
+  }
+}
+
 // `extra` (may be null): a gradient to the weights themselves.
 // g_i = dL/dw_i by prefix sums along each ray, then
 // dL/dsigma_i = d_i (T_{i+1} g_i - sum_{j>i} w_j g_j - T_end g_background) by suffix sums.
