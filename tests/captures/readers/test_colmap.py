@@ -18,6 +18,7 @@ from tests.captures.formats import (
     FOCAL_PX,
     HEIGHT,
     NAMES,
+    WIDTH,
     noise_image,
     save_image,
     tiny_model,
