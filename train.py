@@ -18,7 +18,7 @@ from neural_render.kernels import dispatch
 from neural_render.kernels.settings import start_kernels
 from neural_render.rendering import build_renderer
 from neural_render.rendering.settings import clear_distance
-from neural_render.training.films.surveying import surveyed
+from neural_render.training.films.photographed import photographed
 from neural_render.training.loop import RunContext, train
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.folder import RunFolder
@@ -52,7 +52,7 @@ def main(settings: config.Settings) -> None:
     capture = open_checked(settings.capture, progress=progress, check=not settings.run)
     rows = auto_log2_rows(settings.training, device)
     settings = config.completed(settings, name=capture.name, log2_rows=rows)
-    source, training = surveyed(photo_source(capture, device), capture, settings.training)
+    source, training = photographed(photo_source(capture, device), capture, settings.training)
     frame, conditions = capture.frame, settings.capture.adjust.appearance
     spec = field_spec(
         settings.field,

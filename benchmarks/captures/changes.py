@@ -9,7 +9,9 @@ from neural_render.captures.settings import CaptureSettings
 from neural_render.captures.sparse_distances import is_surveyed
 from neural_render.core.errors import SettingError
 from neural_render.evaluation.settings import EvaluationSettings
+from neural_render.fields import FieldSettings
 from neural_render.rendering.settings import RenderingSettings
+from neural_render.training.films.photographed import DISTORTION_WEIGHT
 from neural_render.training.settings import TrainingSettings
 
 PLAIN = ("none",)
@@ -34,9 +36,10 @@ class Change:
 
 
 def default_of(key: str) -> Any:
-    """The default of a setting of photos, training, rendering or evaluation."""
+    """The default of a setting of photos, field, training, rendering or evaluation."""
     value: Any = {
         "capture": CaptureSettings(),
+        "field": FieldSettings(),
         "training": TrainingSettings(),
         "rendering": RenderingSettings(),
         "evaluation": EvaluationSettings(),
@@ -108,6 +111,17 @@ def _nested(capture: Capture) -> bool:
     return _in_cubes(capture) and capture.frame.cascades > 1
 
 
+def _open_behind(capture: Capture) -> bool:
+    """Whether something farther than all cubes may be seen."""
+    return _in_cubes(capture) and not capture.has_opacity
+
+
+def _distortion(capture: Capture) -> tuple[str, ...]:
+    """None where photos have it by default, else as much as they."""
+    weight = DISTORTION_WEIGHT if capture.has_opacity else 0
+    return (f"training.distortion_weight={weight}",)
+
+
 def _whole_cube(name: str, factor: float) -> Change:
     """Of nested cubes the outermost is larger or smaller, that of interest stays."""
 
@@ -137,8 +151,11 @@ CHANGES = (
     _switch("intrinsics", "capture.adjust.intrinsics", True, POSE),
     _where(is_surveyed, _always("distance", ("training.distance_weight=0",))),
     _where(_has_points, _switch("points_first", "training.points_first", 0.25)),
-    _switch("distortion", "training.distortion_weight", 0.01),
+    Change(name="distortion", words=_distortion),
     Change(name="clear_near", words=_clearer),
+    _where(_nested, _switch("near_fade", "training.near_fade", 1.0)),
+    _where(_open_behind, _switch("far", "field.far_rows", 128)),
+    _always("sh_degree", ("field.sh_degree=2",)),
     _switch("transients", "training.transients", True),
     _switch("antialias", "rendering.antialias", True),
     _where(_nested, _always("even_steps", ("rendering.cone_angle=0",))),
@@ -153,6 +170,7 @@ WATCHED = (
     *("capture.adjust." + name for name in ("pose_rate", "blur", "blur_until")),
     *("training." + name for name in ("distance_weight", "distance_fade", "points_first")),
     *("training." + name for name in ("distortion_weight", "transients", "error_sampling")),
+    *("training.near_fade", "field.far_rows", "field.sh_degree"),
     *("rendering." + name for name in ("clear_near", "antialias", "cone_angle")),
     *("capture." + name for name in ("scene", "aabb_scale", "test_every")),
     *("evaluation." + name for name in ("fit_steps", "fit_blur")),

@@ -97,11 +97,11 @@ def loss_spec(
         delta=settings.huber_delta,
         relative=settings.relative_epsilon if kind == "relative" else 0.0,
         power=settings.relative_power,
-        distortion_weight=settings.distortion_weight,
+        distortion_weight=max(0.0, settings.distortion_weight) / side,
         distance_weight=max(0.0, settings.distance_weight) * left,
         roulette=roulette,
         normal_weight=max(0.0, settings.normal_weight),
-        near_fade=max(0.0, settings.near_fade) * side,
+        near_fade=settings.near_fade * side,
     )
 
 

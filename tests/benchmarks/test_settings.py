@@ -61,8 +61,11 @@ def test_every_change_is_of_settings_that_there_are_and_of_no_default(tiny: Path
 def test_what_a_capture_lacks_is_not_changed(tiny: Path) -> None:
     (capture,) = effects.opened(_options(f"captures={tiny}")).values()
     idle = {change.name for change in CHANGES if not change.words(capture)}
-    # No sparse points, one cube, seen from all around.
-    assert idle == {"distance", "points_first", "even_steps", "plain_cubes", "smaller_scene"}
+    # No sparse points, one cube, seen from all around, opacity.
+    assert idle == {
+        *("distance", "points_first", "even_steps", "plain_cubes", "smaller_scene"),
+        *("near_fade", "far"),
+    }
 
 
 def test_what_is_on_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
