@@ -115,8 +115,8 @@ class TrainingSettings:
         default=-1.0,
         metadata={
             "help": "weight of the distortion loss, which draws what a ray sees together and so"
-            " removes fog and floaters (distances count in sides of the cube of interest); -1: 0.005"
-            " for photos without opacity, 0.02 of those from one side, else 0",
+            " removes fog and floaters (distances count in sides of the cube of interest); -1:"
+            " 0.005 for photos without opacity, 0.02 if they are from one side, else 0",
             "minimum": -1.0,
         },
     )
