@@ -8,9 +8,9 @@ from neural_render.core.protocols import RaySource
 from neural_render.training.settings import TrainingSettings
 
 SPARSE_DISTANCE_WEIGHT = 1.0
-# Of photos of a place in nested cubes, and in a projection's cube, where disparities are distances.
-# Four times as much lets all that cameras see collapse onto planes before them.
-DISTORTION_WEIGHT, FORWARD_DISTORTION_WEIGHT = 0.005, 0.02
+# Of photos from one side, whose cube is divided by disparity. In nested cubes more than a little of
+# it lets all that some cameras see collapse onto planes before them.
+FORWARD_DISTORTION_WEIGHT = 0.02
 
 
 def photographed(
@@ -19,17 +19,15 @@ def photographed(
     """The source with the distances of sparse points, if any are wanted, and the settings with
     what suits the capture's photos where they say nothing.
 
-    Nothing in a photo of a plain floor says how far it is: without distances, and a loss that draws
-    together what a ray sees, fog before each camera shows its photo as well. Before a random
-    background, as photos with opacity have it, fog costs enough.
+    Nothing in a photo of a plain floor says how far it is: without these, fog before each camera
+    shows its photo as well.
     """
     weight, distortion = settings.distance_weight, settings.distortion_weight
     if weight < 0:
         weight = SPARSE_DISTANCE_WEIGHT if is_surveyed(capture) else 0.0
     if distortion < 0:
         forward = not capture.frame.projection.is_identity
-        distortion = FORWARD_DISTORTION_WEIGHT if forward else DISTORTION_WEIGHT
-        distortion *= not capture.has_opacity
+        distortion = FORWARD_DISTORTION_WEIGHT if forward else 0.0
     settings = replace(
         settings,
         distance_weight=weight,
