@@ -43,13 +43,15 @@ def run(options: BenchmarkOptions, measure: Measure = processes.measured) -> Non
                 f"capture.max_side={options.max_side}",
                 "capture.check=off",
                 f"training.max_seconds={seconds:g}",
+                "training.clock=cpu",
                 f"kernels.backend={options.backend}",
                 f"kernels.threads={threads}",
                 *more,
             ]
             results = measure(words, [[f"evaluation.fit={fit}"] for fit in FITS])
             found[name] = {fit: each["psnr"] for fit, each in zip(FITS, results, strict=True)}
-            found[name] |= {"steps": results[0]["num_steps"]}
+            kept = ("ssim", "num_steps", "train_seconds", "num_views")
+            found[name] |= {key: results[0][key] for key in kept}
             print(f"{name}: {found[name]}", flush=True)
     rows = [[name, *(f"{figures[fit]:.2f}" for fit in FITS)] for name, figures in found.items()]
     title = f"{source.name}, {seconds:g} s, turned by {options.degrees:g} degrees and moved by"

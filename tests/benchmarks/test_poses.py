@@ -44,13 +44,15 @@ def test_both_sides_are_measured_plainly_and_with_fitted_poses(
     def measure(words: Sequence[str], manners: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
         asked.append(words)
         assert list(manners) == [["evaluation.fit=none"], ["evaluation.fit=pose"]]
-        return [{"psnr": 20.0 + len(asked), "num_steps": 7}, {"psnr": 25.0, "num_steps": 7}]
+        cost = {"ssim": 0.5, "num_steps": 7, "train_seconds": 3.0, "num_views": 1}
+        return [{"psnr": 20.0 + len(asked), **cost}, {"psnr": 25.0, **cost}]
 
     options = parsed(BenchmarkOptions, ["suite=poses", f"capture={tiny}", "seconds=3"])
     poses.run(options, measure)
     assert "capture.adjust.poses=true" in asked[1] and "capture.adjust.poses=true" not in asked[0]
     line = json.loads((kept / "records/poses.jsonl").read_text())
-    assert line["sides"]["disturbed, refined"] == {"none": 22.0, "pose": 25.0, "steps": 7}
+    refined = line["sides"]["disturbed, refined"]
+    assert (refined["none"], refined["pose"], refined["num_steps"]) == (22.0, 25.0, 7)
     assert "disturbed, refined  22.00  25.00" in capsys.readouterr().out
 
 
