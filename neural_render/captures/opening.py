@@ -26,6 +26,7 @@ from neural_render.captures.readers.listing import Listing, Photo
 from neural_render.captures.readers.registry import READERS, how_to_unpack, is_archive, recognise
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
+from neural_render.captures.surveying.finding import points_of_photos
 from neural_render.captures.video.decoding import is_video
 from neural_render.captures.video.frames import frames_folder
 from neural_render.core.errors import CaptureError, SettingError
@@ -63,6 +64,9 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
         views = tuple(views_without_images(part, channels) for part in (train, test))
         has_opacity = channels == 4
     cameras = views[0].cameras
+    if images and settings.find_points and not (has_opacity or len(listing.points)):
+        files = [photo.image for photo in listing.train]
+        listing = replace(listing, points=points_of_photos(views[0], files, folder))
     bounds = np.array([photo.bounds for photo in listing.train])
     seen = seen_space(cameras, views[0].names, listing.points, bounds)
     place = place_scene(cameras, listing.placement, settings, has_opacity=has_opacity, seen=seen)

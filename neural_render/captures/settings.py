@@ -90,6 +90,14 @@ class CaptureSettings:
             "choices": ("off", "short", "full"),
         },
     )
+    find_points: bool = field(
+        default=True,
+        metadata={
+            "help": "look for points that photos with stated poses agree on, where the capture has"
+            " none: they tell how far things are (once for a capture; photos with opacity do"
+            " without)"
+        },
+    )
     memory_limit_gb: float = field(
         default=0.0,
         metadata={

@@ -16,7 +16,10 @@ MOST_OBSERVATIONS = 50_000
 
 
 def reprojection_findings(subject: Subject, points: SparsePoints) -> list[Finding]:
-    """Whether the points of a reconstruction are where the photos showed them; none without."""
+    """Whether the points of a reconstruction are where the photos showed them; none without, and
+    of points that were found by the stated cameras, which cannot disagree."""
+    if points.found:
+        return []
     errors = reprojection_errors_px(subject, points)
     if len(errors) < LEAST_OBSERVATIONS:
         return []

@@ -54,20 +54,25 @@ class Subject:
 
 
 def subject_of(capture: Capture) -> Subject:
-    """All photos of a capture that was opened with its images.
+    """All photos of a capture that was opened with its images."""
+    return subject_of_views(capture.train, capture.test)
+
+
+def subject_of_views(*given: Views) -> Subject:
+    """All photos of views with images.
 
     Of photos that are mapped from a file, one part is looked at: it is enough, and read quickly.
     Of the others then as much, or those would look sharp beside them.
     """
-    step = max(capture.train.stride, capture.test.stride)
+    step = max(views.stride for views in given)
     parts = [
         views.window(0) if views.stride > 1 else views.thinned(step) if step > 1 else views
-        for views in (capture.train, capture.test)
+        for views in given
     ]
     places = [(views, index) for views in parts for index in range(len(views))]
     order = natural_order([views.names[index] for views, index in places])
     places = [places[index] for index in order]
-    joined = join_cameras(capture.train.cameras, capture.test.cameras)
+    joined = join_cameras(*(views.cameras for views in given))
     return Subject(
         names=tuple(views.names[index] for views, index in places),
         cameras=joined[torch.tensor(order, dtype=torch.long)],
@@ -75,12 +80,10 @@ def subject_of(capture: Capture) -> Subject:
     )
 
 
-def join_cameras(first: Cameras, second: Cameras) -> Cameras:
-    """The cameras of both, on the CPU."""
-    device = torch.device("cpu")
-    first, second = first.to(device), second.to(device)
-    parts = {name: torch.cat([value, getattr(second, name)]) for name, value in vars(first).items()}
-    return Cameras(**parts)
+def join_cameras(*given: Cameras) -> Cameras:
+    """The cameras of all, on the CPU."""
+    parts = [vars(cameras.to(torch.device("cpu"))) for cameras in given]
+    return Cameras(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
 def natural_order(names: Sequence[str]) -> list[int]:

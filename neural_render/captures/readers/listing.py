@@ -66,6 +66,7 @@ class SparsePoints:
     point: Int64[np.ndarray, " observations"]
     photo: Int64[np.ndarray, " observations"]
     place: Float64[np.ndarray, "observations 2"]
+    found: bool = False  # here, with the cameras that are stated, and not along with them
 
     def __len__(self) -> int:
         """The number of points."""
