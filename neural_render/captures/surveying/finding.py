@@ -54,7 +54,8 @@ def points_of_photos(views: Views, files: Sequence[Path], folder: Path) -> Spars
         return kept
     points = _found(views, folder)
     with suppress(OutputError), whole_file(file) as draft:
-        np.savez(draft, key=np.array(key), **_arrays(points))
+        arrays = {"key": np.array(key), **_arrays(points)}
+        np.savez(draft, allow_pickle=False, **arrays)
     return points
 
 
