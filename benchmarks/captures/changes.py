@@ -99,6 +99,10 @@ def _has_points(capture: Capture) -> bool:
     return len(capture.points.positions) > 0
 
 
+def _has_found_points(capture: Capture) -> bool:
+    return capture.points.found
+
+
 def _is_forward(capture: Capture) -> bool:
     return not capture.frame.projection.is_identity
 
@@ -149,6 +153,7 @@ CHANGES = (
     _switch("poses", "capture.adjust.poses", True, POSE),
     _always("poses_sharp", ("capture.adjust.poses=true", "capture.adjust.blur=0"), POSE),
     _switch("intrinsics", "capture.adjust.intrinsics", True, POSE),
+    _where(_has_found_points, _always("find_points", ("capture.find_points=false",))),
     _where(is_surveyed, _always("distance", ("training.distance_weight=0",))),
     _where(_has_points, _switch("points_first", "training.points_first", 0.25)),
     Change(name="distortion", words=_distortion),
@@ -170,7 +175,7 @@ WATCHED = (
     *("capture.adjust." + name for name in ("pose_rate", "blur", "blur_until")),
     *("training." + name for name in ("distance_weight", "distance_fade", "points_first")),
     *("training." + name for name in ("distortion_weight", "transients", "error_sampling")),
-    *("training.near_fade", "field.far_rows", "field.sh_degree"),
+    *("capture.find_points", "training.near_fade", "field.far_rows", "field.sh_degree"),
     *("rendering." + name for name in ("clear_near", "antialias", "cone_angle")),
     *("capture." + name for name in ("scene", "aabb_scale", "test_every")),
     *("evaluation." + name for name in ("fit_steps", "fit_blur")),

@@ -93,7 +93,7 @@ def run(options: BenchmarkOptions, measure: Measure = processes.measured) -> Non
 
 
 def opened(options: BenchmarkOptions) -> dict[Path, Capture]:
-    """The captures by their folders, without their photos; a name may be of the real data's."""
+    """The captures by their folders; a name may be of the real data's."""
     given = options.captures or (options.capture,)
     found: dict[Path, Capture] = {}
     for name in given:
@@ -105,7 +105,7 @@ def opened(options: BenchmarkOptions) -> dict[Path, Capture]:
             max_side=options.max_side or MAX_SIDE,
             holdout_every=options.every,
         )
-        capture = open_capture(settings, progress=False, images=False)
+        capture = open_capture(settings, progress=False)
         folder = path.resolve() if name else capture.path
         if folder.name in {other.name for other in found}:
             raise SettingError(

@@ -64,7 +64,7 @@ def test_what_a_capture_lacks_is_not_changed(tiny: Path) -> None:
     # No sparse points, one cube, seen from all around, opacity.
     assert idle == {
         *("distance", "points_first", "even_steps", "plain_cubes", "smaller_scene"),
-        *("near_fade", "far"),
+        *("near_fade", "far", "find_points"),
     }
 
 
