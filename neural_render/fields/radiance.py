@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from neural_render.core.latlong import look_up
+from neural_render.core.lenses.latlong import look_up
 from neural_render.kernels import ops
 from neural_render.kernels.records import FieldInputs, FieldParameters
 from neural_render.kernels.specs import FieldSpec, MlpSpec

@@ -213,10 +213,7 @@ def render_loss_gradients(
     specs: tuple[RenderSpec, LossSpec],
     rays_too: bool = False,
 ) -> tuple[RenderLoss, RenderGradients]:
-    """``render_loss`` with its gradient, to rays if ``rays_too``, without autograd's overhead.
-
-    That to the background takes what photos show before it (see ``color_loss``) as given.
-    """
+    """``render_loss`` with its gradient, to rays if ``rays_too``, without autograd's overhead."""
     given, narrow = _of_channels(targets, parameters, specs)
     seen, found = dispatch.active().render_loss(inputs, targets, given, narrow, rays_too)
     if narrow is not specs:

@@ -150,7 +150,8 @@ class RenderLoss:
 class RenderGradients:
     """The gradient of a loss to everything that ``render_rays`` takes; the table's is factored.
 
-    Where the loss is that of `ColorTargets`, also to their gain, if they have one.
+    Where the loss is that of `ColorTargets`, also to their gain, if they have one; that to the
+    background then takes the targets before it as given.
     """
 
     origins: Float[Tensor, "rays 3"]

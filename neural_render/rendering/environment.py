@@ -1,4 +1,4 @@
-"""A picture of all that is far away, behind scenes (see ``core.latlong``)."""
+"""A picture of all that is far away, behind scenes (see ``core.lenses.latlong``)."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from neural_render.core.cameras import Cameras, pixel_centers, rays_through_pixels
-from neural_render.core.latlong import look_up
+from neural_render.core.lenses.latlong import look_up
 
 MOST_LOOKUPS = 4  # along each side of a pixel that is larger than the environment's
 PIXELS_AT_ONCE = 1 << 17

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from neural_render.core.latlong import look_up
+from neural_render.core.lenses.latlong import look_up
 
 RANDOM = torch.Generator().manual_seed(1)
 DIRECTIONS = torch.nn.functional.normalize(torch.randn(300, 3, generator=RANDOM), dim=1).double()
