@@ -11,6 +11,7 @@ from neural_render.core.errors import SettingError
 from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.fields import FieldSettings
 from neural_render.rendering.settings import RenderingSettings
+from neural_render.training.films.photographed import DISTORTION_WEIGHT
 from neural_render.training.settings import TrainingSettings
 
 PLAIN = ("none",)
@@ -20,7 +21,6 @@ EVERY_FIT = ("none", "exposure", "pose")
 ADJUSTED = "capture.adjust."
 LARGEST_AABB = 128
 CLEARER, LEAST_CLEAR = 1.5, 0.1
-LITTLE_DISTORTION = 0.002
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +122,8 @@ def _open_behind(capture: Capture) -> bool:
 
 def _distortion(capture: Capture) -> tuple[str, ...]:
     """None where photos have it by default, else a little."""
-    weight = 0 if _is_forward(capture) else LITTLE_DISTORTION
-    return (f"training.distortion_weight={weight}",)
+    has_some = _is_forward(capture) or is_surveyed(capture)
+    return (f"training.distortion_weight={0 if has_some else DISTORTION_WEIGHT}",)
 
 
 def _whole_cube(name: str, factor: float) -> Change:
