@@ -8,8 +8,8 @@ from neural_render.core.protocols import RaySource
 from neural_render.training.settings import TrainingSettings
 
 SPARSE_DISTANCE_WEIGHT = 1.0
-# Of photos from one side, whose cube is divided by disparity, and of those in cubes whose capture has
-# points: without them all that some cameras see may collapse onto planes before them.
+# Of photos from one side, whose cube is divided by disparity, and of those in cubes whose capture
+# has points: without them all that some cameras see may collapse onto planes before them.
 FORWARD_DISTORTION_WEIGHT, DISTORTION_WEIGHT = 0.02, 0.005
 
 
