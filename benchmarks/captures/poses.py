@@ -27,11 +27,11 @@ Measure = Callable[[Sequence[str], Sequence[Sequence[str]]], list[dict[str, Any]
 
 def run(options: BenchmarkOptions, measure: Measure = processes.measured) -> None:
     """Makes both runs, shows and records them."""
-    if len(options.seconds) > 1:
-        raise SettingError("suite=poses takes one number of seconds.")
+    if len(options.seconds) > 1 or 0 in options.seconds:
+        raise SettingError("suite=poses takes one number of seconds, above 0.")
     resolved, threads = start(options.backend, options.threads, options.precision)
     seconds = options.seconds[0] if options.seconds else SECONDS
-    source = Path(options.capture)
+    source = Path(options.capture).resolve()
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         moved = Path(scratch) / source.name
@@ -72,6 +72,8 @@ def disturb(source: Path, target: Path, degrees: float, shift: float) -> float:
     model = source / "sparse" / "0"
     if not model.is_dir():
         raise SettingError(f"capture={source} has no COLMAP model in sparse/0 to be disturbed.")
+    if not (source / "images").is_dir():
+        raise SettingError(f"capture={source} has no photos in images/.")
     opened = open_capture(CaptureSettings(path=str(source)), progress=False, images=False).frame
     side = opened.world_from_field.scale * 2.0 ** (1 - opened.cascades)
     reconstruction = pycolmap.Reconstruction(str(model))

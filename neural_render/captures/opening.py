@@ -1,7 +1,7 @@
 """Opens a capture: finds its format, its photos, its split, its images and its place."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import torch
 from neural_render.captures.loading.load import load_photos
 from neural_render.captures.loading.masks import with_masks
 from neural_render.captures.loading.photos import (
+    PlannedPhoto,
     num_channels,
     plan_photos,
     plan_warnings,
@@ -22,9 +23,9 @@ from neural_render.captures.motion.poses import folder_with_poses, is_ours
 from neural_render.captures.placement.scene import place_scene
 from neural_render.captures.placement.seen_space import seen_space
 from neural_render.captures.readers.image_files import compact_names, is_file
-from neural_render.captures.readers.listing import Listing, Photo
+from neural_render.captures.readers.listing import Listing, Photo, SparsePoints
 from neural_render.captures.readers.registry import READERS, how_to_unpack, is_archive, recognise
-from neural_render.captures.records import Capture
+from neural_render.captures.records import Capture, Views
 from neural_render.captures.settings import CaptureSettings
 from neural_render.captures.surveying.finding import points_of_photos
 from neural_render.captures.video.decoding import is_video
@@ -64,11 +65,11 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
         views = tuple(views_without_images(part, channels) for part in (train, test))
         has_opacity = channels == 4
     cameras = views[0].cameras
-    if images and settings.find_points and not (has_opacity or len(listing.points)):
-        files = [photo.image for photo in listing.train]
-        listing = replace(listing, points=points_of_photos(views[0], files, folder))
+    points = in_cropped(listing.points, train, views[0])
+    if images and settings.find_points and not (has_opacity or len(points)):
+        points = points_of_photos(views[0], train, folder, progress=progress)
     bounds = np.array([photo.bounds for photo in listing.train])
-    seen = seen_space(cameras, views[0].names, listing.points, bounds)
+    seen = seen_space(cameras, views[0].names, points, bounds)
     place = place_scene(cameras, listing.placement, settings, has_opacity=has_opacity, seen=seen)
     capture = Capture(
         name=stated.stem if stated.is_file() else stated.name,
@@ -77,7 +78,7 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
         train=views[0],
         test=views[1],
         frame=place.frame,
-        points=listing.points,
+        points=points,
         has_opacity=has_opacity,
         split=listing.split,
         warnings=(*listing.warnings, *plan_warnings(plans, settings), *place.warnings),
@@ -85,6 +86,18 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
     _report(capture)
     _log.info("scene: %s", place.summary)
     return capture
+
+
+def in_cropped(points: SparsePoints, plans: Sequence[PlannedPhoto], views: Views) -> SparsePoints:
+    """The points, seen in photos as ``views`` have them: mapped ones lack some of the last rows and
+    columns of what was planned."""
+    if views.stride == 1:
+        return points
+    cameras = views.cameras
+    kept = torch.stack([cameras.width, cameras.height], dim=-1).double().numpy()
+    scale = {plan.photo.name: plan.size / size for plan, size in zip(plans, kept, strict=True)}
+    scales = np.array([scale.get(name, np.ones(2)) for name in points.names]).reshape(-1, 2)
+    return replace(points, place=points.place * scales[points.photo])
 
 
 def with_poses(stated: Path, settings: CaptureSettings, *, progress: bool) -> Path:

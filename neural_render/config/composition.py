@@ -41,6 +41,9 @@ DEFAULTS = [
 
 # What a run is begun with stays: the field, its place, and which photos it must not have seen.
 FIXED = ("field.", "scene.", "capture.scale", "capture.aabb_scale", "capture.test_every", "seed")
+FIXED += ("capture.find_points",)
+# Where the settings of a run say nothing of these, they were not there yet.
+BEFORE = {"capture": {"find_points": False}}
 
 
 class _Escape(BaseException):
@@ -158,7 +161,7 @@ def load_settings(path: Path) -> Settings:
     """The settings that a run was made with; CheckpointError where they cannot be read."""
     try:
         config = OmegaConf.structured(Settings)
-        config.merge_with(OmegaConf.load(path))
+        config.merge_with(BEFORE, OmegaConf.load(path))
         return _record(config)
     except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException) as error:
         text = str(error)

@@ -95,8 +95,8 @@ class RadianceField(nn.Module):
             look_up(part.view(height, width, -1), directions)
             for part, (height, width) in zip(parts, sizes, strict=True)
         ]
-        total = torch.stack(values).sum(0)
-        return total.sigmoid() if self.spec.radiance == "sigmoid" else total.exp()
+        assert self.spec.radiance == "sigmoid", "scenes have environments"
+        return torch.stack(values).sum(0).sigmoid()
 
     def fused_view(self) -> tuple[FieldSpec, FieldParameters]:
         """What the fused ops of ``kernels`` need."""

@@ -98,8 +98,8 @@ class FieldSettings:
         default=0,
         metadata={
             "help": "rows of a picture, learnt too, of what is farther than the outermost cube (sky"
-            " and horizon behind photos without opacity; twice as many columns, all around); 0:"
-            " none, the cube's walls show it",
+            " and horizon; twice as many columns, all around); 0: none, the cube's walls show it;"
+            " not for photos with opacity or from one side, and not in bakes",
             "minimum": 0,
             "maximum": MAX_FAR_ROWS,
         },

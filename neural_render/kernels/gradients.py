@@ -1,6 +1,7 @@
 """Gradients by autograd, for what is written forwards only: reference ops, composed fields."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -43,10 +44,20 @@ def faded_near(
     if near_fade <= 0.0:
         return density, radiance
     share = (middle.detach() / near_fade).clamp(max=1.0).square()
-    return _flowing(density, share), _flowing(radiance, share[:, None])
+    return _Flowing.apply(density, share), _Flowing.apply(radiance, share[:, None])
 
 
-def _flowing(values: Tensor, share: Tensor) -> Tensor:
+class _Flowing(torch.autograd.Function):
     """The values, to which ``share`` of what arrives flows back."""
-    flowing = values * share
-    return flowing + (values - flowing).detach()
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, share: Tensor) -> Tensor:
+        """The very values."""
+        ctx.save_for_backward(share)
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """Their share; none to ``share``."""
+        (share,) = ctx.saved_tensors
+        return gradients[0] * share, None

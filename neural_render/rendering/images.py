@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from neural_render.core.cameras import Cameras, image_directions, rays_from_pose
-from neural_render.core.protocols import Field
+from neural_render.core.protocols import FarField, Field
 from neural_render.rendering.renderer import Renderer
 
 RAYS_AT_ONCE = 1 << 18
@@ -48,7 +48,8 @@ def render_image(
 ) -> Image:
     """What camera ``index`` of ``cameras`` (field frame) sees; the same each time, bit for bit.
 
-    Colours are gathered as ``Renderer.for_pictures`` says.
+    Colours are gathered as ``Renderer.for_pictures`` says. Where the field knows what is far, its
+    opacity is 1 everywhere.
     """
     width, height = int(cameras.width[index]), int(cameras.height[index])
     if width * height > PIXELS_AT_ONCE and height > TILE:
@@ -75,6 +76,8 @@ def render_image(
         (parts[0] if len(parts) == 1 else torch.cat(parts)).index_select(0, place)
         for parts in zip(*pieces, strict=True)
     )
+    if isinstance(field, FarField) and field.has_far:
+        opacity = torch.ones_like(opacity)  # what is far covers all that is behind
     return Image(
         color=color.view(height, width, -1),
         opacity=opacity.view(height, width),

@@ -251,8 +251,8 @@ def check_place(checkpoint: Checkpoint, record: RunRecord) -> None:
     if checkpoint.record.frame != record.frame:
         raise CheckpointError(
             f"{checkpoint.path} was trained with its scene placed otherwise: {record.capture} is"
-            " not the capture that it was, or capture.scene, capture.scale or capture.aabb_scale"
-            " changed; restore them, or train anew without run=."
+            " not the capture that it was, or capture.scene, capture.scale, capture.aabb_scale or"
+            " capture.find_points changed; restore them, or train anew without run=."
         )
 
 

@@ -125,7 +125,7 @@ class TrainingSettings:
         metadata={
             "help": "what is nearer to its camera than this, in sides of the cube of interest,"
             " learns more slowly (by the square of its share of it), so that no fog settles before"
-            " lenses; 0: nothing",
+            " lenses; 0: nothing; not for photos from one side",
             "minimum": 0.0,
         },
     )

@@ -107,6 +107,20 @@ def test_a_run_keeps_its_settings_until_words_change_them(compose: Compose, tmp_
     }
 
 
+def test_a_run_from_before_points_were_found_goes_on_without(
+    compose: Compose, tmp_path: Path
+) -> None:
+    run = store_run(tmp_path / "run", Settings(seed=5))
+    config = run / "config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("  find_points: true\n", ""))
+    assert config.read_text() != text
+    (settings,) = compose(f"run={run}")
+    assert settings.seed == 5 and not settings.capture.find_points
+    with pytest.raises(SettingError, match=r"capture\.find_points=true cannot be had in a run"):
+        compose(f"run={run}", "capture.find_points=true")
+
+
 @pytest.mark.parametrize("needs_run", [False, True])
 def test_lights_have_any_name_and_are_numbers_or_colours(
     compose: Compose, tmp_path: Path, needs_run: bool

@@ -124,6 +124,20 @@ def test_known_distances_are_compared_in_the_cube(backend: str) -> None:
     assert torch.equal(gradients["density_weights"], others["density_weights"])
 
 
+def test_nothing_fades_near_cameras_behind_it(backend: str) -> None:
+    """Its cube begins where the nearest things are."""
+    field = small_field(density_bias=2.0)
+    renderer = build_renderer(RenderingSettings(), FRAME, CPU)
+    rays = image_rays(view(), 0)
+    given = {"targets": targets_for(rays, torch.zeros(len(rays)))}
+    given["jitter"] = torch.full((len(rays),), 0.5)
+    found = [
+        renderer.loss_gradients(field, rays, loss=LossSpec(delta=0.1, near_fade=fade), **given)[1]
+        for fade in (0.0, 3.0)
+    ]
+    assert torch.equal(found[0]["density_weights"], found[1]["density_weights"])
+
+
 def test_gradients_to_rays_are_those_of_the_rays_before_it(backend: str) -> None:
     """Cameras are refined in space, not in the cube."""
     field = small_field(density_bias=2.0)

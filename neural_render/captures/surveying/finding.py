@@ -11,96 +11,111 @@ import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from neural_render.captures.doctor.poses.choosing import Album, claimed_distance
 from neural_render.captures.doctor.subject import Subject, subject_of_views
+from neural_render.captures.loading.photos import PlannedPhoto
 from neural_render.captures.readers.listing import SparsePoints, no_points
 from neural_render.captures.records import Views
 from neural_render.captures.surveying.triangulation import Sightings, tracked, triangulated
-from neural_render.captures.workplace import fingerprints, place_for
+from neural_render.captures.workplace import fingerprints, locked, place_for
+from neural_render.core.cameras import Lens
 from neural_render.core.errors import CaptureError, OutputError
 from neural_render.core.files import whole_file
 
 FORMAT = "1"  # of what is kept; another one is made anew
-FILE = Path(".neural_render", "points.npz")
+FOLDER = Path(".neural_render", "points")
 MIN_PHOTOS, MIN_SIDE = 5, 128  # fewer or smaller ones say too little
+MOST_PHOTOS = 400  # of more, some are compared
 LEAST_POINTS = 200
 # Of all other photos by how different their views claim to be: near ones share most, farther ones
 # tell distances better.
 NEIGHBOURS = (0, 1, 2, 3, 5, 7, 10, 14)
-MOST_PAIRS = 1500
 
 _log = logging.getLogger("neural_render")
 
 
-def points_of_photos(views: Views, files: Sequence[Path], folder: Path) -> SparsePoints:
+def points_of_photos(
+    views: Views, plans: Sequence[PlannedPhoto], folder: Path, *, progress: bool
+) -> SparsePoints:
     """The points that training photos agree on; none where they say too little.
 
-    They are kept beside the photos (``files``, in the order of the views), or in the user's cache,
-    and found anew if photos or cameras have changed.
+    They are kept beside the photos (``plans``, in the order of the views), or in the user's cache,
+    for the next time that the same photos are opened with the same cameras, masks and sizes.
     """
-    size = torch.maximum(views.cameras.width, views.cameras.height)
-    if len(views) < MIN_PHOTOS or int(size.min()) < MIN_SIDE:
+    sides = torch.minimum(views.cameras.width, views.cameras.height)
+    too_small = len(views) < MIN_PHOTOS or int(sides.min()) < MIN_SIDE
+    # What such a lens shows behind itself no plane holds, on which matches are verified.
+    if too_small or bool((views.cameras.lens == int(Lens.EQUIRECTANGULAR)).any()):
         return no_points()
-    key = _key(views, files)
+    key = _key(views, plans)
     try:
-        file = place_for(folder) / FILE
+        place = place_for(folder)
     except CaptureError:  # nothing can be kept, which only costs time
-        return _found(views, folder)
-    if (kept := _read(file, key)) is not None:
-        return kept
-    points = _found(views, folder)
-    with suppress(OutputError), whole_file(file) as draft:
-        arrays = {"key": np.array(key), **_arrays(points)}
-        np.savez(draft, allow_pickle=False, **arrays)
+        return _found(views, folder, progress=progress)
+    file = place / FOLDER / f"{key[:16]}.npz"
+    with locked(place):
+        if (kept := _read(file, key)) is not None:
+            return kept
+        points = _found(views, folder, progress=progress)
+        with suppress(OutputError), whole_file(file) as draft:
+            arrays: dict[str, Any] = {"key": np.array(key), **_arrays(points)}
+            np.savez(draft, **arrays)
     return points
 
 
-def _found(views: Views, folder: Path) -> SparsePoints:
+def _found(views: Views, folder: Path, *, progress: bool) -> SparsePoints:
     """The points, looked for in the photos; what that came to is logged."""
     began = time.monotonic()
-    subject = subject_of_views(views)
+    shown = views.window(0) if views.stride > 1 else views
+    subject = subject_of_views(shown)
     _log.info(
-        "finding points that the %d training photos of %s agree on, once for this capture",
+        "finding points that the %d training photos of %s agree on, once for these photos and"
+        " cameras",
         len(subject),
         folder,
     )
-    sightings = tracked(Album(subject=subject).match(chosen_pairs(subject)))
+    album = Album(subject=subject, progress=progress)
+    sightings = tracked(album.match(chosen_pairs(subject)))
     positions, sightings = triangulated(sightings, subject.cameras)
     seconds = time.monotonic() - began
     if len(positions) < LEAST_POINTS:
         _log.info("they agree on %d points, too few to be of use (%.0f s)", len(positions), seconds)
         return no_points()
     _log.info("%d points found in %.0f s", len(positions), seconds)
-    cameras = subject.cameras
-    sizes = torch.stack([cameras.width, cameras.height], dim=-1).double().cpu().numpy()
+    sizes = torch.stack([subject.cameras.width, subject.cameras.height], dim=-1).double().numpy()
+    # A pixel of a window is one of every so many, the first of them.
+    pixel = (sightings.pixel - 0.5) + 0.5 / views.stride
     return SparsePoints(
         positions=positions,
         colors=_colors(subject, sightings, len(positions)),
         names=subject.names,
         point=sightings.point,
         photo=sightings.photo,
-        place=sightings.pixel / sizes[sightings.photo],
+        place=pixel / sizes[sightings.photo],
         found=True,
     )
 
 
 def chosen_pairs(subject: Subject) -> list[tuple[int, int]]:
     """Photos to be compared: each with some whose claimed views are like its own."""
-    count, positions = len(subject), subject.poses[:, :, 3]
+    chosen = np.arange(0, len(subject), 1 + (len(subject) - 1) // MOST_PHOTOS)
+    poses = subject.poses[chosen]
+    count, positions = len(chosen), poses[:, :, 3]
     spread = float(np.linalg.norm(positions - positions.mean(0), axis=1).mean())
-    distance = claimed_distance(subject.poses, max(spread, 1e-12))
-    ranks = NEIGHBOURS[: max(2, MOST_PAIRS // count)]
+    distance = claimed_distance(poses, max(spread, 1e-12))
     order = np.argsort(distance, axis=1, kind="stable")[:, : count - 1]
+    ranks = [rank for rank in NEIGHBOURS if rank < count - 1]
     pairs = {
         (min(photo, other), max(photo, other))
-        for photo in range(count)
-        for other in order[photo, [rank for rank in ranks if rank < count - 1]].tolist()
+        for photo, others in enumerate(order[:, ranks].tolist())
+        for other in others
     }
-    return sorted(pairs)
+    return [(int(chosen[a]), int(chosen[b])) for a, b in sorted(pairs)]
 
 
 def _colors(subject: Subject, sightings: Sightings, num_points: int) -> np.ndarray:
@@ -117,13 +132,15 @@ def _colors(subject: Subject, sightings: Sightings, num_points: int) -> np.ndarr
     return colors
 
 
-def _key(views: Views, files: Sequence[Path]) -> str:
+def _key(views: Views, plans: Sequence[PlannedPhoto]) -> str:
     """A digest of all that the points follow from."""
-    digest = hashlib.sha256(FORMAT.encode())
+    digest = hashlib.sha256(f"{FORMAT} {views.stride}".encode())
     for tensor in vars(views.cameras).values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    for name, file in zip(views.names, files, strict=True):
-        digest.update(f"{name} {fingerprints(file.parent, [file.name])}".encode())
+    for plan in plans:
+        files = [file for file in (plan.photo.image, plan.photo.mask) if file is not None]
+        marks = [fingerprints(file.parent, [file.name]) for file in files]
+        digest.update(f"{plan.photo.name} {marks} {plan.masked_by_alpha}".encode())
     return digest.hexdigest()
 
 
@@ -139,7 +156,7 @@ def _read(file: Path, key: str) -> SparsePoints | None:
             if str(kept["key"]) != key:
                 return None
             arrays = {name: kept[name] for name in _arrays(no_points())}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     names = tuple(str(name) for name in arrays.pop("names"))
     return SparsePoints(**arrays, names=names, found=len(names) > 0)

@@ -23,11 +23,10 @@ def photographed(
     shows its photo as well.
     """
     weight, distortion = settings.distance_weight, settings.distortion_weight
-    surveyed = is_surveyed(capture)
     if weight < 0:
-        weight = SPARSE_DISTANCE_WEIGHT if surveyed else 0.0
+        weight = SPARSE_DISTANCE_WEIGHT if is_surveyed(capture) else 0.0
     if distortion < 0:
-        distortion = DISTORTION_WEIGHT if surveyed else 0.0
+        distortion = DISTORTION_WEIGHT if weight > 0 else 0.0
         if not capture.frame.projection.is_identity:
             distortion = FORWARD_DISTORTION_WEIGHT
     settings = replace(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from neural_render.kernels import dispatch, ops
+from neural_render.kernels.gradients import faded_near
 from neural_render.kernels.records import ColorTargets, FieldParameters
 from neural_render.kernels.specs import LossSpec, RenderSpec
 from tests.kernels.comparison import Outputs, assert_parity, strided
@@ -373,3 +374,11 @@ def test_what_is_near_learns_by_the_square_of_its_distance(backend: str) -> None
             assert 0 < scale < 0.2 * float(none[what].abs().max())
             assert torch.allclose(4 * nearer[what], near[what], rtol=1e-2, atol=1e-3 * scale)
             assert torch.equal(beyond[what], none[what])
+
+
+def test_fading_changes_no_value() -> None:
+    density = torch.tensor([torch.inf, 0.1, 1e-30], requires_grad=True)
+    faded, _ = faded_near(density, torch.rand(3, 2), torch.tensor([0.1, 0.2, 5.0]), 1.0)
+    assert torch.equal(faded, density)
+    (found,) = torch.autograd.grad(faded, density, torch.ones(3))
+    torch.testing.assert_close(found, torch.tensor([0.01, 0.04, 1.0]))

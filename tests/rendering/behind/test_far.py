@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from neural_render.fields import RadianceField
+from neural_render.fields import FieldSettings, RadianceField, field_spec
 from neural_render.kernels import dispatch, ops
 from neural_render.rendering import RenderingSettings, build_renderer
+from neural_render.rendering.images import render_image
 from tests.rendering.analytic import CPU, frame, rays_into_cube, small_field
+from tests.rendering.test_images import camera
 from tests.rendering.test_loss_gradients import TOLERANCE, Unfused, dense, like, problem
 
 ROWS = 16
@@ -78,3 +80,23 @@ def test_its_gradients_are_those_of_autograd(
     for name, gradient in zip(leaves, expected, strict=True):
         error = (dense(actual[name], field) - gradient).norm() / gradient.norm()
         assert gradient.any() and error < TOLERANCE[dispatch.precision()], name
+
+
+def test_pictures_of_it_are_covered_everywhere() -> None:
+    """So nothing is taken from their colours, or put behind them, afterwards."""
+    renderer = build_renderer(RenderingSettings(step=0.02), frame(), CPU)
+    images = [
+        render_image(renderer, far_field(-30.0), camera(12, 8), 0, torch.full((3,), level))
+        for level in (0.0, 1.0)
+    ]
+    assert torch.equal(images[0].color, images[1].color) and images[0].color.std() > 0.05
+    assert torch.equal(images[0].opacity, torch.ones(8, 12)) and not images[0].distance.any()
+    plain = render_image(renderer, small_field(density_bias=-30.0), camera(12, 8), 0, torch.ones(3))
+    assert not plain.opacity.any()
+
+
+def test_only_what_may_show_it_has_it() -> None:
+    settings = FieldSettings(far_rows=ROWS)
+    given = {"num_channels": 3, "cascades": 2, "radiance": "sigmoid"}
+    assert field_spec(settings, **given).far_rows == 0
+    assert field_spec(settings, **given, has_far=True).far_rows == ROWS

@@ -4,8 +4,9 @@ If those show nothing in common, the photos themselves say which of them do.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float64
@@ -21,6 +22,8 @@ from neural_render.captures.doctor.poses.matching import (
 from neural_render.captures.doctor.subject import MAX_THREADS, Subject
 from neural_render.captures.loading.parallel import in_parallel
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 MAX_SEARCHED = 100  # photos, when all are compared with all
 STRONGEST = 200  # features of each, then
 NEIGHBOURS = 3  # that each photo keeps, then
@@ -32,6 +35,7 @@ class Album:
 
     subject: Subject
     features: dict[int, Features] = field(default_factory=dict)
+    progress: bool = False  # whether a bar is shown
 
     def prepare(self, photos: Iterable[int]) -> None:
         """Finds the features of these photos."""
@@ -41,7 +45,7 @@ class Album:
         def find(photo: int) -> Features:
             return find_features(self.subject, photo)
 
-        found = in_parallel(find, missing, description="", progress=False, threads=MAX_THREADS)
+        found = self._of_each(find, missing, "features of photos")
         self.features.update(zip(missing, found, strict=True))
 
     def match(self, pairs: Iterable[tuple[int, int]]) -> list[Match]:
@@ -54,8 +58,15 @@ class Album:
                 self.subject, pair, [self.features[pair[0]], self.features[pair[1]]]
             )
 
-        found = in_parallel(verify, pairs, description="", progress=False, threads=MAX_THREADS)
+        found = self._of_each(verify, pairs, "comparing pairs of photos")
         return [match for match in found if match is not None]
+
+    def _of_each(
+        self, work: Callable[[Item], Result], items: Sequence[Item], description: str
+    ) -> list[Result]:
+        return in_parallel(
+            work, items, description=description, progress=self.progress, threads=MAX_THREADS
+        )
 
 
 def claimed_distance(

@@ -13,7 +13,8 @@ struct ColorTargets {
 
 // See `LossSpec`.
 struct LossNumbers {
-  float delta, relative, power, distortion_weight, distance_weight, roulette, normal_weight, near_fade;
+  float delta, relative, power, distortion_weight, distance_weight, roulette, normal_weight;
+  float near_fade;
 };
 
 struct LossOut {
