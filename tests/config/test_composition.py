@@ -14,7 +14,7 @@ import pytest
 from neural_render.config import Command, Settings, changed_settings, completed, main, yaml_of
 from neural_render.config.composition import load_settings
 from neural_render.config.settings import list_settings, typed
-from neural_render.core.errors import CaptureError
+from neural_render.core.errors import CaptureError, SettingError
 from neural_render.training.stopping import TrainingInterrupted
 
 Compose = Callable[..., list[Settings]]
