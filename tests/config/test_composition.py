@@ -14,7 +14,7 @@ import pytest
 from neural_render.config import Command, Settings, changed_settings, completed, main, yaml_of
 from neural_render.config.composition import load_settings
 from neural_render.config.settings import list_settings, typed
-from neural_render.core.errors import CaptureError, SettingError
+from neural_render.core.errors import CaptureError
 from neural_render.training.stopping import TrainingInterrupted
 
 Compose = Callable[..., list[Settings]]
@@ -108,7 +108,11 @@ def test_a_run_keeps_its_settings_until_words_change_them(compose: Compose, tmp_
 
 
 def test_a_run_from_before_points_were_found_goes_on_without(
-    compose: Compose, tmp_path: Path
+    command: Command,
+    compose: Compose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = store_run(tmp_path / "run", Settings(seed=5))
     config = run / "config.yaml"
@@ -117,8 +121,9 @@ def test_a_run_from_before_points_were_found_goes_on_without(
     assert config.read_text() != text
     (settings,) = compose(f"run={run}")
     assert settings.seed == 5 and not settings.capture.find_points
-    with pytest.raises(SettingError, match=r"capture\.find_points=true cannot be had in a run"):
-        compose(f"run={run}", "capture.find_points=true")
+    monkeypatch.setattr(sys, "argv", ["train.py", f"run={run}", "capture.find_points=true"])
+    assert main(command, lambda settings: None) == 2
+    assert "capture.find_points=true cannot be had in a run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("needs_run", [False, True])
