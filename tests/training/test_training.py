@@ -297,4 +297,7 @@ def test_the_sky_is_learnt_behind_the_ball_and_goes_on_bit_for_bit(tmp_path):
     )
     beside = StripedBall().sample(1000, torch.Generator().manual_seed(9)).opacity == 0
     assert psnr_of(torch.nn.functional.mse_loss(seen.values, batch.targets).item()) > 21
-    assert seen.opacity[beside].mean() < 0.2 < 0.8 < seen.opacity[~beside].mean()
+    # Fog shows a part of it: where the background is known that costs nothing.
+    assert seen.opacity[beside].mean() < 0.8 * seen.opacity[~beside].mean()
+    far = scene.field.far_radiance(batch.rays.directions)
+    assert torch.corrcoef(torch.stack([far[beside, 0], batch.targets[beside, 0]]))[0, 1] > 0.5
