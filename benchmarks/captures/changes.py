@@ -11,7 +11,6 @@ from neural_render.core.errors import SettingError
 from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.fields import FieldSettings
 from neural_render.rendering.settings import RenderingSettings
-from neural_render.training.films.photographed import DISTORTION_WEIGHT
 from neural_render.training.settings import TrainingSettings
 
 PLAIN = ("none",)
@@ -21,6 +20,7 @@ EVERY_FIT = ("none", "exposure", "pose")
 ADJUSTED = "capture.adjust."
 LARGEST_AABB = 128
 CLEARER, LEAST_CLEAR = 1.5, 0.1
+LITTLE_DISTORTION = 0.005
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +122,7 @@ def _open_behind(capture: Capture) -> bool:
 
 def _distortion(capture: Capture) -> tuple[str, ...]:
     """None where photos have it by default, else a little."""
-    has_some = _is_forward(capture) or is_surveyed(capture)
-    return (f"training.distortion_weight={0 if has_some else DISTORTION_WEIGHT}",)
+    return (f"training.distortion_weight={0 if _is_forward(capture) else LITTLE_DISTORTION}",)
 
 
 def _whole_cube(name: str, factor: float) -> Change:

@@ -116,7 +116,7 @@ class TrainingSettings:
         metadata={
             "help": "weight of the distortion loss, which draws what a ray sees together and so"
             " removes fog and floaters (distances count in sides of the cube of interest); -1:"
-            " 0.02 for photos from one side, 0.005 for others with sparse points, else 0",
+            " 0.02 for photos from one side, else 0",
             "minimum": -1.0,
         },
     )

@@ -8,9 +8,9 @@ from neural_render.core.protocols import RaySource
 from neural_render.training.settings import TrainingSettings
 
 SPARSE_DISTANCE_WEIGHT = 1.0
-# Of photos from one side, whose cube is divided by disparity, and of those in cubes whose capture
-# has points: without them all that some cameras see may collapse onto planes before them.
-FORWARD_DISTORTION_WEIGHT, DISTORTION_WEIGHT = 0.02, 0.005
+# Of photos from one side, whose cube is divided by disparity. In nested cubes all that some cameras
+# see may collapse onto planes before them.
+FORWARD_DISTORTION_WEIGHT = 0.02
 
 
 def photographed(
@@ -26,9 +26,8 @@ def photographed(
     if weight < 0:
         weight = SPARSE_DISTANCE_WEIGHT if is_surveyed(capture) else 0.0
     if distortion < 0:
-        distortion = DISTORTION_WEIGHT if weight > 0 else 0.0
-        if not capture.frame.projection.is_identity:
-            distortion = FORWARD_DISTORTION_WEIGHT
+        forward = not capture.frame.projection.is_identity
+        distortion = FORWARD_DISTORTION_WEIGHT if forward else 0.0
     settings = replace(
         settings,
         distance_weight=weight,
