@@ -197,26 +197,16 @@ def test_what_is_saved_is_what_is_restored(run):
     assert saved["moment2.table"].any() and "moment1.table" not in saved
 
 
-def test_up_to_version_5_nothing_was_reflected(run):
+@pytest.mark.parametrize(("version", "name"), [(5, "reflection_degree"), (6, "far_rows")])
+def test_up_to_a_version_fields_had_nothing_of_what_came_later(run, version, name):
     path = run.last_checkpoint()
     document = json.loads((path / "state.json").read_text())
-    del document["run"]["field"]["reflection_degree"]
+    del document["run"]["field"][name]
     (path / "state.json").write_text(json.dumps(document))
-    with pytest.raises(CheckpointError, match="field lacks reflection_degree"):
+    with pytest.raises(CheckpointError, match=f"field lacks {name}"):
         open_checkpoint(path)
-    edit_state(path, "version", value=5)
-    assert open_checkpoint(path).record.field.reflection_degree == 0
-
-
-def test_up_to_version_6_nothing_was_far(run):
-    path = run.last_checkpoint()
-    document = json.loads((path / "state.json").read_text())
-    del document["run"]["field"]["far_rows"]
-    (path / "state.json").write_text(json.dumps(document))
-    with pytest.raises(CheckpointError, match="field lacks far_rows"):
-        open_checkpoint(path)
-    edit_state(path, "version", value=6)
-    assert open_checkpoint(path).record.field.far_rows == 0
+    edit_state(path, "version", value=version)
+    assert getattr(open_checkpoint(path).record.field, name) == 0
 
 
 def test_the_far_picture_is_as_large_as_the_record_says(run):
