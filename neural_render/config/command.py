@@ -2,10 +2,13 @@
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 import neural_render
 from neural_render.config.arguments import Vocabulary, prepare
@@ -17,6 +20,10 @@ from neural_render.core.errors import UserError
 from neural_render.training.stopping import TrainingInterrupted
 
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # exit codes
+LESS_MEMORY = (
+    "halve training.samples_per_step and, for what photos take, capture.max_side; one less of"
+    " field.grid.log2_rows halves the field. What training saved is kept: go on with run=FOLDER."
+)
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -84,15 +91,31 @@ def main(command: Command, task: Callable[[Settings], None]) -> int:
         # Python flushes stdout once more at exit, which would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except MemoryError as error:
-        return _complain(
-            f"Out of memory ({error}): lower capture.max_side or field.grid.log2_rows."
-        )
+    except (MemoryError, RuntimeError) as error:
+        if sentence := out_of_memory(error):
+            return _complain(sentence)
+        raise
     except OSError as error:
         if error.errno in CANNOT_WRITE:
             place = error.filename or "The output"
             return _complain(f"{place} cannot be written: {os.strerror(error.errno)}.")
         raise
+
+
+def out_of_memory(error: BaseException) -> str:
+    """The sentence for an allocation that failed, whoever made it; "" for any other error."""
+    if isinstance(error, torch.OutOfMemoryError):
+        place, asked = (
+            "The GPU's memory is full",
+            re.search(r"[Tt]ried to allocate (.*?B)", str(error)),
+        )
+    elif isinstance(error, MemoryError):
+        place, asked = "Out of memory", re.fullmatch(r"(.+)", str(error))
+    elif "DefaultCPUAllocator" in str(error):
+        place, asked = "Out of memory", re.search(r"tried to allocate (\d+ bytes)", str(error))
+    else:
+        return ""
+    return f"{place}{f' ({asked[1]})' if asked else ''}: {LESS_MEMORY}"
 
 
 def _complain(sentence: str) -> int:

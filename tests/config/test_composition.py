@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from neural_render.config import Command, Settings, changed_settings, completed, main, yaml_of
 from neural_render.config.composition import load_settings
@@ -241,7 +242,13 @@ def test_the_version_is_said(
         (CaptureError("photo 3\nis gone."), 2, "error: photo 3 is gone.\n"),
         (TrainingInterrupted("Stopped at step 3.", exit_code=143), 143, "Stopped at step 3.\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
-        (MemoryError("3 GB"), 2, "error: Out of memory (3 GB): lower capture.max_side or "),
+        (MemoryError("3 GB"), 2, "error: Out of memory (3 GB): halve training.samples_per_step"),
+        (MemoryError(), 2, "error: Out of memory: halve training.samples_per_step"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has"),
+            2,
+            "error: The GPU's memory is full (2.00 GiB): halve training.samples_per_step",
+        ),
         (OSError(errno.ENOSPC, "", "a/b"), 2, "error: a/b cannot be written: No space left"),
     ],
 )
@@ -259,6 +266,15 @@ def test_errors_become_a_line_and_an_exit_code(
     monkeypatch.setattr(sys, "argv", ["train.py"])
     assert main(command, task) == code
     assert capsys.readouterr().err.startswith(said)
+
+
+def test_torch_without_memory_is_a_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    assert main(command, lambda settings: print(torch.empty(1 << 60, dtype=torch.uint8)[0])) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: Out of memory (1152921504606846976 bytes): halve training.")
 
 
 def test_a_bug_is_not_hidden(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
