@@ -6,10 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
+import torch
+
 from neural_render.core.errors import KernelError
 
 # A backend is a module with the functions that `ops` documents; fastest first.
-BACKENDS = {"cpu": "neural_render.kernels.cpu", "reference": "neural_render.kernels.reference"}
+BACKENDS = {
+    "cuda": "neural_render.kernels.cuda",
+    "cpu": "neural_render.kernels.cpu",
+    "reference": "neural_render.kernels.reference",
+}
+ON_GPU = ("cuda",)  # whose tensors lie there
 _active: list[ModuleType] = []
 
 
@@ -23,6 +30,8 @@ def unavailable_reason(name: str) -> str:
     try:
         return load(name).unavailable_reason()
     except ImportError as error:
+        if error.name == "triton":
+            return "Triton is not installed; install it with: pip install triton"
         return f"its module {BACKENDS[name]} cannot be imported ({error})."
 
 
@@ -37,11 +46,18 @@ def load(name: str) -> ModuleType:
 def resolve(name: str) -> str:
     """The backend's name behind ``name``; KernelError if it cannot run here."""
     if name == "auto":
-        return next(found for found, reason in available().items() if not reason)
+        return next(found for found in BACKENDS if is_chosen(found))
     reason = unavailable_reason(name)
     if reason:
         raise KernelError(f"kernels.backend={name} cannot run here: {reason}")
     return name
+
+
+def is_chosen(name: str) -> bool:
+    """Whether ``auto`` may choose a backend: it can run, and on a GPU if it is made for one."""
+    if name in ON_GPU and not torch.cuda.is_available():
+        return False
+    return not unavailable_reason(name)
 
 
 def select(name: str, threads: int = 0, precision: str = "auto") -> str:

@@ -1,6 +1,8 @@
 """Rendering in one op: march, query, terminate early, composite; gradients with t held fixed."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -143,8 +145,21 @@ def render_loss(
     rays_too: bool,
 ) -> tuple[RenderLoss, RenderGradients]:
     """See ``ops.render_loss``; also all gradients, to rays only if ``rays_too``."""
-    spec, loss = specs
-    seen, saved = render_rays(inputs, parameters, spec, keep=True)
+    passes = (render_rays, render_rays_backward)
+    return loss_through(passes, inputs, targets, parameters, specs, rays_too)
+
+
+def loss_through(
+    passes: tuple[Callable[..., Any], Callable[..., RenderGradients]],
+    inputs: RenderInputs,
+    targets: ColorTargets,
+    parameters: FieldParameters,
+    specs: tuple[RenderSpec, LossSpec],
+    rays_too: bool,
+) -> tuple[RenderLoss, RenderGradients]:
+    """``render_loss`` through a backend's ``render_rays`` and ``render_rays_backward``."""
+    (render, back), (spec, loss) = passes, specs
+    seen, saved = render(inputs, parameters, spec, keep=True)
     value, squared, to_values, to_gain = color_loss(seen.values, targets, loss)
     zeros = torch.zeros_like(seen.opacity)
     to_distance = zeros
@@ -164,9 +179,7 @@ def render_loss(
         num_marched=seen.num_marched,
         num_survived=seen.num_survived,
     )
-    gradients = render_rays_backward(
-        to_output, inputs, parameters, spec, saved, rays_too, loss.near_fade
-    )
+    gradients = back(to_output, inputs, parameters, spec, saved, rays_too, loss.near_fade)
     if loss.normal_weight and spec.field.reflection_degree and saved is not None:
         apart, more = _normal_loss(inputs, targets, parameters, specs, saved)
         value = value + apart

@@ -1,0 +1,158 @@
+"""The GPU: whether it is there, what numbers it computes with, and how kernels are launched."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neural_render.core.errors import KernelError
+
+# The first NVIDIA architecture that Triton compiles for, and the first that has bfloat16.
+LEAST_CAPABILITY, BFLOAT16_CAPABILITY = (7, 5), (8, 0)
+LEAST_TRITON = (3, 3)
+WARPS = 8
+_precision = ["auto"]
+_targets: list[Any] = []
+
+
+def is_interpreted() -> bool:
+    """Whether Triton's interpreter stands in for the GPU, on tensors of the CPU.
+
+    It does where TRITON_INTERPRET=1 was set before this package was imported.
+    """
+    return os.environ.get("TRITON_INTERPRET", "") == "1"
+
+
+def unavailable_reason() -> str:
+    """Why these kernels cannot run here, in one sentence; "" if they can."""
+    try:
+        import triton
+    except ImportError as error:
+        return f"Triton cannot be imported ({error}); install it with: pip install triton"
+    version = tuple(int(part) for part in triton.__version__.split(".")[:2])
+    if version < LEAST_TRITON:
+        least = ".".join(map(str, LEAST_TRITON))
+        return f"Triton {triton.__version__} is older than {least}; pip install -U triton"
+    if is_interpreted():
+        return ""
+    return _gpu_reason()
+
+
+def _gpu_reason() -> str:
+    if torch.version.cuda is None:
+        return (
+            f"torch {torch.__version__} was built without CUDA; install a CUDA build of torch"
+            " (pytorch.org/get-started names the command)."
+        )
+    try:
+        found = torch.cuda.is_available()
+    except RuntimeError as error:  # a driver that torch cannot talk to
+        return f"torch {torch.__version__} cannot use the GPU ({error}); update its driver."
+    if not found:
+        return (
+            f"torch {torch.__version__} (CUDA {torch.version.cuda}) finds no GPU; if nvidia-smi"
+            " shows one, its driver is older than this CUDA: update the driver, or install a torch"
+            " for an older CUDA."
+        )
+    capability = torch.cuda.get_device_capability()
+    if capability < LEAST_CAPABILITY:
+        name, least = torch.cuda.get_device_name(), ".".join(map(str, LEAST_CAPABILITY))
+        return (
+            f"{name} has compute capability {capability[0]}.{capability[1]}, and Triton needs"
+            f" {least}; use kernels.backend=reference on it, or kernels.backend=cpu."
+        )
+    return ""
+
+
+def set_precision(precision: str) -> None:
+    """Chooses what products are made of: KernelError for what the GPU does not have."""
+    if precision == "bfloat16" and not is_interpreted():
+        capability = torch.cuda.get_device_capability()
+        if capability < BFLOAT16_CAPABILITY:
+            raise KernelError(
+                f"kernels.precision=bfloat16: {torch.cuda.get_device_name()} (compute capability"
+                f" {capability[0]}.{capability[1]}) has none; use kernels.precision=float16, or"
+                " auto."
+            )
+    _precision[0] = precision
+
+
+def precision() -> str:
+    """What products are made of: float16 where nothing else was chosen, on a GPU."""
+    if _precision[0] != "auto":
+        return _precision[0]
+    return "float32" if is_interpreted() else "float16"
+
+
+def set_threads(threads: int) -> None:
+    """The GPU has its own."""
+
+
+def finish() -> None:
+    """See ``ops.finish``: what is launched later runs later."""
+
+
+def block(wanted: int) -> int:
+    """The samples of a tile; the interpreter is faster the fewer and larger they are."""
+    return max(wanted, 4096) if is_interpreted() else wanted
+
+
+def ray_block(rays: int, slots: int) -> tuple[int, int]:
+    """The rays of a program, and how many samples of each it looks at together; see ``block``."""
+    return (256, 256) if is_interpreted() else (rays, slots)
+
+
+def tiles(count: int, size: int) -> int:
+    """How many tiles of this size hold so many; at least one."""
+    return max(1, -(-count // size))
+
+
+def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any) -> None:
+    """Runs a kernel, or compiles it where that is all that is wanted (see ``compiling``)."""
+    if _targets:
+        from neural_render.kernels.cuda.compiling import compile_for
+
+        compile_for(kernel, arguments, {**constants, "num_warps": WARPS}, _targets)
+        return
+    try:
+        kernel[grid](*arguments, **constants, num_warps=WARPS)
+    except RuntimeError as error:
+        if "C compiler" in str(error):
+            raise KernelError(
+                "kernels.backend=cuda: Triton needs a C compiler at its first use, and finds none;"
+                " install one (on Debian: apt install gcc), or name it in the variable CC."
+            ) from error
+        raise
+
+
+@contextmanager
+def only_compiling(targets: list[Any]) -> Iterator[None]:
+    """Inside, kernels are compiled for ``targets`` and not run: what ops give is meaningless."""
+    _targets[:] = targets
+    try:
+        yield
+    finally:
+        _targets.clear()
+
+
+def ready(tensor: Tensor, name: str, *shape: int) -> Tensor:
+    """The tensor as kernels want it: float32, contiguous, of this shape (-1: any)."""
+    if tensor.dtype != torch.float32 or tensor.is_cuda == is_on_cpu():
+        raise KernelError(
+            f"the cuda backend takes float32 tensors on the GPU, but {name} is {tensor.dtype} on"
+            f" {tensor.device}; convert it, or use kernels.backend=reference."
+        )
+    fits = len(shape) == tensor.dim() and all(
+        want in (-1, have) for want, have in zip(shape, tensor.shape, strict=True)
+    )
+    if not fits:
+        raise KernelError(f"{name} has shape {tuple(tensor.shape)}, but {shape} was wanted.")
+    return tensor.detach().contiguous()
+
+
+def is_on_cpu() -> bool:
+    """Whether tensors lie on the CPU: in the interpreter, or where kernels are only compiled."""
+    return is_interpreted() or bool(_targets)

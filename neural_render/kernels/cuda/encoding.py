@@ -1,0 +1,138 @@
+"""Hash-grid encoding on the GPU."""
+
+from functools import lru_cache
+from math import prod
+
+import torch
+import triton.language as tl
+from torch import Tensor
+
+from neural_render.core.errors import KernelError
+from neural_render.kernels.cuda.device import block, launch, ready, tiles
+from neural_render.kernels.cuda.programs.grids import (
+    Grid,
+    encode_program,
+    scatter_program,
+    slope_program,
+)
+from neural_render.kernels.records import FactoredGradient
+from neural_render.kernels.specs import XOR_PRIMES, HashGridSpec
+
+BLOCK = 64  # samples of a tile, a column for each feature
+SCATTERED = 256  # likewise, a column for each feature of one level
+LEAST_TILE = 16  # as tensor cores want it
+
+
+def padded(count: int, least: int = LEAST_TILE) -> tl.constexpr:
+    """The power of two that holds so many."""
+    return tl.constexpr(max(least, 1 << max(0, count - 1).bit_length()))
+
+
+@lru_cache(maxsize=16)
+def _level_numbers(spec: HashGridSpec, device: torch.device) -> tuple[Tensor, Tensor]:
+    layout = spec.level_layout()
+    numbers = [[level.resolution, level.offset, level.rows, int(level.dense)] for level in layout]
+    scales = torch.tensor([level.scale for level in layout], dtype=torch.float32)
+    return scales.to(device), torch.tensor(numbers, dtype=torch.int32).to(device)
+
+
+def grid_of(table: Tensor, spec: HashGridSpec, columns: int = 0) -> Grid:
+    """The grid as kernels take it, with as many columns as it has features, or as stated."""
+    if spec.num_rows * spec.features >= 1 << 31:
+        raise KernelError(
+            f"field.grid.log2_rows={spec.log2_rows}: the cuda backend counts entries of the table"
+            " in 31 bits; lower it."
+        )
+    scales, numbers = _level_numbers(spec, table.device)
+    primes = XOR_PRIMES[1:] if spec.hash == "xor" else spec.multipliers
+    return Grid(
+        ready(table, "table", spec.num_rows, spec.features),
+        scales,
+        numbers,
+        tl.constexpr(spec.levels),
+        tl.constexpr(spec.features),
+        tl.constexpr(spec.dims),
+        tl.constexpr(2**spec.dims),
+        tl.constexpr(1 << spec.log2_rows),
+        padded(columns, 1) if columns else padded(spec.num_outputs),
+        tl.constexpr(spec.hash == "xor"),
+        *map(tl.constexpr, primes),
+    )
+
+
+def hash_encode(points: Tensor, table: Tensor, spec: HashGridSpec, footprint: Tensor) -> Tensor:
+    """See ``ops.hash_encode``."""
+    points = ready(points, "points", -1, spec.dims)
+    count, size = len(points), block(BLOCK)
+    footprint = ready(footprint, "footprint", count)
+    out = points.new_empty(count, spec.num_outputs)
+    given = (points, footprint, grid_of(table, spec), out, count)
+    launch(encode_program, (tiles(count, size),), *given, BLOCK=size)
+    return out
+
+
+def hash_encode_backward(
+    gradient: Tensor, points: Tensor, table: Tensor, spec: HashGridSpec, footprint: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients to points and, dense, to the table."""
+    points = ready(points, "points", -1, spec.dims)
+    count, size = len(points), block(BLOCK)
+    footprint = ready(footprint, "footprint", count)
+    gradient = ready(gradient, "gradient", count, spec.num_outputs)
+    to_points = torch.empty_like(points)
+    to_features = points.new_empty(spec.num_outputs, count)
+    given = (points, footprint, grid_of(table, spec), (gradient, to_points, to_features), count)
+    launch(slope_program, (tiles(count, size),), *given, BLOCK=size)
+    factored = FactoredGradient(points=points, features=to_features)
+    return to_points, scatter_table_gradient(factored, table, spec)
+
+
+def scatter_table_gradient(gradient: FactoredGradient, table: Tensor, grid: HashGridSpec) -> Tensor:
+    """The dense gradient of the table that a factored one stands for."""
+    dense = torch.zeros_like(table, memory_format=torch.contiguous_format)
+    scatter_levels(gradient, table, grid, range(grid.levels), dense)
+    return dense
+
+
+def scatter_levels(
+    gradient: FactoredGradient, table: Tensor, spec: HashGridSpec, levels: range, dense: Tensor
+) -> None:
+    """Adds the gradient of some levels' rows to ``dense``, which begins with the first of them.
+
+    Sums are made in the order of arrival. Where PyTorch is told to be deterministic
+    (``torch.use_deterministic_algorithms``), they are made in its own, slower way.
+    """
+    points = ready(gradient.points, "points", -1, spec.dims)
+    features = ready(gradient.features, "features", spec.num_outputs, len(points))
+    if torch.are_deterministic_algorithms_enabled():
+        _scatter_in_order(points, features, spec, levels, dense)
+        return
+    count, size = len(points), block(SCATTERED)
+    given = (points, features, grid_of(table, spec, spec.features), dense, count, levels.start)
+    launch(scatter_program, (tiles(count, size), len(levels)), *given, BLOCK=size)
+
+
+def _scatter_in_order(
+    points: Tensor, features: Tensor, spec: HashGridSpec, levels: range, dense: Tensor
+) -> None:
+    from neural_render.kernels.reference.encoding import corners
+
+    layout = spec.level_layout()
+    for number in levels:
+        level = layout[number]
+        part = features[number * spec.features : (number + 1) * spec.features]
+        rows, weights = corners(points, level, spec)
+        added = weights[..., None] * part.T[:, None, :]
+        place = rows.flatten() - layout[levels.start].offset
+        dense.index_put_((place,), added.flatten(0, 1), accumulate=True)
+
+
+def level_rows(spec: HashGridSpec, levels: range) -> int:
+    """The number of rows of some levels."""
+    layout = spec.level_layout()
+    return sum(layout[number].rows for number in levels)
+
+
+def num_entries(tensor: Tensor) -> int:
+    """The numbers in a tensor."""
+    return prod(tensor.shape)

@@ -1,0 +1,238 @@
+"""The fused field on the GPU."""
+
+from functools import lru_cache
+from math import factorial, pi, sqrt
+
+import torch
+import triton.language as tl
+from torch import Tensor
+
+from neural_render.core.errors import KernelError
+from neural_render.kernels.cuda.device import block, launch, ready, tiles
+from neural_render.kernels.cuda.encoding import BLOCK, grid_of, padded, scatter_table_gradient
+from neural_render.kernels.cuda.networks import gradient_factor, network_of, shares
+from neural_render.kernels.cuda.programs.fields import (
+    Field,
+    FieldBackward,
+    Samples,
+    density_program,
+    field_backward_program,
+    field_program,
+)
+from neural_render.kernels.records import (
+    FactoredGradient,
+    FieldGradients,
+    FieldInputs,
+    FieldParameters,
+)
+from neural_render.kernels.specs import MAX_SH_DEGREE, FieldSpec
+
+
+@lru_cache(maxsize=4)
+def _norms(device: torch.device) -> Tensor:
+    """The factors of all spherical harmonics before their polynomials."""
+    values = [0.0] * MAX_SH_DEGREE**2
+    for n in range(MAX_SH_DEGREE):
+        for m in range(n + 1):
+            ratio = factorial(n - m) / factorial(n + m)
+            norm = sqrt((2 * n + 1) / (4 * pi) * ratio * (2 if m else 1))
+            values[n * n + n - m] = values[n * n + n + m] = norm
+    return torch.tensor(values, dtype=torch.float32).to(device)
+
+
+def field_of(spec: FieldSpec, device: torch.device) -> Field:
+    """What a field is beside its grid and networks, as kernels take it."""
+    if not 1 <= spec.sh_degree <= MAX_SH_DEGREE:
+        raise KernelError(f"field.sh_degree={spec.sh_degree} is not between 1 and {MAX_SH_DEGREE}.")
+    if spec.reflection_degree and not (
+        spec.latent >= 4 and 1 <= spec.reflection_degree <= MAX_SH_DEGREE
+    ):
+        raise KernelError(
+            f"field.reflection_degree={spec.reflection_degree} with field.latent={spec.latent}: the"
+            f" degree must be 0 to {MAX_SH_DEGREE}, and normals take latent values 1 to 3."
+        )
+    rest = spec.color_network.inputs - spec.latent
+    return Field(
+        spec.density_bias,
+        _norms(device),
+        tl.constexpr(spec.latent),
+        tl.constexpr(rest),
+        padded(rest),
+        tl.constexpr(spec.sh_degree),
+        tl.constexpr(spec.reflection_degree),
+        tl.constexpr(spec.num_conditions),
+        tl.constexpr(spec.radiance == "exp"),
+    )
+
+
+def samples_of(inputs: FieldInputs, spec: FieldSpec, of_rays: bool = False) -> Samples:
+    """Where the field is asked, as kernels take it; ``of_rays``: directions are a row a ray."""
+    count = len(inputs.points)
+    index = inputs.ray_index.detach().to(torch.int64).contiguous()
+    if index.shape != (count,):
+        raise KernelError(f"ray_index has shape {tuple(index.shape)}, but {(count,)} was wanted.")
+    return Samples(
+        ready(inputs.points, "points", count, 3),
+        ready(inputs.footprint, "footprint", count),
+        ready(inputs.directions, "directions", -1 if of_rays else count, 3),
+        ready(inputs.conditions, "conditions", -1, spec.num_conditions),
+        index,
+        count,
+        tl.constexpr(of_rays),
+    )
+
+
+def query_density(
+    points: Tensor, table: Tensor, weights: Tensor, spec: FieldSpec, footprint: Tensor
+) -> Tensor:
+    """See ``ops.query_density``."""
+    samples = _asked_for_density(points, footprint)
+    size, out = block(BLOCK), points.new_empty(samples.count)
+    network = network_of(weights, spec.density_network, "density_weights")
+    field = field_of(spec, points.device)
+    given = (samples, grid_of(table, spec.grid), network, field, out)
+    launch(density_program, (tiles(samples.count, size),), *given, BLOCK=size)
+    return out
+
+
+def _asked_for_density(points: Tensor, footprint: Tensor) -> Samples:
+    """Samples of no direction and no condition: what is not looked at is the points' address."""
+    points = ready(points, "points", -1, 3)
+    count = len(points)
+    footprint = ready(footprint, "footprint", count)
+    nothing = torch.empty(0, dtype=torch.int64, device=points.device)
+    return Samples(points, footprint, points, points, nothing, count, tl.constexpr(False))
+
+
+def query_density_backward(
+    gradient: Tensor,
+    points: Tensor,
+    table: Tensor,
+    weights: Tensor,
+    spec: FieldSpec,
+    footprint: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients to points, table and density weights."""
+    samples = _asked_for_density(points, footprint)
+    parameters = FieldParameters(
+        table=table, density_weights=weights, color_weights=weights.new_zeros(0)
+    )
+    found = _backward(samples, parameters, spec, (gradient, gradient), inputs_too=True)
+    to_points, _, _, factored, to_weights, _ = found
+    return to_points, scatter_table_gradient(factored, table, spec.grid), to_weights
+
+
+def query_field(
+    inputs: FieldInputs, parameters: FieldParameters, spec: FieldSpec
+) -> tuple[Tensor, Tensor]:
+    """See ``ops.query_field``."""
+    return query_samples(samples_of(inputs, spec), parameters, spec)
+
+
+def query_samples(
+    samples: Samples, parameters: FieldParameters, spec: FieldSpec
+) -> tuple[Tensor, Tensor]:
+    """Density and radiance ``[samples channels]``."""
+    size, like = block(BLOCK), parameters.table
+    density = like.new_empty(samples.count)
+    radiance = like.new_empty(samples.count, spec.num_channels)
+    given = (samples, *_parts(parameters, spec), (density, radiance))
+    launch(field_program, (tiles(samples.count, size),), *given, BLOCK=size)
+    return density, radiance
+
+
+def _parts(parameters: FieldParameters, spec: FieldSpec) -> tuple[tuple, tuple, tuple, tuple]:
+    """Grid, both networks and field as kernels take them."""
+    return (
+        grid_of(parameters.table, spec.grid),
+        network_of(parameters.density_weights, spec.density_network, "density_weights"),
+        network_of(parameters.color_weights, spec.color_network, "color_weights"),
+        field_of(spec, parameters.table.device),
+    )
+
+
+def query_field_backward(
+    grad_density: Tensor,
+    grad_radiance: Tensor,
+    inputs: FieldInputs,
+    parameters: FieldParameters,
+    spec: FieldSpec,
+) -> FieldGradients:
+    """Gradients to points, directions, conditions and all parameters."""
+    samples = samples_of(inputs, spec)
+    given = (grad_density, grad_radiance)
+    to_points, to_directions, of_samples, factored, to_density, to_color = _backward(
+        samples, parameters, spec, given, inputs_too=True
+    )
+    to_conditions = torch.zeros_like(samples.conditions)
+    if spec.num_conditions:
+        to_conditions.index_add_(0, samples.index, of_samples)
+    return FieldGradients(
+        points=to_points,
+        directions=to_directions,
+        conditions=to_conditions,
+        parameters=FieldParameters(
+            table=scatter_table_gradient(factored, parameters.table, spec.grid),
+            density_weights=to_density,
+            color_weights=to_color,
+        ),
+    )
+
+
+def query_samples_backward(
+    samples: Samples,
+    parameters: FieldParameters,
+    spec: FieldSpec,
+    given: tuple[Tensor, Tensor],
+    inputs_too: bool,
+) -> tuple[Tensor, Tensor, Tensor, FactoredGradient, Tensor, Tensor]:
+    """Gradients to points, directions and conditions of each sample, table and both networks."""
+    return _backward(samples, parameters, spec, given, inputs_too)
+
+
+def _backward(
+    samples: Samples,
+    parameters: FieldParameters,
+    spec: FieldSpec,
+    given: tuple[Tensor, Tensor],
+    inputs_too: bool,
+) -> tuple[Tensor, Tensor, Tensor, FactoredGradient, Tensor, Tensor]:
+    count, size, has_color = samples.count, block(BLOCK), given[0] is not given[1]
+    given = tuple(g.detach().contiguous() for g in given)
+    grid, density, field = (
+        grid_of(parameters.table, spec.grid),
+        network_of(parameters.density_weights, spec.density_network, "density_weights"),
+        field_of(spec, parameters.table.device),
+    )
+    color = (
+        network_of(parameters.color_weights, spec.color_network, "color_weights")
+        if has_color
+        else density
+    )
+    programs, each = shares(count, size)
+    new = parameters.table.new_empty
+    sums = [new(programs, n).zero_() for n in _weight_counts(parameters)]
+    factor = gradient_factor(*given)
+    rows = count if inputs_too else 0
+    gradients = FieldBackward(
+        *given,
+        factor,
+        features=new(spec.grid.num_outputs, count),
+        points=new(rows, 3),
+        directions=new(rows, 3),
+        conditions=new(rows, spec.num_conditions),
+        density_sums=sums[0],
+        color_sums=sums[1],
+        tiles=each,
+        has_color=tl.constexpr(has_color),
+        inputs_too=tl.constexpr(inputs_too),
+    )
+    parts = (samples, grid, density, color, field, gradients)
+    launch(field_backward_program, (programs,), *parts, BLOCK=size)
+    factored = FactoredGradient(points=samples.points, features=gradients.features)
+    to_weights = [part.sum(0) / factor for part in sums]
+    return gradients.points, gradients.directions, gradients.conditions, factored, *to_weights
+
+
+def _weight_counts(parameters: FieldParameters) -> tuple[int, int]:
+    return len(parameters.density_weights), len(parameters.color_weights)

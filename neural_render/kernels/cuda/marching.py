@@ -1,0 +1,164 @@
+"""Samples along rays on the GPU, and which of them light reaches."""
+
+from math import log
+
+import torch
+import triton.language as tl
+from torch import Tensor
+
+from neural_render.core.errors import KernelError
+from neural_render.core.rays import Rays
+from neural_render.kernels.cuda.device import launch, ray_block, ready, tiles
+from neural_render.kernels.cuda.programs.marching import (
+    Light,
+    March,
+    MarchedRays,
+    light_program,
+    list_program,
+    march_program,
+)
+from neural_render.kernels.records import PackedSamples
+from neural_render.kernels.specs import MORTON_RESOLUTION, MarchSpec
+
+RAYS, STEPS = 16, 64  # rays of a program, and how many intervals of each are looked at together
+SLOTS = 64  # samples of a ray that are looked at together
+
+
+def march_of(spec: MarchSpec) -> March:
+    """The march as kernels take it."""
+    growing = spec.cone_angle > 0.0
+    t1 = max(spec.near, spec.step / spec.cone_angle) if growing else spec.near
+    t2 = max(t1, spec.max_step / spec.cone_angle) if growing else t1
+    s1 = (t1 - spec.near) / spec.step
+    s2 = s1 + (log(t2 / t1) / spec.cone_angle if growing else 0.0)
+    floats = (spec.near, spec.step, spec.cone_angle, spec.max_step, t1, t2, s1, s2)
+    return March(
+        *map(float, floats),
+        spec.max_samples_per_ray,
+        2.0**-spec.cascades,
+        tl.constexpr(growing),
+        tl.constexpr(spec.cascades),
+    )
+
+
+def march_rays(
+    rays: Rays, jitter: Tensor, occupancy: Tensor, spec: MarchSpec, capacity: int
+) -> PackedSamples:
+    """See ``ops.march_rays``; no host waits for the counts."""
+    marched, march = _marched(rays, jitter, occupancy, spec), march_of(spec)
+    offsets = _offsets(_sample_counts(marched, march))
+    return _write(marched, march, offsets, capacity)
+
+
+def march_all(rays: Rays, jitter: Tensor, occupancy: Tensor, spec: MarchSpec) -> PackedSamples:
+    """All samples, in buffers that just hold them, for which the host waits."""
+    marched, march = _marched(rays, jitter, occupancy, spec), march_of(spec)
+    offsets = _offsets(_sample_counts(marched, march))
+    return _write(marched, march, offsets, int(offsets[-1]))
+
+
+def _marched(rays: Rays, jitter: Tensor, occupancy: Tensor, spec: MarchSpec) -> MarchedRays:
+    count = len(rays)
+    shape = (spec.cascades, MORTON_RESOLUTION**3 // 8)
+    if occupancy.shape != shape:
+        raise KernelError(
+            f"occupancy has shape {tuple(occupancy.shape)}, but {shape} was wanted: a bit for each"
+            f" cell of {spec.cascades} cascades."
+        )
+    return MarchedRays(
+        ready(rays.origins, "origins", count, 3),
+        ready(rays.directions, "directions", count, 3),
+        ready(jitter, "jitter", count),
+        occupancy.contiguous(),
+        count,
+    )
+
+
+def _sample_counts(rays: MarchedRays, march: March) -> Tensor:
+    numbers = torch.zeros(rays.count, dtype=torch.int64, device=rays.origins.device)
+    given = (rays, march, numbers, (numbers, numbers, numbers, 0))
+    size, steps = ray_block(RAYS, STEPS)
+    constants = {"WRITE": False, "RAYS": size, "STEPS": steps}
+    launch(march_program, (tiles(rays.count, size),), *given, **constants)
+    return numbers
+
+
+def _write(rays: MarchedRays, march: March, offsets: Tensor, capacity: int) -> PackedSamples:
+    t_near = rays.origins.new_zeros(capacity)
+    t_far = torch.zeros_like(t_near)
+    ray_index = torch.zeros(capacity, dtype=torch.int64, device=offsets.device)
+    given = (rays, march, offsets, (t_near, t_far, ray_index, capacity))
+    size, steps = ray_block(RAYS, STEPS)
+    constants = {"WRITE": True, "RAYS": size, "STEPS": steps}
+    launch(march_program, (tiles(rays.count, size),), *given, **constants)
+    kept = offsets.clamp(max=capacity)
+    return PackedSamples(
+        t_near=t_near,
+        t_far=t_far,
+        ray_index=ray_index,
+        offsets=kept,
+        count=kept[-1],
+        num_wanted=offsets[-1],
+    )
+
+
+def _offsets(numbers: Tensor) -> Tensor:
+    """Where each ray's samples begin, and where the last ones end."""
+    return torch.cat([numbers.new_zeros(1), numbers.cumsum(0)])
+
+
+def listed(starts: Tensor, numbers: Tensor, offsets: Tensor, length: int) -> Tensor:
+    """``starts, starts + 1, ...``, so many as ``numbers`` says, of all rays one after another."""
+    out, count = torch.zeros(length, dtype=torch.int64, device=starts.device), len(numbers)
+    given = (starts, numbers, offsets, out, count)
+    size, slots = ray_block(RAYS, SLOTS)
+    launch(list_program, (tiles(count, size),), *given, RAYS=size, SLOTS=slots)
+    return out
+
+
+class LightFront:
+    """How far light has come on each ray of samples whose densities are found slot after slot."""
+
+    def __init__(self, samples: PackedSamples, min_transmittance: float) -> None:
+        """All rays alive, nothing stopped yet."""
+        self.samples = samples
+        self.numbers = samples.offsets.diff()
+        like = samples.offsets
+        self.light = Light(
+            torch.zeros(len(self.numbers), device=like.device),
+            torch.zeros(len(self.numbers), dtype=torch.int32, device=like.device),
+            (self.numbers > 0).to(torch.int8),
+            float(min_transmittance),
+        )
+
+    def next_samples(self, first: int, last: int) -> Tensor:
+        """The samples in slots from ``first`` up to ``last`` of the rays that are alive.
+
+        The host waits for their number.
+        """
+        numbers = (self.numbers.clamp(max=last) - first).clamp(min=0) * self.light.alive
+        offsets = _offsets(numbers)
+        return listed(self.samples.offsets[:-1] + first, numbers, offsets, int(offsets[-1]))
+
+    def advance(self, density: Tensor, first: int, last: int) -> None:
+        """Lets light through these slots, whose densities are known by now."""
+        samples, count = self.samples, len(self.numbers)
+        given = (samples.offsets, samples.t_near, samples.t_far, density)
+        size, slots = ray_block(RAYS, SLOTS)
+        grid, constants = (tiles(count, size),), {"RAYS": size, "SLOTS": slots}
+        launch(light_program, grid, given, self.light, first, last, count, **constants)
+
+    def survivors(self) -> tuple[PackedSamples, Tensor]:
+        """The samples that light reaches, and their places among all."""
+        numbers = self.light.survivors.to(torch.int64)
+        offsets = _offsets(numbers)
+        index = listed(self.samples.offsets[:-1], numbers, offsets, int(offsets[-1]))
+        kept = PackedSamples(
+            t_near=self.samples.t_near[index],
+            t_far=self.samples.t_far[index],
+            ray_index=self.samples.ray_index[index],
+            offsets=offsets,
+            count=offsets[-1],
+            num_wanted=offsets[-1],
+        )
+        return kept, index

@@ -1,0 +1,244 @@
+"""Hash-grid features, tile by tile: a row for each sample, a column for each feature.
+
+Legend: C columns, column ``level * features + feature``, padded to a power of two; cell and side
+``[samples columns]``: the lattice point left of a sample and how far it is from there, in cells.
+"""
+
+from typing import Any, NamedTuple
+
+import triton
+import triton.language as tl
+
+
+class Grid(NamedTuple):
+    """A hash grid as kernels take it."""
+
+    table: Any
+    scales: Any  # [levels]
+    numbers: Any  # [levels, 4]: resolution, first row, rows, whether dense
+    # Constants:
+    levels: Any
+    features: Any
+    dims: Any
+    corners: Any  # of a cell
+    hashed_rows: Any
+    columns: Any
+    xor: Any
+    prime1: Any
+    prime2: Any
+    prime3: Any
+
+
+@triton.jit
+def level_columns(grid):
+    """Scale, resolution, first row, rows and density of each column's level; the columns in use."""
+    column = tl.arange(0, grid.columns)
+    used = column < grid.levels * grid.features
+    level = column // grid.features
+    scale = tl.load(grid.scales + level, mask=used, other=0.0)
+    resolution = tl.load(grid.numbers + level * 4, mask=used, other=1).to(tl.uint32)
+    first = tl.load(grid.numbers + level * 4 + 1, mask=used, other=0)
+    rows = tl.load(grid.numbers + level * 4 + 2, mask=used, other=1).to(tl.uint32)
+    dense = tl.load(grid.numbers + level * 4 + 3, mask=used, other=0)
+    return scale, resolution, first, rows, dense, used
+
+
+@triton.jit
+def axis_cell(x, scale):
+    """The cells and sides of one coordinate of samples, for levels of these scales."""
+    position = x[:, None] * scale[None, :] + 0.5
+    cell = tl.floor(position)
+    return cell.to(tl.int32).to(tl.uint32), position - cell
+
+
+@triton.jit
+def cells_of(coordinates, scale, grid):
+    """Cells and sides along all axes; those that the grid does not have repeat the first."""
+    cell0, side0 = axis_cell(coordinates[0], scale)
+    cell1, side1 = axis_cell(coordinates[1], scale)
+    cell2, side2 = cell0, side0
+    cell3, side3 = cell0, side0
+    if grid.dims > 2:
+        cell2, side2 = axis_cell(coordinates[2], scale)
+    if grid.dims > 3:
+        cell3, side3 = axis_cell(coordinates[3], scale)
+    return (cell0, cell1, cell2, cell3), (side0, side1, side2, side3)
+
+
+@triton.jit
+def corner_rows(cells, levels, grid, CORNER: tl.constexpr):
+    """The table's row of a corner of each cell: bit a of CORNER says on which side of axis a.
+
+    A lattice point beyond the last one of a dense level wraps, which only ``xor`` lets happen.
+    """
+    resolution = levels[1][None, :]
+    rows = levels[3][None, :]
+    at0 = cells[0] + (CORNER & 1)
+    at1 = cells[1] + (CORNER >> 1 & 1)
+    dense = at0 + at1 * resolution
+    if grid.xor:
+        hashed = at0 ^ at1 * grid.prime1
+    else:
+        hashed = at0 + at1 * grid.prime1
+    if grid.dims > 2:
+        at2 = cells[2] + (CORNER >> 2 & 1)
+        dense += at2 * resolution * resolution
+        hashed = hashed ^ at2 * grid.prime2 if grid.xor else hashed + at2 * grid.prime2
+    if grid.dims > 3:
+        at3 = cells[3] + (CORNER >> 3 & 1)
+        dense += at3 * resolution * resolution * resolution
+        hashed = hashed ^ at3 * grid.prime3 if grid.xor else hashed + at3 * grid.prime3
+    dense = tl.where(dense >= rows, dense - rows, dense)
+    # Whatever a point is, the row is one of the level's.
+    row = tl.where(levels[4][None, :] != 0, dense, hashed & (grid.hashed_rows - 1))
+    return tl.minimum(row, rows - 1).to(tl.int64) + levels[2][None, :]
+
+
+@triton.jit
+def corner_values(cells, levels, grid, CORNER: tl.constexpr):
+    """The table's entries at a corner of each cell, ``[samples columns]``."""
+    feature = tl.arange(0, grid.columns) % grid.features
+    rows = corner_rows(cells, levels, grid, CORNER)
+    place = rows * grid.features + feature[None, :]
+    return tl.load(grid.table + place, mask=levels[5][None, :], other=0.0)
+
+
+@triton.jit
+def share(side, RIGHT: tl.constexpr):
+    """The weight along one axis of a corner on this side."""
+    if RIGHT:
+        return side
+    else:
+        return 1.0 - side
+
+
+@triton.jit
+def corner_weight(sides, grid, CORNER: tl.constexpr, WITHOUT: tl.constexpr):
+    """A corner's interpolation weight, without what axis WITHOUT contributes (-1: with all)."""
+    weight = sides[0] * 0.0 + 1.0
+    if WITHOUT != 0:
+        weight = share(sides[0], CORNER & 1)
+    if WITHOUT != 1:
+        weight = weight * share(sides[1], CORNER >> 1 & 1)
+    if grid.dims > 2 and WITHOUT != 2:
+        weight = weight * share(sides[2], CORNER >> 2 & 1)
+    if grid.dims > 3 and WITHOUT != 3:
+        weight = weight * share(sides[3], CORNER >> 3 & 1)
+    return weight
+
+
+@triton.jit
+def footprint_weight(footprint, scale):
+    """``erf(1 / (sqrt(8) sigma N))`` (Barron et al. 2023, eq. 5), ``[samples columns]``."""
+    width = footprint[:, None] * scale[None, :]
+    return tl.where(width > 0.0, tl.erf(0.3535533905932738 / tl.where(width > 0.0, width, 1.0)), 1.0)
+
+
+@triton.jit
+def encode(coordinates, footprint, grid):
+    """The features of samples, ``[samples columns]``; 0 in columns that are not in use."""
+    levels = level_columns(grid)
+    cells, sides = cells_of(coordinates, levels[0], grid)
+    features = sides[0] * 0.0
+    for corner in tl.static_range(grid.corners):
+        weight = corner_weight(sides, grid, corner, -1)
+        features += weight * corner_values(cells, levels, grid, corner)
+    return features * footprint_weight(footprint, levels[0])
+
+
+@triton.jit
+def slopes(coordinates, to_features, grid, AXIS: tl.constexpr):
+    """The gradient to one coordinate of samples, given that to unweighted features."""
+    levels = level_columns(grid)
+    cells, sides = cells_of(coordinates, levels[0], grid)
+    total = sides[0] * 0.0
+    for corner in tl.static_range(grid.corners):
+        values = corner_values(cells, levels, grid, corner)
+        weight = corner_weight(sides, grid, corner, AXIS)
+        if corner >> AXIS & 1:
+            total += weight * values
+        else:
+            total -= weight * values
+    return tl.sum(total * to_features * levels[0][None, :], 1)
+
+
+@triton.jit
+def coordinates_of(points, sample, mask, grid):
+    """The coordinates of samples from ``[samples dims]``; missing axes repeat the first."""
+    x0 = tl.load(points + sample * grid.dims, mask=mask, other=0.0)
+    x1 = tl.load(points + sample * grid.dims + 1, mask=mask, other=0.0)
+    x2, x3 = x0, x0
+    if grid.dims > 2:
+        x2 = tl.load(points + sample * grid.dims + 2, mask=mask, other=0.0)
+    if grid.dims > 3:
+        x3 = tl.load(points + sample * grid.dims + 3, mask=mask, other=0.0)
+    return x0, x1, x2, x3
+
+
+@triton.jit
+def encode_program(points, footprint, grid, out, count, BLOCK: tl.constexpr):
+    """``[samples features]`` of all samples."""
+    sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = sample < count
+    column = tl.arange(0, grid.columns)
+    width = grid.levels * grid.features
+    sigma = tl.load(footprint + sample, mask=mask, other=0.0)
+    features = encode(coordinates_of(points, sample, mask, grid), sigma, grid)
+    place = sample.to(tl.int64)[:, None] * width + column[None, :]
+    tl.store(out + place, features, mask=mask[:, None] & (column < width)[None, :])
+
+
+@triton.jit
+def slope_program(points, footprint, grid, gradients, count, BLOCK: tl.constexpr):
+    """Gradients to points and, feature by feature, to features before their footprint's weight.
+
+    ``gradients``: that to the features (in), to points and to unweighted features (out).
+    """
+    sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = sample < count
+    column = tl.arange(0, grid.columns)
+    width = grid.levels * grid.features
+    inside = mask[:, None] & (column < width)[None, :]
+    place = sample.to(tl.int64)[:, None] * width + column[None, :]
+    given = tl.load(gradients[0] + place, mask=inside, other=0.0)
+    scale = level_columns(grid)[0]
+    given = given * footprint_weight(tl.load(footprint + sample, mask=mask, other=0.0), scale)
+    coordinates = coordinates_of(points, sample, mask, grid)
+    for axis in tl.static_range(grid.dims):
+        slope = slopes(coordinates, given, grid, axis)
+        tl.store(gradients[1] + sample * grid.dims + axis, slope, mask=mask)
+    by_feature = column.to(tl.int64)[None, :] * count + sample[:, None]
+    tl.store(gradients[2] + by_feature, given, mask=inside)
+
+
+@triton.jit
+def scatter_program(points, gradient, grid, dense, count, first, BLOCK: tl.constexpr):
+    """Adds the gradient of features, feature by feature, to the rows of one level a column of programs.
+
+    ``dense`` begins with the rows of level ``first``.
+    """
+    sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = sample < count
+    level = first + tl.program_id(1)
+    feature = tl.arange(0, grid.columns)
+    inside = mask[:, None] & (feature < grid.features)[None, :]
+    by_feature = (level * grid.features + feature).to(tl.int64)[None, :] * count + sample[:, None]
+    given = tl.load(gradient + by_feature, mask=inside, other=0.0)
+    one = tl.zeros([1], tl.int32)
+    scale = tl.load(grid.scales + level + one)
+    origin = tl.load(grid.numbers + first * 4 + 1)
+    levels = (
+        scale,
+        tl.load(grid.numbers + level * 4 + one).to(tl.uint32),
+        tl.load(grid.numbers + level * 4 + 1 + one) - origin,
+        tl.load(grid.numbers + level * 4 + 2 + one).to(tl.uint32),
+        tl.load(grid.numbers + level * 4 + 3 + one),
+    )
+    cells, sides = cells_of(coordinates_of(points, sample, mask, grid), scale, grid)
+    for corner in tl.static_range(grid.corners):
+        weight = corner_weight(sides, grid, corner, -1)
+        rows = corner_rows(cells, levels, grid, corner)
+        place = rows * grid.features + feature[None, :]
+        # Exact zeros are left out: rows that nothing touches are not stepped.
+        added = weight * given
+        tl.atomic_add(dense + place, added, mask=inside & (added != 0.0), sem="relaxed")

@@ -1,0 +1,51 @@
+"""Adam (Kingma and Ba 2015), in place.
+
+``numbers``: learning rate, 1 - beta1^t, 1 - beta2^t, beta1, beta2, epsilon and weight decay.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def adam_program(parameter, moments, gradient, numbers, count, BLOCK: tl.constexpr):
+    """One step of everything that is not a row of features."""
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = place < count
+    rate, correction1, correction2, beta1, beta2, epsilon, decay = numbers
+    value = tl.load(parameter + place, mask=mask, other=0.0)
+    slope = tl.load(gradient + place, mask=mask, other=0.0) + decay * value
+    first = tl.load(moments[0] + place, mask=mask, other=0.0)
+    second = tl.load(moments[1] + place, mask=mask, other=0.0)
+    first = beta1 * first + (1.0 - beta1) * slope
+    second = beta2 * second + (1.0 - beta2) * slope * slope
+    change = first / correction1 / (tl.sqrt(second / correction2) + epsilon)
+    tl.store(moments[0] + place, first, mask=mask)
+    tl.store(moments[1] + place, second, mask=mask)
+    tl.store(parameter + place, value - rate * change, mask=mask)
+
+
+@triton.jit
+def row_adam_program(table, second, gradient, numbers, shape, CLEAR: tl.constexpr, BLOCK: tl.constexpr):
+    """One step of the rows whose gradient is not zero; ``shape``: rows, features, their tile.
+
+    CLEAR: leaves a gradient of zero behind, for the next level.
+    """
+    rows, features = shape[0], shape[1]
+    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    known = row < rows
+    column = tl.arange(0, shape[2])
+    place = row.to(tl.int64)[:, None] * features + column[None, :]
+    inside = known[:, None] & (column < features)[None, :]
+    slope = tl.load(gradient + place, mask=inside, other=0.0)
+    rate, _, correction2, _, beta2, epsilon, _ = numbers
+    touched = known & (tl.max((slope != 0.0).to(tl.int32), 1) != 0)
+    moment = tl.load(second + row, mask=touched, other=0.0)
+    moment = beta2 * moment + (1.0 - beta2) * (tl.sum(slope * slope, 1) / features)
+    change = rate * slope / (tl.sqrt(moment / correction2) + epsilon)[:, None]
+    inside = inside & touched[:, None]
+    value = tl.load(table + place, mask=inside, other=0.0)
+    tl.store(table + place, value - change, mask=inside)
+    tl.store(second + row, moment, mask=touched)
+    if CLEAR:
+        tl.store(gradient + place, tl.zeros_like(slope), mask=inside)

@@ -1,0 +1,212 @@
+"""Rendering in one op on the GPU: march, densities in waves, survivors, colours, compositing.
+
+Rays end where their light does: densities are found for a few samples of each ray, then for some
+more of those that are still alive, so that what is hidden is not asked for.
+"""
+
+import torch
+import triton.language as tl
+from torch import Tensor
+
+from neural_render.kernels.cuda.compositing import (
+    composite,
+    composite_backward,
+    gathered,
+    summed,
+)
+from neural_render.kernels.cuda.fields import (
+    query_density,
+    query_samples,
+    query_samples_backward,
+    samples_of,
+)
+from neural_render.kernels.cuda.marching import LightFront, march_all
+from neural_render.kernels.records import (
+    ColorTargets,
+    Composited,
+    FieldInputs,
+    FieldParameters,
+    PackedSamples,
+    RenderGradients,
+    RenderInputs,
+    RenderLoss,
+    RenderOutput,
+)
+from neural_render.kernels.reference.rendering import (
+    loss_through,
+    midpoints,
+    sample_points,
+)
+from neural_render.kernels.specs import FieldSpec, LossSpec, RenderSpec
+
+# Samples of a ray that have been asked for their density when light is followed again.
+WAVES = (16, 48, 112, 240, 496)
+
+
+def render_rays(
+    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, keep: bool
+) -> tuple[RenderOutput, PackedSamples | None]:
+    """See ``ops.render_rays``; keeps the surviving samples for the backward pass if ``keep``."""
+    survivors, density, num_marched = _surviving(inputs, parameters, spec)
+    min_weight = 0.0 if keep else spec.min_weight
+    if min_weight > 0.0:
+        density = _stopped(density, survivors, spec.march.min_transmittance)
+        seen, num_asked = _gathered_colors(inputs, parameters, spec, survivors, density)
+    else:
+        samples = _samples(inputs, survivors, spec.field)
+        density, radiance = query_samples(samples, parameters, spec.field)
+        seen = composite(density, radiance, survivors, inputs.background)
+        num_asked = survivors.count
+    output = RenderOutput(
+        values=seen.values,
+        opacity=seen.opacity,
+        distance=seen.distance,
+        distortion=seen.distortion,
+        num_marched=num_marched,
+        num_survived=num_asked,
+    )
+    return output, survivors if keep else None
+
+
+def _surviving(
+    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec
+) -> tuple[PackedSamples, Tensor, Tensor]:
+    """The samples before which enough light is left, their densities, and how many were asked."""
+    marched = march_all(inputs.rays, inputs.jitter, inputs.occupancy, spec.march)
+    points, footprint = sample_points(inputs, marched)
+    density, asked = torch.zeros_like(marched.t_near), 0
+    front, first = LightFront(marched, spec.march.min_transmittance), 0
+    for last in (*WAVES, spec.march.max_samples_per_ray):
+        if last <= first:
+            break
+        index = front.next_samples(first, last)
+        if not len(index):
+            break
+        density[index] = query_density(
+            points[index],
+            parameters.table,
+            parameters.density_weights,
+            spec.field,
+            footprint[index],
+        )
+        front.advance(density, first, last)
+        asked, first = asked + len(index), last
+    survivors, index = front.survivors()
+    return survivors, density[index], survivors.count.new_tensor(asked)
+
+
+def _samples(inputs: RenderInputs, survivors: PackedSamples, spec: FieldSpec):  # noqa: ANN202
+    points, footprint = sample_points(inputs, survivors)
+    given = FieldInputs(
+        points=points,
+        directions=inputs.rays.directions,
+        conditions=inputs.conditions,
+        ray_index=survivors.ray_index,
+        footprint=footprint,
+    )
+    return samples_of(given, spec, of_rays=True)
+
+
+def _stopped(density: Tensor, survivors: PackedSamples, min_transmittance: float) -> Tensor:
+    """The density, infinite at the last survivor of a ray that leaves too little light."""
+    front = LightFront(survivors, min_transmittance)
+    longest = int(front.numbers.max()) if len(front.numbers) else 0
+    front.advance(density, 0, longest)
+    left = torch.exp(-front.light.depth)
+    ended = (left < min_transmittance) & (front.numbers > 0)
+    last = (survivors.offsets[1:] - 1)[ended]
+    return density.index_fill(0, last, torch.inf)
+
+
+def _gathered_colors(
+    inputs: RenderInputs,
+    parameters: FieldParameters,
+    spec: RenderSpec,
+    survivors: PackedSamples,
+    density: Tensor,
+) -> tuple[Composited, Tensor]:
+    """What rays see with a colour for every ``min_weight``, and how many colours that takes."""
+    no_radiance = density.new_zeros(len(density), inputs.background.shape[1])
+    seen = composite(density, no_radiance, survivors, inputs.background)
+    shares = gathered(seen.weights, survivors, spec.min_weight)
+    asked = shares.nonzero()[:, 0]
+    points, footprint = sample_points(inputs, survivors)
+    given = FieldInputs(
+        points=points[asked],
+        directions=inputs.rays.directions,
+        conditions=inputs.conditions,
+        ray_index=survivors.ray_index[asked],
+        footprint=footprint[asked],
+    )
+    samples = samples_of(given, spec.field, of_rays=True)
+    _, radiance = query_samples(samples, parameters, spec.field)
+    # Behind the composited background, which stands in ``values`` already.
+    values = seen.values.index_add(0, given.ray_index, shares[asked, None] * radiance)
+    count = survivors.count.new_tensor(len(asked))
+    return Composited(**{**vars(seen), "values": values}), count
+
+
+def render_rays_backward(
+    to_output: RenderOutput,
+    inputs: RenderInputs,
+    parameters: FieldParameters,
+    spec: RenderSpec,
+    saved: PackedSamples | None,
+    rays_too: bool,
+    near_fade: float = 0.0,
+) -> RenderGradients:
+    """Gradients to all inputs and parameters, the table's factored, the rays' only if wanted.
+
+    ``near_fade``: see ``LossSpec``.
+    """
+    survivors = saved if saved else _surviving(inputs, parameters, spec)[0]
+    samples = _samples(inputs, survivors, spec.field)
+    density, radiance = query_samples(samples, parameters, spec.field)
+    to_seen = Composited(
+        values=to_output.values,
+        opacity=to_output.opacity,
+        distance=to_output.distance,
+        distortion=to_output.distortion,
+        weights=torch.zeros_like(density),
+    )
+    to_density, to_radiance, to_background = composite_backward(
+        to_seen, density, radiance, survivors, inputs.background
+    )
+    distance = midpoints(survivors)
+    if near_fade > 0.0:
+        flowing = (distance / near_fade).clamp(max=1.0).square()
+        to_density, to_radiance = to_density * flowing, to_radiance * flowing[:, None]
+    inputs_too = rays_too or spec.field.num_conditions > 0
+    to_points, to_directions, to_conditions, factored, *to_weights = query_samples_backward(
+        samples, parameters, spec.field, (to_density, to_radiance), inputs_too
+    )
+    to_rays = [torch.zeros_like(inputs.rays.origins)] * 2
+    if rays_too:
+        turned = to_directions + to_points * distance[:, None]
+        to_rays = [summed(to_points, survivors), summed(turned, survivors)]
+    return RenderGradients(
+        origins=to_rays[0],
+        directions=to_rays[1],
+        background=to_background,
+        conditions=_of_conditions(to_conditions, survivors, inputs.conditions),
+        table=factored,
+        density_weights=to_weights[0],
+        color_weights=to_weights[1],
+    )
+
+
+def _of_conditions(of_samples: Tensor, survivors: PackedSamples, like: Tensor) -> Tensor:
+    return summed(of_samples, survivors) if like.shape[1] else torch.zeros_like(like)
+
+
+@torch.no_grad()
+def render_loss(
+    inputs: RenderInputs,
+    targets: ColorTargets,
+    parameters: FieldParameters,
+    specs: tuple[RenderSpec, LossSpec],
+    rays_too: bool,
+) -> tuple[RenderLoss, RenderGradients]:
+    """See ``ops.render_loss``; also all gradients, to rays only if ``rays_too``."""
+    passes = (render_rays, render_rays_backward)
+    return loss_through(passes, inputs, targets, parameters, specs, rays_too)
