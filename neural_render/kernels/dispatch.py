@@ -10,13 +10,15 @@ import torch
 
 from neural_render.core.errors import KernelError
 
-# A backend is a module with the functions that `ops` documents; fastest first.
+# A backend is a module with the functions that `ops` documents; fastest first. Behind the
+# reference, which always runs, stands what has to be named: tcnn cannot open every grid.
 BACKENDS = {
     "cuda": "neural_render.kernels.cuda",
     "cpu": "neural_render.kernels.cpu",
     "reference": "neural_render.kernels.reference",
+    "tcnn": "neural_render.kernels.tcnn",
 }
-ON_GPU = ("cuda",)  # whose tensors lie there
+ON_GPU = ("cuda", "tcnn")  # whose tensors lie there
 _active: list[ModuleType] = []
 
 

@@ -16,7 +16,8 @@ class KernelSettings:
     backend: str = field(
         default="auto",
         metadata={
-            "help": "auto (the fastest that runs here), cpu (C++), reference (plain PyTorch, slow)"
+            "help": "auto (the fastest that runs here), cpu (C++), reference (plain PyTorch, slow),"
+            " tcnn (tiny-cuda-nn, where it is installed, for field.grid.hash=xor)"
         },
     )
     precision: str = field(
@@ -31,7 +32,8 @@ class KernelSettings:
     device: str = field(
         default="auto",
         metadata={
-            "help": "auto (cuda for the reference where torch finds a GPU, else cpu), cpu, cuda",
+            "help": "auto (cuda for tcnn, and for the reference where torch finds a GPU, else cpu),"
+            " cpu, cuda",
             "choices": ("auto", "cpu", "cuda"),
         },
     )
@@ -60,6 +62,13 @@ def start_kernels(settings: KernelSettings) -> tuple[str, int, torch.device]:
 
 def chosen_device(wanted: str, backend: str) -> str:
     """What ``kernels.device`` means beside ``backend``: cpu or cuda."""
+    if backend == "tcnn":
+        if wanted == "cpu":
+            raise KernelError(
+                "kernels.device=cpu does not go with kernels.backend=tcnn, which computes on the"
+                " GPU; leave kernels.device out."
+            )
+        return "cuda"
     if wanted == "auto":
         return "cuda" if backend == "reference" and torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and backend == "cpu":

@@ -4,10 +4,12 @@ Rays end where their light does: densities are found for a few samples of each r
 more of those that are still alive, so that what is hidden is not asked for.
 """
 
+from functools import partial
+
 import torch
-import triton.language as tl
 from torch import Tensor
 
+from neural_render.kernels.autograd import HashEncode, Mlp
 from neural_render.kernels.cuda.compositing import (
     composite,
     composite_backward,
@@ -32,6 +34,7 @@ from neural_render.kernels.records import (
     RenderLoss,
     RenderOutput,
 )
+from neural_render.kernels.reference.field import FieldParts
 from neural_render.kernels.reference.rendering import (
     loss_through,
     midpoints,
@@ -40,6 +43,7 @@ from neural_render.kernels.reference.rendering import (
 from neural_render.kernels.specs import FieldSpec, LossSpec, RenderSpec
 
 # Samples of a ray that have been asked for their density when light is followed again.
+PARTS = FieldParts(hash_encode=HashEncode.apply, mlp=Mlp.apply)  # of the backend in use
 WAVES = (16, 48, 112, 240, 496)
 
 
@@ -153,13 +157,21 @@ def render_rays_backward(
     spec: RenderSpec,
     saved: PackedSamples | None,
     rays_too: bool,
+) -> RenderGradients:
+    """Gradients to all inputs and parameters, the table's factored, the rays' only if wanted."""
+    survivors = saved if saved else _surviving(inputs, parameters, spec)[0]
+    return _gradients((inputs, parameters, spec), survivors, to_output, rays_too)
+
+
+def _gradients(
+    problem: tuple[RenderInputs, FieldParameters, RenderSpec],
+    survivors: PackedSamples,
+    to_output: RenderOutput,
+    rays_too: bool,
     near_fade: float = 0.0,
 ) -> RenderGradients:
-    """Gradients to all inputs and parameters, the table's factored, the rays' only if wanted.
-
-    ``near_fade``: see ``LossSpec``.
-    """
-    survivors = saved if saved else _surviving(inputs, parameters, spec)[0]
+    """As ``render_rays_backward`` gives them; ``near_fade``: see ``LossSpec``."""
+    inputs, parameters, spec = problem
     samples = _samples(inputs, survivors, spec.field)
     density, radiance = query_samples(samples, parameters, spec.field)
     to_seen = Composited(
@@ -208,5 +220,10 @@ def render_loss(
     rays_too: bool,
 ) -> tuple[RenderLoss, RenderGradients]:
     """See ``ops.render_loss``; also all gradients, to rays only if ``rays_too``."""
-    passes = (render_rays, render_rays_backward)
-    return loss_through(passes, inputs, targets, parameters, specs, rays_too)
+    problem = inputs, parameters, specs[0]
+
+    def back(to_output: RenderOutput, saved: PackedSamples) -> RenderGradients:
+        return _gradients(problem, saved, to_output, rays_too, specs[1].near_fade)
+
+    passes = partial(render_rays, *problem, keep=True), back
+    return loss_through(passes, inputs, targets, parameters, specs, rays_too, PARTS)

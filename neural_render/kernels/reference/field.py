@@ -1,5 +1,8 @@
 """The fused radiance field: hash grid, density network, spherical harmonics, colour network."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -8,9 +11,23 @@ from neural_render.kernels.gradients import pullback
 from neural_render.kernels.records import FieldGradients, FieldInputs, FieldParameters
 from neural_render.kernels.reference.encoding import hash_encode
 from neural_render.kernels.reference.networks import ClampedExp, mlp, spherical_harmonics
-from neural_render.kernels.specs import FieldSpec
+from neural_render.kernels.specs import FieldSpec, HashGridSpec, MlpSpec
 
 SMOOTH_NORMAL = 1e-4  # added to squared lengths
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldParts:
+    """The costly parts of a field, differentiable by autograd.
+
+    Another backend may bring its own: what joins them is then written once.
+    """
+
+    hash_encode: Callable[[Tensor, Tensor, HashGridSpec, Tensor], Tensor]
+    mlp: Callable[[Tensor, Tensor, MlpSpec], Tensor]
+
+
+PARTS = FieldParts(hash_encode=hash_encode, mlp=mlp)
 
 
 def query_density(
@@ -19,10 +36,11 @@ def query_density(
     weights: Float[Tensor, " density_weights"],
     spec: FieldSpec,
     footprint: Float[Tensor, " samples"],
+    parts: FieldParts = PARTS,
 ) -> Float[Tensor, " samples"]:
     """See ``ops.query_density``."""
-    features = hash_encode(points, table, spec.grid, footprint)
-    return _density(mlp(features, weights, spec.density_network), spec)
+    features = parts.hash_encode(points, table, spec.grid, footprint)
+    return _density(parts.mlp(features, weights, spec.density_network), spec)
 
 
 def query_density_backward(
@@ -32,31 +50,33 @@ def query_density_backward(
     weights: Float[Tensor, " density_weights"],
     spec: FieldSpec,
     footprint: Float[Tensor, " samples"],
+    parts: FieldParts = PARTS,
 ) -> tuple[
     Float[Tensor, "samples 3"],
     Float[Tensor, "rows features"],
     Float[Tensor, " density_weights"],
 ]:
     """Gradients to points, table and density weights."""
-    to_points, to_table, to_weights = pullback(
-        lambda points, table, weights: query_density(points, table, weights, spec, footprint),
-        (points, table, weights),
-        (gradient,),
-    )
+
+    def forward(points: Tensor, table: Tensor, weights: Tensor) -> Tensor:
+        return query_density(points, table, weights, spec, footprint, parts)
+
+    to_points, to_table, to_weights = pullback(forward, (points, table, weights), (gradient,))
     return to_points, to_table, to_weights
 
 
 def query_field(
-    inputs: FieldInputs, parameters: FieldParameters, spec: FieldSpec
+    inputs: FieldInputs, parameters: FieldParameters, spec: FieldSpec, parts: FieldParts = PARTS
 ) -> tuple[Float[Tensor, " samples"], Float[Tensor, "samples channels"]]:
     """See ``ops.query_field``."""
     return query_features(
-        hash_encode(inputs.points, parameters.table, spec.grid, inputs.footprint),
+        parts.hash_encode(inputs.points, parameters.table, spec.grid, inputs.footprint),
         inputs.directions,
         conditions_of(inputs.conditions, inputs.ray_index),
         parameters.density_weights,
         parameters.color_weights,
         spec,
+        parts,
     )
 
 
@@ -66,14 +86,16 @@ def query_field_backward(
     inputs: FieldInputs,
     parameters: FieldParameters,
     spec: FieldSpec,
+    parts: FieldParts = PARTS,
 ) -> FieldGradients:
     """Gradients to points, directions, conditions and all parameters."""
 
     def forward(*tensors: Tensor) -> tuple[Tensor, ...]:
         points, directions, conditions, table, density_weights, color_weights = tensors
-        features = hash_encode(points, table, spec.grid, inputs.footprint)
+        features = parts.hash_encode(points, table, spec.grid, inputs.footprint)
         rows = conditions_of(conditions, inputs.ray_index)
-        return query_features(features, directions, rows, density_weights, color_weights, spec)
+        weights = density_weights, color_weights
+        return query_features(features, directions, rows, *weights, spec, parts)
 
     gradients = pullback(
         forward,
@@ -104,13 +126,14 @@ def query_features(
     density_weights: Float[Tensor, " density_weights"],
     color_weights: Float[Tensor, " color_weights"],
     spec: FieldSpec,
+    parts: FieldParts = PARTS,
 ) -> tuple[Float[Tensor, " samples"], Float[Tensor, "samples channels"]]:
     """Density and radiance, given the grid's features; ``conditions`` per sample."""
-    latent = mlp(features, density_weights, spec.density_network)
+    latent = parts.mlp(features, density_weights, spec.density_network)
     harmonics = spherical_harmonics(directions, spec.sh_degree)
     reflected = reflected_inputs(latent, directions, spec.reflection_degree)
     color_inputs = torch.cat([latent, reflected, harmonics, conditions], dim=1)
-    raw = mlp(color_inputs, color_weights, spec.color_network)
+    raw = parts.mlp(color_inputs, color_weights, spec.color_network)
     radiance = raw.sigmoid() if spec.radiance == "sigmoid" else ClampedExp.apply(raw)
     return _density(latent, spec), radiance
 

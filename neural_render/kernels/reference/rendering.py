@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -28,15 +28,16 @@ from neural_render.kernels.reference.compositing import (
     distance_loss,
     transmittance_before,
 )
-from neural_render.kernels.reference.encoding import footprint_weights, hash_encode
+from neural_render.kernels.reference.encoding import footprint_weights
 from neural_render.kernels.reference.field import (
+    PARTS,
+    FieldParts,
     conditions_of,
     normal_vectors,
     query_density,
     query_features,
 )
 from neural_render.kernels.reference.marching import occupied_intervals, pack
-from neural_render.kernels.reference.networks import mlp
 from neural_render.kernels.specs import LossSpec, RenderSpec
 
 # Samples asked for their density together: bounds the memory, changes nothing else.
@@ -44,18 +45,22 @@ CHUNK = 1 << 16
 
 
 def render_rays(
-    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, keep: bool
+    inputs: RenderInputs,
+    parameters: FieldParameters,
+    spec: RenderSpec,
+    keep: bool,
+    parts: FieldParts = PARTS,
 ) -> tuple[RenderOutput, PackedSamples | None]:
     """See ``ops.render_rays``; keeps the surviving samples for the backward pass if ``keep``.
 
     All samples in occupied space are asked for their density, also those that do not survive.
     """
-    survivors, num_marched = surviving_samples(inputs, parameters, spec)
+    survivors, num_marched = surviving_samples(inputs, parameters, spec, parts)
     points, footprint = sample_points(inputs, survivors)
     min_weight = 0.0 if keep else spec.min_weight
     seen = _shade(
         (
-            hash_encode(points, parameters.table, spec.field.grid, footprint),
+            parts.hash_encode(points, parameters.table, spec.field.grid, footprint),
             inputs.rays.directions,
             inputs.background,
             inputs.conditions,
@@ -64,6 +69,7 @@ def render_rays(
         ),
         survivors,
         replace(spec, min_weight=min_weight),
+        parts,
     )
     num_asked = (
         count_asked(seen.weights, survivors, len(inputs.rays), min_weight)
@@ -88,23 +94,32 @@ def render_rays_backward(
     spec: RenderSpec,
     saved: PackedSamples | None,
     rays_too: bool,
+    parts: FieldParts = PARTS,
+) -> RenderGradients:
+    """Gradients to all inputs and parameters, the table's factored, the rays' only if wanted."""
+    survivors = saved if saved else surviving_samples(inputs, parameters, spec, parts)[0]
+    return _gradients((inputs, parameters, spec), survivors, to_output, rays_too, parts)
+
+
+def _gradients(
+    problem: tuple[RenderInputs, FieldParameters, RenderSpec],
+    survivors: PackedSamples,
+    to_output: RenderOutput,
+    rays_too: bool,
+    parts: FieldParts,
     near_fade: float = 0.0,
 ) -> RenderGradients:
-    """Gradients to all inputs and parameters, the table's factored, the rays' only if wanted.
-
-    ``near_fade``: see ``LossSpec``.
-    """
-    survivors = saved if saved else surviving_samples(inputs, parameters, spec)[0]
-    ray = survivors.ray_index
+    """As ``render_rays_backward`` gives them; ``near_fade``: see ``LossSpec``."""
+    (inputs, parameters, spec), ray = problem, survivors.ray_index
     points, footprint = sample_points(inputs, survivors)
     grid, rays = spec.field.grid, inputs.rays
     exact = replace(spec, min_weight=0.0)
 
     def features_at(points: Tensor) -> Tensor:
-        return hash_encode(points, parameters.table, grid, footprint)
+        return parts.hash_encode(points, parameters.table, grid, footprint)
 
     to_features, *gradients = pullback(
-        lambda *tensors: as_tuple(_shade(tensors, survivors, exact, near_fade))[:4],
+        lambda *tensors: as_tuple(_shade(tensors, survivors, exact, parts, near_fade))[:4],
         (
             features_at(points),
             rays.directions,
@@ -143,23 +158,34 @@ def render_loss(
     parameters: FieldParameters,
     specs: tuple[RenderSpec, LossSpec],
     rays_too: bool,
+    parts: FieldParts = PARTS,
 ) -> tuple[RenderLoss, RenderGradients]:
     """See ``ops.render_loss``; also all gradients, to rays only if ``rays_too``."""
-    passes = (render_rays, render_rays_backward)
-    return loss_through(passes, inputs, targets, parameters, specs, rays_too)
+    problem = inputs, parameters, specs[0]
+
+    def back(to_output: RenderOutput, saved: PackedSamples) -> RenderGradients:
+        return _gradients(problem, saved, to_output, rays_too, parts, specs[1].near_fade)
+
+    passes = partial(render_rays, *problem, keep=True, parts=parts), back
+    return loss_through(passes, inputs, targets, parameters, specs, rays_too, parts)
 
 
 def loss_through(
-    passes: tuple[Callable[..., Any], Callable[..., RenderGradients]],
+    passes: tuple[
+        Callable[[], tuple[RenderOutput, PackedSamples | None]],
+        Callable[[RenderOutput, PackedSamples], RenderGradients],
+    ],
     inputs: RenderInputs,
     targets: ColorTargets,
     parameters: FieldParameters,
     specs: tuple[RenderSpec, LossSpec],
     rays_too: bool,
+    parts: FieldParts,
 ) -> tuple[RenderLoss, RenderGradients]:
-    """``render_loss`` through a backend's ``render_rays`` and ``render_rays_backward``."""
+    """``render_loss``, given how a backend renders, keeping samples, and how it goes back."""
     (render, back), (spec, loss) = passes, specs
-    seen, saved = render(inputs, parameters, spec, keep=True)
+    seen, saved = render()
+    assert saved is not None
     value, squared, to_values, to_gain = color_loss(seen.values, targets, loss)
     zeros = torch.zeros_like(seen.opacity)
     to_distance = zeros
@@ -179,9 +205,9 @@ def loss_through(
         num_marched=seen.num_marched,
         num_survived=seen.num_survived,
     )
-    gradients = back(to_output, inputs, parameters, spec, saved, rays_too, loss.near_fade)
-    if loss.normal_weight and spec.field.reflection_degree and saved is not None:
-        apart, more = _normal_loss(inputs, targets, parameters, specs, saved)
+    gradients = back(to_output, saved)
+    if loss.normal_weight and spec.field.reflection_degree:
+        apart, more = _normal_loss(inputs, targets, parameters, specs, saved, parts)
         value = value + apart
         gradients = _sum_of(gradients, more, rays_too)
     distortion = loss.distortion_weight * seen.distortion.sum() / max(1, len(zeros))
@@ -200,13 +226,14 @@ def _normal_loss(
     parameters: FieldParameters,
     specs: tuple[RenderSpec, LossSpec],
     survivors: PackedSamples,
+    parts: FieldParts,
 ) -> tuple[Float[Tensor, ""], RenderGradients]:
     """How far the samples' normals are from those of first surfaces (see ``LossSpec``), times its
     weight; and the gradients. What is seen of a sample is taken as given."""
     (spec, loss), ray, grid = specs, survivors.ray_index, specs[0].field.grid
     points, footprint = sample_points(inputs, survivors)
     weights, field = parameters.density_weights, spec.field
-    density = query_density(points, parameters.table, weights, field, footprint)
+    density = query_density(points, parameters.table, weights, field, footprint, parts)
     light = transmittance_before(density, survivors, len(inputs.rays))
     share = light * -torch.expm1(-density * (survivors.t_far - survivors.t_near))
     known = (targets.normals != 0).any(1)
@@ -214,10 +241,10 @@ def _normal_loss(
     share = share * of_rays[ray]
 
     def features_at(points: Tensor) -> Tensor:
-        return hash_encode(points, parameters.table, grid, footprint)
+        return parts.hash_encode(points, parameters.table, grid, footprint)
 
     def apart(features: Tensor, weights: Tensor) -> Tensor:
-        vectors = normal_vectors(mlp(features, weights, field.density_network))
+        vectors = normal_vectors(parts.mlp(features, weights, field.density_network))
         return (share * (vectors - targets.normals[ray]).square().sum(1)).sum()
 
     features = features_at(points)
@@ -250,7 +277,7 @@ def _sum_of(one: RenderGradients, other: RenderGradients, rays_too: bool) -> Ren
 
 
 def surviving_samples(
-    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec
+    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, parts: FieldParts = PARTS
 ) -> tuple[PackedSamples, int]:
     """The samples before which enough light is left, and how many were asked for their density."""
     num_rays = len(inputs.rays)
@@ -268,6 +295,7 @@ def surviving_samples(
                 parameters.density_weights,
                 spec.field,
                 footprint[start : start + CHUNK],
+                parts,
             )
             for start in range(0, max(1, num_marched), CHUNK)
         ]
@@ -306,6 +334,7 @@ def _shade(
     tensors: tuple[Tensor, ...],
     survivors: PackedSamples,
     spec: RenderSpec,
+    parts: FieldParts,
     near_fade: float = 0.0,
 ) -> Composited:
     """What the rays see, given features, directions, background, conditions and both networks."""
@@ -318,6 +347,7 @@ def _shade(
         density_weights,
         color_weights,
         spec.field,
+        parts,
     )
     density, radiance = faded_near(density, radiance, midpoints(survivors), near_fade)
     if spec.min_weight > 0.0:

@@ -28,7 +28,7 @@ class RunRecord:
     background: str  # behind everything in evaluation: white or black
     color_space: str  # of the radiance: srgb (display-referred) or linear
     backend: str
-    precision: str  # of the kernels in the last sitting: float32 or bfloat16
+    precision: str  # of the kernels in the last sitting: float32, bfloat16 or float16
     capture: str  # where the training views came from, as the user gave it
     seed: int
     lighting: Lighting  # what the channels are, group by group; none for photographs
