@@ -5,6 +5,7 @@ mistyped name with a page of its own words. Here text is quoted, a leading ``~``
 mistake becomes one SettingError.
 """
 
+import glob
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ SWEEP = re.compile(r"^(choice|range|glob|shuffle|sort)\(.*\)$")
 QUOTED = re.compile(r"""^(?P<quote>['"]).*(?P=quote)$""", re.DOTALL)
 ALTERNATIVE = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\[[^\]]*\]|[^,])+""")
 SPELLED = "hex_"
+PATTERN = re.compile(r"[*?\[]")
+PATHS = ("capture.path", "scene.path", "run")  # of which a sweep takes patterns
 WORDS_OF_HYDRA = ("true", "false", "null", "nan", "inf")
 WORDS_OF_TRUTH = {"true": "true", "yes": "true", "on": "true", "1": "true"} | {
     "false": "false",
@@ -44,11 +47,19 @@ class Vocabulary:
     short: Mapping[str, str]  # short form -> full name; "" for a word that is a value alone
     foreign: frozenset[str]  # settings of the other commands
     presets: tuple[str, ...]
+    launchers: tuple[str, ...]
 
 
 def prepare(words: Sequence[str], vocabulary: Vocabulary) -> list[str]:
     """The words as Hydra wants them; SettingError for the first that nobody would understand."""
-    sweeping = "-m" in words or "--multirun" in words
+    sweeping = is_sweep(words)
+    launcher = chosen_launcher(words)
+    if sweeping and "--cfg" in words:
+        raise SettingError("--cfg shows the settings of one run: leave -m out, or --cfg.")
+    if launcher != "basic" and not sweeping and "--cfg" not in words:
+        raise SettingError(
+            f"launcher={launcher} is for the jobs of a sweep: add -m, or leave it out."
+        )
     prepared: list[str] = []
     belongs_to_option = False
     for word in words:
@@ -58,6 +69,17 @@ def prepare(words: Sequence[str], vocabulary: Vocabulary) -> list[str]:
         else:
             prepared.append(_prepare_setting(word, vocabulary, sweeping))
     return prepared
+
+
+def is_sweep(words: Sequence[str]) -> bool:
+    """Whether words ask for one run for each combination of values."""
+    return "-m" in words or "--multirun" in words
+
+
+def chosen_launcher(words: Sequence[str]) -> str:
+    """The name of what starts the jobs of a sweep: basic, unless the words say otherwise."""
+    named = [word.partition("=") for word in words]
+    return next((name[2] for name in named if name[0] in ("launcher", "hydra/launcher")), "basic")
 
 
 def _option_takes_word(word: str, vocabulary: Vocabulary) -> bool:
@@ -85,9 +107,12 @@ def _prepare_setting(word: str, vocabulary: Vocabulary, sweeping: bool) -> str:
     if key.startswith(("hydra.", "hydra/")):
         return word
     parts = _split(value) if sweeping and not SWEEP.match(value) else [value]
-    if key == "preset" and vocabulary.presets:
-        for part in parts:
-            _check_preset(part, vocabulary)
+    if sweeping and key in PATHS:
+        parts = [path for part in parts for path in _matches(key, part)]
+    choices = {"preset": vocabulary.presets, "launcher": vocabulary.launchers}.get(key)
+    if choices:
+        for part in parts if key == "preset" else [value]:
+            _check_choice(key, part, choices)
         return word
     setting = vocabulary.settings.get(key)
     group, _, name = key.partition(".")
@@ -102,12 +127,27 @@ def _prepare_setting(word: str, vocabulary: Vocabulary, sweeping: bool) -> str:
     return f"{key}=" + ",".join(_convert(setting, part) for part in parts)
 
 
-def _check_preset(name: str, vocabulary: Vocabulary) -> None:
-    if name not in vocabulary.presets:
+def _check_choice(key: str, name: str, choices: Sequence[str]) -> None:
+    if name not in choices:
+        hint = closest(name, choices) or "."
+        raise SettingError(f"{key}={name} is not one of {', '.join(choices)}{hint}")
+
+
+def _matches(key: str, part: str) -> list[str]:
+    """What a pattern stands for, each quoted: the folders that match, or else the files.
+
+    What is quoted, or there by that very name, is no pattern.
+    """
+    pattern = os.path.expanduser(part.strip())
+    if QUOTED.match(part) or not PATTERN.search(part) or os.path.exists(pattern):
+        return [part]
+    found = sorted(glob.glob(pattern, recursive=True))
+    found = [path for path in found if os.path.isdir(path)] or found
+    if not found:
         raise SettingError(
-            f"preset={name} is not one of {', '.join(vocabulary.presets)}"
-            f"{closest(name, vocabulary.presets) or '.'}"
+            f"{key}={part} matches nothing here: give a pattern that folders match, or their paths."
         )
+    return [quote(path) for path in found]
 
 
 def _unknown(key: str, vocabulary: Vocabulary) -> str:
@@ -170,6 +210,15 @@ def unspelled(name: str) -> str:
     except ValueError:  # somebody's own
         return name
     return spelling.decode(errors="surrogateescape") if name.startswith(SPELLED) else name
+
+
+def retyped(word: str) -> str:
+    """A prepared ``name=value`` as a user could have typed it, to be prepared once more."""
+    key, _, value = word.partition("=")
+    if key.startswith("+"):
+        group, _, name = key[1:].partition(".")
+        key = f"{group}.{unspelled(name)}"
+    return f"{key}={value}"
 
 
 def _convert_plain(kind: object, value: str) -> str | None:

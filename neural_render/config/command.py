@@ -11,11 +11,12 @@ from pathlib import Path
 import torch
 
 import neural_render
-from neural_render.config.arguments import Vocabulary, prepare
-from neural_render.config.composition import run_jobs
+from neural_render.config.arguments import Vocabulary, is_sweep, prepare
+from neural_render.config.composition import run_job
 from neural_render.config.log import listen
 from neural_render.config.manual import manual
 from neural_render.config.settings import Setting, Settings, list_settings
+from neural_render.config.sweep import Program, run_sweep
 from neural_render.core.errors import UserError
 from neural_render.training.stopping import TrainingInterrupted
 
@@ -56,6 +57,11 @@ class Command:
         return tuple(sorted((self.configs / "preset").glob("*.yaml")))
 
     @property
+    def launchers(self) -> tuple[Path, ...]:
+        """The files of the ways to run the jobs of a sweep."""
+        return tuple(sorted((self.configs / "launcher").glob("*.yaml")))
+
+    @property
     def vocabulary(self) -> Vocabulary:
         """What its arguments are checked against."""
         own = {setting.key: setting for setting in self.settings}
@@ -66,6 +72,7 @@ class Command:
             short=self.short,
             foreign=everything.difference(own),
             presets=tuple(path.stem for path in self.presets),
+            launchers=tuple(path.stem for path in self.launchers),
         )
 
 
@@ -91,15 +98,20 @@ def main(command: Command, task: Callable[[Settings], None]) -> int:
         # Python flushes stdout once more at exit, which would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except (MemoryError, RuntimeError) as error:
-        if sentence := out_of_memory(error):
+    except (MemoryError, RuntimeError, OSError) as error:
+        if sentence := sentence_of(error):
             return _complain(sentence)
         raise
-    except OSError as error:
-        if error.errno in CANNOT_WRITE:
-            place = error.filename or "The output"
-            return _complain(f"{place} cannot be written: {os.strerror(error.errno)}.")
-        raise
+
+
+def sentence_of(error: BaseException) -> str:
+    """What a user is told of an error; "" for one that is a bug."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
+        place = error.filename or "The output"
+        return f"{place} cannot be written: {os.strerror(error.errno)}."
+    return out_of_memory(error)
 
 
 def out_of_memory(error: BaseException) -> str:
@@ -135,9 +147,25 @@ def _run(command: Command, task: Callable[[Settings], None], words: Sequence[str
                 settings=command.settings,
                 short=command.short,
                 presets=command.presets,
+                launchers=command.launchers,
             )
         )
     else:
         listen()
         sys.argv[1:] = prepare(words, command.vocabulary)
-        run_jobs(task, configs=command.configs, needs_run=command.needs_run)
+        if is_sweep(words):
+            run_sweep(_program(command, task), sys.argv[1:])
+        else:
+            run_job(task, configs=command.configs, needs_run=command.needs_run)
+
+
+def _program(command: Command, task: Callable[[Settings], None]) -> Program:
+    """The command as a sweep sees it."""
+    return Program(
+        task=task,
+        path=command.configs.parent / command.program,
+        configs=command.configs,
+        needs_run=command.needs_run,
+        has_threads="kernels" in command.sections,
+        explain=sentence_of,
+    )

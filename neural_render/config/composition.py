@@ -25,16 +25,17 @@ from neural_render.core.errors import CheckpointError, SettingError
 from neural_render.training.runs.folder import RunFolder
 
 HYDRA = {
-    # No folder outputs/<date>, no .hydra folder, no log files; a sweep leaves one multirun.yaml.
+    # No folder outputs/<date>, no .hydra folder, no log files; a sweep has one folder for all jobs.
     "run": {"dir": "."},
-    "sweep": {"dir": "${outputs}", "subdir": "."},
+    "sweep": {"dir": "${outputs}/sweeps", "subdir": "."},
     "output_subdir": None,
-    "job": {"chdir": False},
+    "job": {"chdir": False, "name": "neural_render"},
 }
 DEFAULTS = [
     "settings",
     {"preset": None},
     "_self_",
+    {"launcher": None},
     {"override hydra/job_logging": "none"},
     {"override hydra/hydra_logging": "none"},
 ]
@@ -46,7 +47,7 @@ FIXED += ("capture.find_points",)
 BEFORE = {"capture": {"find_points": False}}
 
 
-class _Escape(BaseException):
+class Escape(BaseException):
     """Carries an error past Hydra, which would print a page about any Exception of a job."""
 
     def __init__(self, error: Exception) -> None:
@@ -54,33 +55,40 @@ class _Escape(BaseException):
         self.error = error
 
 
-def run_jobs(task: Callable[[Settings], None], *, configs: Path, needs_run: bool) -> None:
-    """Runs ``task`` with the settings of ``sys.argv``, once for each combination of a sweep.
+def run_job(task: Callable[[Settings], None], *, configs: Path, needs_run: bool) -> None:
+    """Runs ``task`` with the settings of ``sys.argv``.
 
     Raises SettingError for what Hydra rejects, and whatever ``task`` raises.
     """
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its errors itself and exits with 1
-    store = ConfigStore.instance()
-    store.store(name="settings", node=Settings)
-    store.store(name="main", node={"defaults": DEFAULTS, "hydra": HYDRA})
 
     def job(config: DictConfig) -> None:
         try:
-            with _composing():
-                settings = _settings_of_job(config, configs, needs_run)
-            task(settings)
+            task(settings_of_job(config, configs, needs_run))
         except Exception as error:
-            raise _Escape(error) from error
+            raise Escape(error) from error
 
+    launch(job, configs)
+
+
+def launch(job: Callable[[DictConfig], None], configs: Path, sweep_folder: str = "") -> None:
+    """Lets Hydra call ``job`` as ``sys.argv`` says: once, or for each combination of a sweep.
+
+    An Exception that the job sent through ``Escape`` comes out as it was.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its errors itself and exits with 1
+    own = {**HYDRA, "sweep": {"dir": sweep_folder, "subdir": "."}} if sweep_folder else HYDRA
+    store = ConfigStore.instance()
+    store.store(name="settings", node=Settings)
+    store.store(name="main", node={"defaults": DEFAULTS, "hydra": own})
     try:
-        with _composing():
+        with composing():
             hydra.main(config_path=str(configs), config_name="main", version_base="1.3")(job)()
-    except _Escape as escaped:
+    except Escape as escaped:
         raise escaped.error from None
 
 
 @contextmanager
-def _composing() -> Iterator[None]:
+def composing() -> Iterator[None]:
     """Inside, what Hydra and OmegaConf have to say becomes one SettingError."""
     try:
         yield
@@ -91,8 +99,14 @@ def _composing() -> Iterator[None]:
         raise SettingError(": ".join(dict.fromkeys(sentences))) from error
 
 
-def _settings_of_job(config: DictConfig, configs: Path, needs_run: bool) -> Settings:
+def settings_of_job(config: DictConfig, configs: Path, needs_run: bool) -> Settings:
     """The settings of one job, checked: defaults, or those of an existing run, then overrides."""
+    with composing():
+        return _settings_of_job(config, configs, needs_run)
+
+
+def _settings_of_job(config: DictConfig, configs: Path, needs_run: bool) -> Settings:
+    """The same, with the errors of Hydra and OmegaConf as they are."""
     words = OmegaConf.to_container(HydraConfig.get().overrides.task)
     assert isinstance(words, list)
     settings = _record(config)

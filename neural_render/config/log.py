@@ -1,7 +1,9 @@
 """The package's log on the terminal: what happens on stdout, warnings on stderr."""
 
+import io
 import logging
 import sys
+from typing import Any
 
 from tqdm import tqdm
 
@@ -23,3 +25,35 @@ def listen() -> None:
     logger.handlers[:] = [TerminalHandler()]
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+class LastLine(io.TextIOBase):
+    """Writes on to a stream and remembers the last line that had text."""
+
+    def __init__(self, stream: Any) -> None:
+        self.last = ""
+        self._stream = stream
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        """Passes ``text`` on."""
+        *whole, self._begun = (self._begun + text).split("\n")
+        self.last = next((line for line in reversed(whole) if line.strip()), self.last)
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flushes the stream."""
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether the stream is a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """The stream's file."""
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The stream's encoding."""
+        return self._stream.encoding

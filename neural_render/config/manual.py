@@ -12,7 +12,11 @@ INDENT = 36  # the column where the meanings begin
 OPTIONS = (
     ("--help", "this page"),
     ("--version", "the version"),
-    ("--multirun, -m", "one run for each combination of comma-separated values: -m seed=0,1,2"),
+    (
+        "--multirun, -m",
+        "one run for each combination of comma-separated values and of what patterns match:"
+        " -m seed=0,1,2 'capture.path=photos/*'",
+    ),
     ("--cfg job", "print the settings as they would be used, run nothing"),
 )
 
@@ -25,6 +29,7 @@ def manual(
     settings: Sequence[Setting],
     short: Mapping[str, str],
     presets: Sequence[Path],
+    launchers: Sequence[Path],
 ) -> str:
     """The whole help page of a command."""
     blocks = [
@@ -44,6 +49,9 @@ def manual(
     if presets:
         rows = [_row(f"preset={path.stem}", _first_comment(path)) for path in presets]
         blocks.append("\n".join(["presets", *rows]))
+    if launchers:
+        rows = [_row(f"launcher={path.stem}", _first_comment(path)) for path in launchers]
+        blocks.append("\n".join(["with -m, instead of one run after the other", *rows]))
     blocks.append("\n".join(["options", *(_row(*option) for option in OPTIONS)]))
     return "\n\n".join(blocks)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from neural_render.config.arguments import Vocabulary, prepare, quote
+from neural_render.config.arguments import Vocabulary, prepare, quote, retyped
 from neural_render.config.settings import Settings, list_settings
 from neural_render.core.errors import SettingError
 
@@ -20,6 +20,7 @@ VOCABULARY = Vocabulary(
     short={"size": "render.size"},
     foreign=FOREIGN,
     presets=("quick", "quality"),
+    launchers=("joblib", "slurm"),
 )
 AWKWARD = [
     "plain",
@@ -135,8 +136,8 @@ def test_short_forms_stand_for_full_names() -> None:
 
 
 def test_options_and_hydras_own_settings_pass() -> None:
-    words = ["-m", "--cfg", "job", "hydra.verbose=true"]
-    assert prepare(words, VOCABULARY) == words
+    for words in (["--cfg", "job", "hydra.verbose=true"], ["-m", "hydra.verbose=true"]):
+        assert prepare(words, VOCABULARY) == words
 
 
 def test_sweeps_pass() -> None:
@@ -182,3 +183,72 @@ def test_a_mistake_is_one_sentence(word: str, sentence: str | None) -> None:
 def test_a_mistake_in_a_sweep_is_found() -> None:
     with pytest.raises(SettingError, match="seed=x is not a whole number"):
         prepare(["-m", "seed=0,x"], VOCABULARY)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A collection of captures beside other things, seen from the folder that holds it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos/a, b", "photos/größe=1", "photos/it's", "photos/[x]"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("photos/notes.txt", "photos/2.xml", "photos/1.xml"):
+        (tmp_path / name).touch()
+    return tmp_path / "photos"
+
+
+def swept(word: str) -> list[object]:
+    """What Hydra's sweeper makes of a word of a sweep."""
+    _, prepared = prepare(["-m", word], VOCABULARY)
+    (override,) = OverridesParser.create().parse_overrides([prepared])
+    if not override.is_sweep_override():
+        return [override.value()]
+    return [value_of(f"x={text}") for text in override.sweep_string_iterator()]
+
+
+@pytest.mark.parametrize(
+    ("typed", "paths"),
+    [
+        ("capture.path=photos/*", ["[x]", "a, b", "größe=1", "it's"]),
+        ("capture.path=photos/[ag]*", ["a, b", "größe=1"]),
+        ("capture.path=photos/a*,photos/i*", ["a, b", "it's"]),
+        ("capture.path=photos/[x]", ["[x]"]),
+        ("capture.path='photos/a*'", ["a*"]),
+        ("scene.path=photos/*.xml", ["1.xml", "2.xml"]),
+        ("run=photos/a*", ["a, b"]),
+    ],
+)
+@pytest.mark.usefixtures("photos")
+def test_a_pattern_in_a_sweep_is_all_that_matches(typed: str, paths: list[str]) -> None:
+    assert swept(typed) == [f"photos/{path}" for path in paths]
+
+
+@pytest.mark.usefixtures("photos")
+def test_patterns_are_for_sweeps_and_for_paths() -> None:
+    (word,) = prepare(["capture.path=photos/*"], VOCABULARY)
+    assert value_of(word) == "photos/*"
+    assert swept("name=photos/*") == ["photos/*"]
+    with pytest.raises(SettingError, match=r"capture.path=photos/z\* matches nothing here: give a"):
+        prepare(["-m", "capture.path=photos/z*"], VOCABULARY)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["launcher=joblib"], "launcher=joblib is for the jobs of a sweep: add -m"),
+        (["hydra/launcher=joblib"], "launcher=joblib is for the jobs of a sweep: add -m"),
+        (["-m", "launcher=job"], "launcher=job is not one of joblib, slurm; did you mean joblib?"),
+        (["-m", "launcher=joblib,slurm"], "launcher=joblib,slurm is not one of joblib, slurm"),
+        (["-m", "--cfg", "job"], "--cfg shows the settings of one run"),
+    ],
+)
+def test_a_mistaken_launcher_is_one_sentence(words: list[str], sentence: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(sentence)):
+        prepare(words, VOCABULARY)
+
+
+@pytest.mark.parametrize(
+    "word", [*(f"name={text}" for text in AWKWARD), "lights.key=2", "lights.größe [x]=[1,0.5,0]"]
+)
+def test_what_is_prepared_can_be_typed_again(word: str) -> None:
+    (prepared,) = prepare([word], VOCABULARY)
+    assert prepare([retyped(prepared)], VOCABULARY) == [prepared]

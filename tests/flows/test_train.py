@@ -156,7 +156,7 @@ def test_a_sweep_trains_one_run_for_each_value(tiny: Path, tmp_path: Path) -> No
     succeed("train.py", "-m", *words, *SMALL[:-1], folder=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
     found = sorted(path.name for path in (tmp_path / "outputs").iterdir())
-    assert found == ["a", "b", "latest", "multirun.yaml"]
+    assert found == ["a", "b", "latest", "sweeps"]
     assert len(list((tmp_path / "outputs").glob("[ab]/*/checkpoints/3"))) == 2
 
 
