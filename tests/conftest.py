@@ -12,9 +12,27 @@ import jaxtyping
 import pytest
 import torch
 
+PACKAGE = Path(__file__).resolve().parents[1] / "neural_render"
+# Triton reads the source of what lies here, and would read the checks' decorators too.
+UNCHECKED = "neural_render.kernels.cuda.programs"
+
+
+def checked_modules() -> list[str]:
+    """Every module of the package but `UNCHECKED`; a package stands for all that is in it."""
+    parents = {UNCHECKED.rpartition(".")[0], "neural_render", "neural_render.kernels"}
+    names = []
+    for parent in parents:
+        folder = PACKAGE.parent.joinpath(*parent.split("."))
+        names += [f"{parent}.{entry.stem}" for entry in folder.iterdir() if entry.stem[0] != "_"]
+    return [name for name in names if name not in parents and name != UNCHECKED]
+
+
 # From here on every module of the package is imported with its annotations checked at each call.
 assert "neural_render" not in sys.modules, "the package was imported before its annotations' checks"
-jaxtyping.install_import_hook("neural_render", "beartype.beartype")
+jaxtyping.install_import_hook(checked_modules(), "beartype.beartype")
+# Where there is no GPU, Triton's interpreter stands in for it: read when a kernel is decorated.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 DATA_VARIABLE = "NEURAL_RENDER_DATA"
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))

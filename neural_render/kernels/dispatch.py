@@ -48,24 +48,24 @@ def load(name: str) -> ModuleType:
 def resolve(name: str) -> str:
     """The backend's name behind ``name``; KernelError if it cannot run here."""
     if name == "auto":
-        return next(found for found in BACKENDS if is_chosen(found))
+        return fastest()
     reason = unavailable_reason(name)
     if reason:
         raise KernelError(f"kernels.backend={name} cannot run here: {reason}")
     return name
 
 
-def is_chosen(name: str) -> bool:
-    """Whether ``auto`` may choose a backend: it can run, and on a GPU if it is made for one."""
-    if name in ON_GPU and not torch.cuda.is_available():
-        return False
-    return not unavailable_reason(name)
+def fastest(without_gpu: bool = False) -> str:
+    """The name of the fastest backend that can run here; those on a GPU where there is one."""
+    without_gpu = without_gpu or not torch.cuda.is_available()
+    names = [name for name in BACKENDS if not (without_gpu and name in ON_GPU)]
+    return next(name for name in names if not unavailable_reason(name))
 
 
 def select(name: str, threads: int = 0, precision: str = "auto") -> str:
     """Makes a backend the active one and gives its name; ``threads=0`` takes the usable cores.
 
-    ``precision`` is auto (the backend's fastest), float32 or bfloat16; KernelError if the backend
+    ``precision`` is auto (the backend's fastest), float32, float16 or bfloat16; KernelError if the backend
     does not have it here.
     """
     resolved = resolve(name)

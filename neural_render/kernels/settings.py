@@ -16,24 +16,24 @@ class KernelSettings:
     backend: str = field(
         default="auto",
         metadata={
-            "help": "auto (the fastest that runs here), cpu (C++), reference (plain PyTorch, slow),"
-            " tcnn (tiny-cuda-nn, where it is installed, for field.grid.hash=xor)"
+            "help": "auto (the fastest that runs here), cuda (Triton), cpu (C++), reference (plain"
+            " PyTorch, slow), tcnn (tiny-cuda-nn, where it is installed, for field.grid.hash=xor)"
         },
     )
     precision: str = field(
         default="auto",
         metadata={
             "help": "numbers that table entries and network weights are computed with: auto"
-            " (bfloat16 where the processor has it, else float32), float32, bfloat16; the weights"
-            " that are trained and stored are float32 always",
-            "choices": ("auto", "float32", "bfloat16"),
+            " (float16 on a GPU, bfloat16 where the processor has it, else float32), float32,"
+            " float16, bfloat16; the weights that are trained and stored are float32 always",
+            "choices": ("auto", "float32", "float16", "bfloat16"),
         },
     )
     device: str = field(
         default="auto",
         metadata={
-            "help": "auto (cuda for tcnn, and for the reference where torch finds a GPU, else cpu),"
-            " cpu, cuda",
+            "help": "auto (cuda where torch finds a GPU and the backend can use it, else cpu), cpu,"
+            " cuda",
             "choices": ("auto", "cpu", "cuda"),
         },
     )
@@ -47,28 +47,34 @@ def start_kernels(settings: KernelSettings) -> tuple[str, int, torch.device]:
 
     KernelError if the backend or device that was asked for by name cannot run here.
     """
-    backend = dispatch.select(settings.backend, settings.threads, settings.precision)
-    device = torch.device(chosen_device(settings.device, backend))
+    wanted = settings.backend
+    if wanted == "auto":
+        wanted = dispatch.fastest(without_gpu=settings.device == "cpu")
+    device = torch.device(chosen_device(settings.device, dispatch.resolve(wanted)))
+    backend = dispatch.select(wanted, settings.threads, settings.precision)
     threads = settings.threads or dispatch.usable_cores()
     log = logging.getLogger("neural_render")
     counted = f"{threads} {'thread' if threads == 1 else 'threads'}"
-    where = counted if device.type == "cpu" else f"on {device}"
+    where = counted if device.type == "cpu" else f"on {torch.cuda.get_device_name(device)}"
     log.info("kernels: %s, %s, %s", backend, dispatch.precision(), where)
     if settings.backend == "auto" and backend == "reference":
         reason = dispatch.available()["cpu"]
         log.warning("this is the slow PyTorch reference, because %s", reason)
+    if settings.backend == "auto" and torch.cuda.is_available() and backend not in dispatch.ON_GPU:
+        reason = dispatch.unavailable_reason("cuda") or "kernels.device=cpu was asked for."
+        log.warning("the GPU is not used, because %s", reason)
     return backend, threads, device
 
 
 def chosen_device(wanted: str, backend: str) -> str:
     """What ``kernels.device`` means beside ``backend``: cpu or cuda."""
-    if backend == "tcnn":
+    if backend in dispatch.ON_GPU:
         if wanted == "cpu":
             raise KernelError(
-                "kernels.device=cpu does not go with kernels.backend=tcnn, which computes on the"
-                " GPU; leave kernels.device out."
+                f"kernels.device=cpu does not go with kernels.backend={backend}, which computes on"
+                " the GPU; leave kernels.device out."
             )
-        return "cuda"
+        return "cpu" if backend == "cuda" and dispatch.load(backend).is_interpreted() else "cuda"
     if wanted == "auto":
         return "cuda" if backend == "reference" and torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and backend == "cpu":

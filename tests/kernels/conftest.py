@@ -2,13 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
+from triton.runtime import interpreter
 
-from neural_render.kernels import dispatch
+from neural_render.kernels import cuda, dispatch
 from neural_render.kernels.cpu import modules
 from tests.kernels.comparison import instruction_set
 
+# Tests make their tensors on the CPU.
+dispatch.BACKENDS["cuda"] = "tests.kernels.on_device"
+if cuda.is_interpreted():
+    # It would look for overflow in every sum of integers, at a quarter of its time; hashes wrap.
+    options = interpreter.interpreter_builder.options
+    interpreter.interpreter_builder.options = replace(options, sanitize_overflow=False)
 # Every backend beside the reference; the C++ kernels once for each instruction set. What opens some
 # grids only has tests of its own.
 BACKENDS = [

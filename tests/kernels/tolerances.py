@@ -6,7 +6,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from neural_render.kernels.cpu import modules
+from neural_render.kernels import dispatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +157,9 @@ BFLOAT16 = FLOAT32 | {
 PARITY = {
     ("cpu", "float32"): FLOAT32,
     ("cpu", "bfloat16"): BFLOAT16,
+    ("cuda", "float32"): FLOAT32,
+    ("cuda", "float16"): BFLOAT16,
+    ("cuda", "bfloat16"): BFLOAT16,
     ("tcnn", "float32"): FLOAT32,
     ("tcnn", "float16"): BFLOAT16,
 }
@@ -165,9 +168,9 @@ PARITY = {
 def parity(backend: str, kind: str, precision: str = "") -> Tolerance | WholeTolerance:
     """How far ``kind`` may lie from the reference's.
 
-    ``precision``: what it is computed with; by default what the module in use has.
+    ``precision``: what it is computed with; by default what the backend has chosen.
     """
-    return PARITY[backend, precision or modules.precision()][kind]
+    return PARITY[backend, precision or dispatch.load(backend).precision()][kind]
 
 
 # Rays that must have the very same samples: the rest may lose or gain one at a cell's border,

@@ -7,8 +7,8 @@ import pytest
 from neural_render.kernels import dispatch
 
 
-# What opens some grids only is left to its own tests.
-@pytest.fixture(params=sorted(dispatch.BACKENDS.keys() - {"tcnn"}))
+# What computes on a GPU is left to the kernels' tests.
+@pytest.fixture(params=sorted(dispatch.BACKENDS.keys() - set(dispatch.ON_GPU)))
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of the active backend; a skip with the reason where it cannot run."""
     try:

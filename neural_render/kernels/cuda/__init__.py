@@ -6,6 +6,7 @@ Upkeep of the occupancy grid, rays of pixels and the colour loss are a few passe
 from neural_render.kernels.cuda.compositing import composite, composite_backward
 from neural_render.kernels.cuda.device import (
     finish,
+    is_interpreted,
     precision,
     set_precision,
     set_threads,
@@ -42,6 +43,7 @@ __all__ = [
     "finish",
     "hash_encode",
     "hash_encode_backward",
+    "is_interpreted",
     "march_rays",
     "mlp",
     "mlp_backward",

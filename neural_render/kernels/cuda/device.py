@@ -16,6 +16,7 @@ LEAST_TRITON = (3, 3)
 WARPS = 8
 _precision = ["auto"]
 _targets: list[Any] = []
+_compiled: set[str] = set()
 
 
 def is_interpreted() -> bool:
@@ -69,7 +70,7 @@ def _gpu_reason() -> str:
 
 def set_precision(precision: str) -> None:
     """Chooses what products are made of: KernelError for what the GPU does not have."""
-    if precision == "bfloat16" and not is_interpreted():
+    if precision == "bfloat16" and torch.cuda.is_available():
         capability = torch.cuda.get_device_capability()
         if capability < BFLOAT16_CAPABILITY:
             raise KernelError(
@@ -95,19 +96,21 @@ def finish() -> None:
     """See ``ops.finish``: what is launched later runs later."""
 
 
-def block(wanted: int) -> int:
-    """The samples of a tile; the interpreter is faster the fewer and larger they are."""
-    return max(wanted, 4096) if is_interpreted() else wanted
+def block(wanted: int, count: int) -> int:
+    """The samples of a tile; the interpreter is faster the fewer tiles there are."""
+    if not is_interpreted():
+        return wanted
+    return min(1024, max(16, 1 << max(0, count - 1).bit_length()))
 
 
 def ray_block(rays: int, slots: int) -> tuple[int, int]:
     """The rays of a program, and how many samples of each it looks at together; see ``block``."""
-    return (256, 256) if is_interpreted() else (rays, slots)
+    return (128, 128) if is_interpreted() else (rays, slots)
 
 
 def tiles(count: int, size: int) -> int:
-    """How many tiles of this size hold so many; at least one."""
-    return max(1, -(-count // size))
+    """How many tiles of this size hold so many."""
+    return -(-count // size)
 
 
 def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any) -> None:
@@ -116,6 +119,7 @@ def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any
         from neural_render.kernels.cuda.compiling import compile_for
 
         compile_for(kernel, arguments, {**constants, "num_warps": WARPS}, _targets)
+        _compiled.add(kernel.__name__)
         return
     try:
         kernel[grid](*arguments, **constants, num_warps=WARPS)
@@ -129,11 +133,15 @@ def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any
 
 
 @contextmanager
-def only_compiling(targets: list[Any]) -> Iterator[None]:
-    """Inside, kernels are compiled for ``targets`` and not run: what ops give is meaningless."""
+def only_compiling(targets: list[Any]) -> Iterator[set[str]]:
+    """Inside, kernels are compiled for ``targets`` and not run: what ops give is meaningless.
+
+    Gives the names of those that were, which grow.
+    """
     _targets[:] = targets
+    _compiled.clear()
     try:
-        yield
+        yield _compiled
     finally:
         _targets.clear()
 

@@ -1,7 +1,6 @@
 """Hash-grid encoding on the GPU."""
 
 from functools import lru_cache
-from math import prod
 
 import torch
 import triton.language as tl
@@ -36,8 +35,17 @@ def _level_numbers(spec: HashGridSpec, device: torch.device) -> tuple[Tensor, Te
     return scales.to(device), torch.tensor(numbers, dtype=torch.int32).to(device)
 
 
-def grid_of(table: Tensor, spec: HashGridSpec, columns: int = 0) -> Grid:
-    """The grid as kernels take it, with as many columns as it has features, or as stated."""
+def grid_of(table: Tensor, spec: HashGridSpec) -> Grid:
+    """The grid as kernels take it, with a column for each feature."""
+    return _grid(ready(table, "table", spec.num_rows, spec.features), spec, padded(spec.num_outputs))
+
+
+def _scattered_grid(dense: Tensor, spec: HashGridSpec) -> Grid:
+    """The same with a column for each feature of one level; nobody looks at its table."""
+    return _grid(dense, spec, padded(spec.features, 1))
+
+
+def _grid(table: Tensor, spec: HashGridSpec, columns: tl.constexpr) -> Grid:
     if spec.num_rows * spec.features >= 1 << 31:
         raise KernelError(
             f"field.grid.log2_rows={spec.log2_rows}: the cuda backend counts entries of the table"
@@ -46,7 +54,7 @@ def grid_of(table: Tensor, spec: HashGridSpec, columns: int = 0) -> Grid:
     scales, numbers = _level_numbers(spec, table.device)
     primes = XOR_PRIMES[1:] if spec.hash == "xor" else spec.multipliers
     return Grid(
-        ready(table, "table", spec.num_rows, spec.features),
+        table,
         scales,
         numbers,
         tl.constexpr(spec.levels),
@@ -54,7 +62,7 @@ def grid_of(table: Tensor, spec: HashGridSpec, columns: int = 0) -> Grid:
         tl.constexpr(spec.dims),
         tl.constexpr(2**spec.dims),
         tl.constexpr(1 << spec.log2_rows),
-        padded(columns, 1) if columns else padded(spec.num_outputs),
+        columns,
         tl.constexpr(spec.hash == "xor"),
         *map(tl.constexpr, primes),
     )
@@ -63,7 +71,8 @@ def grid_of(table: Tensor, spec: HashGridSpec, columns: int = 0) -> Grid:
 def hash_encode(points: Tensor, table: Tensor, spec: HashGridSpec, footprint: Tensor) -> Tensor:
     """See ``ops.hash_encode``."""
     points = ready(points, "points", -1, spec.dims)
-    count, size = len(points), block(BLOCK)
+    count = len(points)
+    size = block(BLOCK, count)
     footprint = ready(footprint, "footprint", count)
     out = points.new_empty(count, spec.num_outputs)
     given = (points, footprint, grid_of(table, spec), out, count)
@@ -76,39 +85,42 @@ def hash_encode_backward(
 ) -> tuple[Tensor, Tensor]:
     """Gradients to points and, dense, to the table."""
     points = ready(points, "points", -1, spec.dims)
-    count, size = len(points), block(BLOCK)
+    count = len(points)
+    size = block(BLOCK, count)
     footprint = ready(footprint, "footprint", count)
     gradient = ready(gradient, "gradient", count, spec.num_outputs)
     to_points = torch.empty_like(points)
     to_features = points.new_empty(spec.num_outputs, count)
     given = (points, footprint, grid_of(table, spec), (gradient, to_points, to_features), count)
     launch(slope_program, (tiles(count, size),), *given, BLOCK=size)
-    factored = FactoredGradient(points=points, features=to_features)
-    return to_points, scatter_table_gradient(factored, table, spec)
+    dense = torch.zeros_like(table, memory_format=torch.contiguous_format)
+    scatter_levels(points, to_features, spec, range(spec.levels), dense)
+    return to_points, dense
 
 
 def scatter_table_gradient(gradient: FactoredGradient, table: Tensor, grid: HashGridSpec) -> Tensor:
     """The dense gradient of the table that a factored one stands for."""
     dense = torch.zeros_like(table, memory_format=torch.contiguous_format)
-    scatter_levels(gradient, table, grid, range(grid.levels), dense)
+    scatter_levels(gradient.points, gradient.features, grid, range(grid.levels), dense)
     return dense
 
 
 def scatter_levels(
-    gradient: FactoredGradient, table: Tensor, spec: HashGridSpec, levels: range, dense: Tensor
+    points: Tensor, features: Tensor, spec: HashGridSpec, levels: range, dense: Tensor
 ) -> None:
     """Adds the gradient of some levels' rows to ``dense``, which begins with the first of them.
 
     Sums are made in the order of arrival. Where PyTorch is told to be deterministic
     (``torch.use_deterministic_algorithms``), they are made in its own, slower way.
     """
-    points = ready(gradient.points, "points", -1, spec.dims)
-    features = ready(gradient.features, "features", spec.num_outputs, len(points))
+    points = ready(points, "points", -1, spec.dims)
+    features = ready(features, "features", spec.num_outputs, len(points))
     if torch.are_deterministic_algorithms_enabled():
         _scatter_in_order(points, features, spec, levels, dense)
         return
-    count, size = len(points), block(SCATTERED)
-    given = (points, features, grid_of(table, spec, spec.features), dense, count, levels.start)
+    count = len(points)
+    size = block(SCATTERED, count)
+    given = (points, features, _scattered_grid(dense, spec), dense, count, levels.start)
     launch(scatter_program, (tiles(count, size), len(levels)), *given, BLOCK=size)
 
 
@@ -125,14 +137,3 @@ def _scatter_in_order(
         added = weights[..., None] * part.T[:, None, :]
         place = rows.flatten() - layout[levels.start].offset
         dense.index_put_((place,), added.flatten(0, 1), accumulate=True)
-
-
-def level_rows(spec: HashGridSpec, levels: range) -> int:
-    """The number of rows of some levels."""
-    layout = spec.level_layout()
-    return sum(layout[number].rows for number in levels)
-
-
-def num_entries(tensor: Tensor) -> int:
-    """The numbers in a tensor."""
-    return prod(tensor.shape)

@@ -24,6 +24,7 @@ from neural_render.kernels.records import (
     FieldGradients,
     FieldInputs,
     FieldParameters,
+    RenderInputs,
 )
 from neural_render.kernels.specs import MAX_SH_DEGREE, FieldSpec
 
@@ -65,18 +66,39 @@ def field_of(spec: FieldSpec, device: torch.device) -> Field:
     )
 
 
-def samples_of(inputs: FieldInputs, spec: FieldSpec, of_rays: bool = False) -> Samples:
-    """Where the field is asked, as kernels take it; ``of_rays``: directions are a row a ray."""
-    count = len(inputs.points)
-    index = inputs.ray_index.detach().to(torch.int64).contiguous()
-    if index.shape != (count,):
-        raise KernelError(f"ray_index has shape {tuple(index.shape)}, but {(count,)} was wanted.")
+def samples_of(inputs: FieldInputs, spec: FieldSpec) -> Samples:
+    """Where the field is asked, as kernels take it."""
+    count, place = len(inputs.points), (inputs.points, inputs.footprint)
+    directions = ready(inputs.directions, "directions", count, 3)
+    return _samples(place, inputs.ray_index, directions, inputs.conditions, spec, of_rays=False)
+
+
+def samples_on_rays(
+    place: tuple[Tensor, Tensor], ray_index: Tensor, inputs: RenderInputs, spec: FieldSpec
+) -> Samples:
+    """The same for samples of rays; ``place``: their points and footprints."""
+    directions = ready(inputs.rays.directions, "directions", -1, 3)
+    return _samples(place, ray_index, directions, inputs.conditions, spec, of_rays=True)
+
+
+def _samples(
+    place: tuple[Tensor, Tensor],
+    ray_index: Tensor,
+    directions: Tensor,
+    conditions: Tensor,
+    spec: FieldSpec,
+    of_rays: bool,
+) -> Samples:
+    count = len(place[0])
+    if ray_index.shape != (count,):
+        shape = tuple(ray_index.shape)
+        raise KernelError(f"ray_index has shape {shape}, but {(count,)} was wanted.")
     return Samples(
-        ready(inputs.points, "points", count, 3),
-        ready(inputs.footprint, "footprint", count),
-        ready(inputs.directions, "directions", -1 if of_rays else count, 3),
-        ready(inputs.conditions, "conditions", -1, spec.num_conditions),
-        index,
+        ready(place[0], "points", count, 3),
+        ready(place[1], "footprint", count),
+        directions,
+        ready(conditions, "conditions", -1, spec.num_conditions),
+        ray_index.detach().to(torch.int64).contiguous(),
         count,
         tl.constexpr(of_rays),
     )
@@ -87,7 +109,7 @@ def query_density(
 ) -> Tensor:
     """See ``ops.query_density``."""
     samples = _asked_for_density(points, footprint)
-    size, out = block(BLOCK), points.new_empty(samples.count)
+    size, out = block(BLOCK, samples.count), points.new_empty(samples.count)
     network = network_of(weights, spec.density_network, "density_weights")
     field = field_of(spec, points.device)
     given = (samples, grid_of(table, spec.grid), network, field, out)
@@ -133,7 +155,7 @@ def query_samples(
     samples: Samples, parameters: FieldParameters, spec: FieldSpec
 ) -> tuple[Tensor, Tensor]:
     """Density and radiance ``[samples channels]``."""
-    size, like = block(BLOCK), parameters.table
+    size, like = block(BLOCK, samples.count), parameters.table
     density = like.new_empty(samples.count)
     radiance = like.new_empty(samples.count, spec.num_channels)
     given = (samples, *_parts(parameters, spec), (density, radiance))
@@ -197,7 +219,8 @@ def _backward(
     given: tuple[Tensor, Tensor],
     inputs_too: bool,
 ) -> tuple[Tensor, Tensor, Tensor, FactoredGradient, Tensor, Tensor]:
-    count, size, has_color = samples.count, block(BLOCK), given[0] is not given[1]
+    count, has_color = samples.count, given[0] is not given[1]
+    size = block(BLOCK, count)
     given = tuple(g.detach().contiguous() for g in given)
     grid, density, field = (
         grid_of(parameters.table, spec.grid),

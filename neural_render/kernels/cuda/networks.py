@@ -40,7 +40,7 @@ def network_of(weights: Tensor, spec: MlpSpec, name: str = "weights") -> Network
 def shares(count: int, size: int) -> tuple[int, int]:
     """How many programs share so many samples, and how many tiles each takes, whatever the GPU."""
     needed = tiles(count, size)
-    each = tiles(needed, PROGRAMS)
+    each = max(1, tiles(needed, PROGRAMS))
     return tiles(needed, each), each
 
 
@@ -57,7 +57,8 @@ def gradient_factor(*gradients: Tensor) -> Tensor:
 def mlp(inputs: Tensor, weights: Tensor, spec: MlpSpec) -> Tensor:
     """See ``ops.mlp``."""
     inputs = ready(inputs, "inputs", -1, spec.inputs)
-    count, size = len(inputs), block(BLOCK)
+    count = len(inputs)
+    size = block(BLOCK, count)
     out = inputs.new_empty(count, spec.outputs)
     given = (inputs, network_of(weights, spec), out, count)
     launch(network_program, (tiles(count, size),), *given, BLOCK=size)
@@ -69,7 +70,8 @@ def mlp_backward(
 ) -> tuple[Tensor, Tensor]:
     """Gradients to inputs and weights."""
     inputs = ready(inputs, "inputs", -1, spec.inputs)
-    count, size = len(inputs), block(BLOCK)
+    count = len(inputs)
+    size = block(BLOCK, count)
     gradient = ready(gradient, "gradient", count, spec.outputs)
     programs, each = shares(count, size)
     to_inputs, sums = torch.empty_like(inputs), inputs.new_zeros(programs, spec.num_weights)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from neural_render.core.errors import KernelError
 from neural_render.kernels.cuda.device import is_on_cpu, launch, ready, tiles
-from neural_render.kernels.cuda.encoding import level_rows, padded, scatter_levels
+from neural_render.kernels.cuda.encoding import padded, scatter_levels
 from neural_render.kernels.cuda.programs.steps import adam_program, row_adam_program
 from neural_render.kernels.records import FactoredGradient
 from neural_render.kernels.specs import AdamSpec, HashGridSpec
@@ -55,8 +55,7 @@ def table_adam_step(
     dense = table.new_zeros(largest, grid.features)
     for number, level in enumerate(layout):
         levels, rows = range(number, number + 1), slice(level.offset, level.offset + level.rows)
-        scatter_levels(gradient, table, grid, levels, dense)
-        assert level_rows(grid, levels) == level.rows
+        scatter_levels(gradient.points, gradient.features, grid, levels, dense)
         parts = (_in_place(table[rows], "the table"), _in_place(second[rows], "its moment"))
         _step_rows(*parts, dense[: level.rows], adam, clear=True)
 

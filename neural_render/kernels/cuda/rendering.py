@@ -20,13 +20,12 @@ from neural_render.kernels.cuda.fields import (
     query_density,
     query_samples,
     query_samples_backward,
-    samples_of,
+    samples_on_rays,
 )
 from neural_render.kernels.cuda.marching import LightFront, march_all
 from neural_render.kernels.records import (
     ColorTargets,
     Composited,
-    FieldInputs,
     FieldParameters,
     PackedSamples,
     RenderGradients,
@@ -40,7 +39,7 @@ from neural_render.kernels.reference.rendering import (
     midpoints,
     sample_points,
 )
-from neural_render.kernels.specs import FieldSpec, LossSpec, RenderSpec
+from neural_render.kernels.specs import LossSpec, RenderSpec
 
 # Samples of a ray that have been asked for their density when light is followed again.
 PARTS = FieldParts(hash_encode=HashEncode.apply, mlp=Mlp.apply)  # of the backend in use
@@ -57,7 +56,8 @@ def render_rays(
         density = _stopped(density, survivors, spec.march.min_transmittance)
         seen, num_asked = _gathered_colors(inputs, parameters, spec, survivors, density)
     else:
-        samples = _samples(inputs, survivors, spec.field)
+        place = sample_points(inputs, survivors)
+        samples = samples_on_rays(place, survivors.ray_index, inputs, spec.field)
         density, radiance = query_samples(samples, parameters, spec.field)
         seen = composite(density, radiance, survivors, inputs.background)
         num_asked = survivors.count
@@ -99,18 +99,6 @@ def _surviving(
     return survivors, density[index], survivors.count.new_tensor(asked)
 
 
-def _samples(inputs: RenderInputs, survivors: PackedSamples, spec: FieldSpec):  # noqa: ANN202
-    points, footprint = sample_points(inputs, survivors)
-    given = FieldInputs(
-        points=points,
-        directions=inputs.rays.directions,
-        conditions=inputs.conditions,
-        ray_index=survivors.ray_index,
-        footprint=footprint,
-    )
-    return samples_of(given, spec, of_rays=True)
-
-
 def _stopped(density: Tensor, survivors: PackedSamples, min_transmittance: float) -> Tensor:
     """The density, infinite at the last survivor of a ray that leaves too little light."""
     front = LightFront(survivors, min_transmittance)
@@ -135,17 +123,12 @@ def _gathered_colors(
     shares = gathered(seen.weights, survivors, spec.min_weight)
     asked = shares.nonzero()[:, 0]
     points, footprint = sample_points(inputs, survivors)
-    given = FieldInputs(
-        points=points[asked],
-        directions=inputs.rays.directions,
-        conditions=inputs.conditions,
-        ray_index=survivors.ray_index[asked],
-        footprint=footprint[asked],
-    )
-    samples = samples_of(given, spec.field, of_rays=True)
+    ray_index = survivors.ray_index[asked]
+    place = points[asked], footprint[asked]
+    samples = samples_on_rays(place, ray_index, inputs, spec.field)
     _, radiance = query_samples(samples, parameters, spec.field)
     # Behind the composited background, which stands in ``values`` already.
-    values = seen.values.index_add(0, given.ray_index, shares[asked, None] * radiance)
+    values = seen.values.index_add(0, ray_index, shares[asked, None] * radiance)
     count = survivors.count.new_tensor(len(asked))
     return Composited(**{**vars(seen), "values": values}), count
 
@@ -172,7 +155,8 @@ def _gradients(
 ) -> RenderGradients:
     """As ``render_rays_backward`` gives them; ``near_fade``: see ``LossSpec``."""
     inputs, parameters, spec = problem
-    samples = _samples(inputs, survivors, spec.field)
+    place = sample_points(inputs, survivors)
+    samples = samples_on_rays(place, survivors.ray_index, inputs, spec.field)
     density, radiance = query_samples(samples, parameters, spec.field)
     to_seen = Composited(
         values=to_output.values,

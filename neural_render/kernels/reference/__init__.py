@@ -83,11 +83,11 @@ def precision() -> str:
 
 
 def set_precision(precision: str) -> None:
-    """Nothing to choose: KernelError for bfloat16."""
-    if precision == "bfloat16":
+    """Nothing to choose: KernelError for narrower numbers."""
+    if precision not in ("auto", "float32"):
         raise KernelError(
-            "kernels.precision=bfloat16 does not go with kernels.backend=reference, which computes"
-            " in float32; use kernels.precision=auto."
+            f"kernels.precision={precision} does not go with kernels.backend=reference, which"
+            " computes in float32; use kernels.precision=auto."
         )
 
 

@@ -283,9 +283,9 @@ def back_to_grid(gradient, samples, place, grid, gradients, factor):
     tl.store(gradients.features + by_feature, unweighted, mask=mask[:, None] & used[None, :])
     if gradients.inputs_too:
         coordinates = coordinates_of(samples.points, sample, mask, grid)
+        slope = slopes(coordinates, unweighted, grid)
         for axis in tl.static_range(grid.dims):
-            slope = slopes(coordinates, unweighted, grid, axis)
-            tl.store(gradients.points + sample * grid.dims + axis, slope, mask=mask)
+            tl.store(gradients.points + sample * grid.dims + axis, slope[axis], mask=mask)
 
 
 @triton.jit

@@ -1,7 +1,7 @@
 """Hash-grid features, tile by tile: a row for each sample, a column for each feature.
 
-Legend: C columns, column ``level * features + feature``, padded to a power of two; cell and side
-``[samples columns]``: the lattice point left of a sample and how far it is from there, in cells.
+Legend: C columns, column ``level * features + feature``, padded to a power of two; sides: what each
+axis contributes to the corners of the samples' cells, all of it ``[samples columns]``.
 """
 
 from typing import Any, NamedTuple
@@ -44,50 +44,60 @@ def level_columns(grid):
 
 
 @triton.jit
-def axis_cell(x, scale):
-    """The cells and sides of one coordinate of samples, for levels of these scales."""
+def axis_sides(x, scale, stride, prime):
+    """What one coordinate contributes to both corners along its axis, the left one first.
+
+    Their steps in a dense level and in a hashed one, their weights.
+    """
     position = x[:, None] * scale[None, :] + 0.5
-    cell = tl.floor(position)
-    return cell.to(tl.int32).to(tl.uint32), position - cell
+    left = tl.floor(position)
+    cell = left.to(tl.int32).to(tl.uint32)
+    step, hashed = cell * stride[None, :], cell * prime
+    right = position - left
+    return (step, step + stride[None, :]), (hashed, hashed + prime), (1.0 - right, right)
 
 
 @triton.jit
-def cells_of(coordinates, scale, grid):
-    """Cells and sides along all axes; those that the grid does not have repeat the first."""
-    cell0, side0 = axis_cell(coordinates[0], scale)
-    cell1, side1 = axis_cell(coordinates[1], scale)
-    cell2, side2 = cell0, side0
-    cell3, side3 = cell0, side0
+def sides_of(coordinates, levels, grid):
+    """``axis_sides`` along all axes; those that the grid does not have repeat the first."""
+    scale, resolution = levels[0], levels[1]
+    one = resolution * 0 + 1
+    first = axis_sides(coordinates[0], scale, one, 1)
+    second = axis_sides(coordinates[1], scale, resolution, grid.prime1)
+    third, fourth = first, first
     if grid.dims > 2:
-        cell2, side2 = axis_cell(coordinates[2], scale)
+        third = axis_sides(coordinates[2], scale, resolution * resolution, grid.prime2)
     if grid.dims > 3:
-        cell3, side3 = axis_cell(coordinates[3], scale)
-    return (cell0, cell1, cell2, cell3), (side0, side1, side2, side3)
+        cube = resolution * resolution * resolution
+        fourth = axis_sides(coordinates[3], scale, cube, grid.prime3)
+    return first, second, third, fourth
 
 
 @triton.jit
-def corner_rows(cells, levels, grid, CORNER: tl.constexpr):
+def corner_rows(sides, levels, grid, CORNER: tl.constexpr):
     """The table's row of a corner of each cell: bit a of CORNER says on which side of axis a.
 
     A lattice point beyond the last one of a dense level wraps, which only ``xor`` lets happen.
     """
-    resolution = levels[1][None, :]
     rows = levels[3][None, :]
-    at0 = cells[0] + (CORNER & 1)
-    at1 = cells[1] + (CORNER >> 1 & 1)
-    dense = at0 + at1 * resolution
+    dense = sides[0][0][CORNER & 1] + sides[1][0][CORNER >> 1 & 1]
+    hashed = sides[0][1][CORNER & 1]
     if grid.xor:
-        hashed = at0 ^ at1 * grid.prime1
+        hashed = hashed ^ sides[1][1][CORNER >> 1 & 1]
     else:
-        hashed = at0 + at1 * grid.prime1
+        hashed = hashed + sides[1][1][CORNER >> 1 & 1]
     if grid.dims > 2:
-        at2 = cells[2] + (CORNER >> 2 & 1)
-        dense += at2 * resolution * resolution
-        hashed = hashed ^ at2 * grid.prime2 if grid.xor else hashed + at2 * grid.prime2
+        dense += sides[2][0][CORNER >> 2 & 1]
+        if grid.xor:
+            hashed = hashed ^ sides[2][1][CORNER >> 2 & 1]
+        else:
+            hashed = hashed + sides[2][1][CORNER >> 2 & 1]
     if grid.dims > 3:
-        at3 = cells[3] + (CORNER >> 3 & 1)
-        dense += at3 * resolution * resolution * resolution
-        hashed = hashed ^ at3 * grid.prime3 if grid.xor else hashed + at3 * grid.prime3
+        dense += sides[3][0][CORNER >> 3 & 1]
+        if grid.xor:
+            hashed = hashed ^ sides[3][1][CORNER >> 3 & 1]
+        else:
+            hashed = hashed + sides[3][1][CORNER >> 3 & 1]
     dense = tl.where(dense >= rows, dense - rows, dense)
     # Whatever a point is, the row is one of the level's.
     row = tl.where(levels[4][None, :] != 0, dense, hashed & (grid.hashed_rows - 1))
@@ -95,35 +105,32 @@ def corner_rows(cells, levels, grid, CORNER: tl.constexpr):
 
 
 @triton.jit
-def corner_values(cells, levels, grid, CORNER: tl.constexpr):
+def corner_values(sides, levels, grid, CORNER: tl.constexpr):
     """The table's entries at a corner of each cell, ``[samples columns]``."""
     feature = tl.arange(0, grid.columns) % grid.features
-    rows = corner_rows(cells, levels, grid, CORNER)
-    place = rows * grid.features + feature[None, :]
+    place = corner_rows(sides, levels, grid, CORNER) * grid.features + feature[None, :]
     return tl.load(grid.table + place, mask=levels[5][None, :], other=0.0)
 
 
 @triton.jit
-def share(side, RIGHT: tl.constexpr):
-    """The weight along one axis of a corner on this side."""
-    if RIGHT:
-        return side
-    else:
-        return 1.0 - side
-
-
-@triton.jit
 def corner_weight(sides, grid, CORNER: tl.constexpr, WITHOUT: tl.constexpr):
-    """A corner's interpolation weight, without what axis WITHOUT contributes (-1: with all)."""
-    weight = sides[0] * 0.0 + 1.0
-    if WITHOUT != 0:
-        weight = share(sides[0], CORNER & 1)
-    if WITHOUT != 1:
-        weight = weight * share(sides[1], CORNER >> 1 & 1)
-    if grid.dims > 2 and WITHOUT != 2:
-        weight = weight * share(sides[2], CORNER >> 2 & 1)
-    if grid.dims > 3 and WITHOUT != 3:
-        weight = weight * share(sides[3], CORNER >> 3 & 1)
+    """A corner's interpolation weight; instead of what axis WITHOUT contributes, its sign."""
+    if WITHOUT == 0:
+        weight = sides[1][2][CORNER >> 1 & 1] * ((CORNER & 1) * 2 - 1)
+    elif WITHOUT == 1:
+        weight = sides[0][2][CORNER & 1] * ((CORNER >> 1 & 1) * 2 - 1)
+    else:
+        weight = sides[0][2][CORNER & 1] * sides[1][2][CORNER >> 1 & 1]
+    if grid.dims > 2:
+        if WITHOUT == 2:
+            weight = weight * ((CORNER >> 2 & 1) * 2 - 1)
+        else:
+            weight = weight * sides[2][2][CORNER >> 2 & 1]
+    if grid.dims > 3:
+        if WITHOUT == 3:
+            weight = weight * ((CORNER >> 3 & 1) * 2 - 1)
+        else:
+            weight = weight * sides[3][2][CORNER >> 3 & 1]
     return weight
 
 
@@ -138,28 +145,34 @@ def footprint_weight(footprint, scale):
 def encode(coordinates, footprint, grid):
     """The features of samples, ``[samples columns]``; 0 in columns that are not in use."""
     levels = level_columns(grid)
-    cells, sides = cells_of(coordinates, levels[0], grid)
-    features = sides[0] * 0.0
+    sides = sides_of(coordinates, levels, grid)
+    features = sides[0][2][0] * 0.0
     for corner in tl.static_range(grid.corners):
         weight = corner_weight(sides, grid, corner, -1)
-        features += weight * corner_values(cells, levels, grid, corner)
+        features += weight * corner_values(sides, levels, grid, corner)
     return features * footprint_weight(footprint, levels[0])
 
 
 @triton.jit
-def slopes(coordinates, to_features, grid, AXIS: tl.constexpr):
-    """The gradient to one coordinate of samples, given that to unweighted features."""
+def slopes(coordinates, to_features, grid):
+    """The gradient to all coordinates of samples, given that to unweighted features.
+
+    That to an axis which the grid does not have means nothing.
+    """
     levels = level_columns(grid)
-    cells, sides = cells_of(coordinates, levels[0], grid)
-    total = sides[0] * 0.0
+    sides = sides_of(coordinates, levels, grid)
+    given = to_features * levels[0][None, :]
+    slope0 = tl.sum(given * 0.0, 1)
+    slope1, slope2, slope3 = slope0, slope0, slope0
     for corner in tl.static_range(grid.corners):
-        values = corner_values(cells, levels, grid, corner)
-        weight = corner_weight(sides, grid, corner, AXIS)
-        if corner >> AXIS & 1:
-            total += weight * values
-        else:
-            total -= weight * values
-    return tl.sum(total * to_features * levels[0][None, :], 1)
+        values = given * corner_values(sides, levels, grid, corner)
+        slope0 += tl.sum(values * corner_weight(sides, grid, corner, 0), 1)
+        slope1 += tl.sum(values * corner_weight(sides, grid, corner, 1), 1)
+        if grid.dims > 2:
+            slope2 += tl.sum(values * corner_weight(sides, grid, corner, 2), 1)
+        if grid.dims > 3:
+            slope3 += tl.sum(values * corner_weight(sides, grid, corner, 3), 1)
+    return slope0, slope1, slope2, slope3
 
 
 @triton.jit
@@ -204,9 +217,9 @@ def slope_program(points, footprint, grid, gradients, count, BLOCK: tl.constexpr
     scale = level_columns(grid)[0]
     given = given * footprint_weight(tl.load(footprint + sample, mask=mask, other=0.0), scale)
     coordinates = coordinates_of(points, sample, mask, grid)
+    slope = slopes(coordinates, given, grid)
     for axis in tl.static_range(grid.dims):
-        slope = slopes(coordinates, given, grid, axis)
-        tl.store(gradients[1] + sample * grid.dims + axis, slope, mask=mask)
+        tl.store(gradients[1] + sample * grid.dims + axis, slope[axis], mask=mask)
     by_feature = column.to(tl.int64)[None, :] * count + sample[:, None]
     tl.store(gradients[2] + by_feature, given, mask=inside)
 
@@ -234,11 +247,10 @@ def scatter_program(points, gradient, grid, dense, count, first, BLOCK: tl.const
         tl.load(grid.numbers + level * 4 + 2 + one).to(tl.uint32),
         tl.load(grid.numbers + level * 4 + 3 + one),
     )
-    cells, sides = cells_of(coordinates_of(points, sample, mask, grid), scale, grid)
+    sides = sides_of(coordinates_of(points, sample, mask, grid), levels, grid)
     for corner in tl.static_range(grid.corners):
         weight = corner_weight(sides, grid, corner, -1)
-        rows = corner_rows(cells, levels, grid, corner)
-        place = rows * grid.features + feature[None, :]
+        place = corner_rows(sides, levels, grid, corner) * grid.features + feature[None, :]
         # Exact zeros are left out: rows that nothing touches are not stepped.
         added = weight * given
         tl.atomic_add(dense + place, added, mask=inside & (added != 0.0), sem="relaxed")

@@ -1,0 +1,90 @@
+"""Compiles every kernel of the cuda backend for one GPU, by its number: 80, 90, 100.
+
+In a process of its own: Triton's interpreter, under which the tests run, leaves nothing to compile.
+"""
+
+import sys
+
+import torch
+
+from neural_render.kernels import cuda
+from neural_render.kernels.cuda import device
+from neural_render.kernels.cuda.compiling import cuda_target
+from neural_render.kernels.cuda.compositing import summed
+from neural_render.kernels.cuda.programs import compositing, fields, grids, marching, networks, steps
+from neural_render.kernels.records import FactoredGradient, FieldInputs, FieldParameters
+from neural_render.kernels.specs import AdamSpec, FieldSpec, HashGridSpec, MarchSpec, RenderSpec
+from tests.kernels.problems import full_occupancy, parameters_of, rays_through_cube, render_inputs
+
+COUNT = 8
+ADAM = AdamSpec(learning_rate=0.01, step=1)
+FIELD = FieldSpec(grid=HashGridSpec(log2_rows=12))
+MARCH = MarchSpec(step=0.01, cone_angle=0.01, cascades=2)
+
+
+def every_kernel() -> set[str]:
+    """The names of all kernels."""
+    modules = (compositing, fields, grids, marching, networks, steps)
+    return {name for module in modules for name in vars(module) if name.endswith("_program")}
+
+
+def ask_everywhere(parameters: FieldParameters) -> None:
+    """All ops that take points."""
+    points, footprint = torch.rand(COUNT, 3), torch.zeros(COUNT)
+    table, grid, network = parameters.table, FIELD.grid, FIELD.color_network
+    features = cuda.hash_encode(points, table, grid, footprint)
+    cuda.hash_encode_backward(features, points, table, grid, footprint)
+    inputs = torch.zeros(COUNT, network.inputs)
+    outputs = cuda.mlp(inputs, parameters.color_weights, network)
+    cuda.mlp_backward(outputs, inputs, parameters.color_weights, network)
+    cuda.query_density(points, table, parameters.density_weights, FIELD, footprint)
+    samples = FieldInputs(
+        points=points,
+        directions=points,
+        conditions=torch.zeros(1, 0),
+        ray_index=torch.zeros(COUNT, dtype=torch.int64),
+        footprint=footprint,
+    )
+    cuda.query_field_backward(
+        *cuda.query_field(samples, parameters, FIELD), samples, parameters, FIELD
+    )
+
+
+def render(parameters: FieldParameters) -> None:
+    """All ops that take rays; the way back through the field is compiled by now."""
+    inputs = render_inputs(rays_through_cube(4), full_occupancy(MARCH.cascades))
+    spec = RenderSpec(field=FIELD, march=MARCH, min_weight=0.1)
+    _, samples = cuda.render_rays(inputs, parameters, spec, True)
+    cuda.render_rays(inputs, parameters, spec, False)
+    density, radiance = torch.zeros(0), torch.zeros(0, FIELD.num_channels)
+    seen = cuda.composite(density, radiance, samples, inputs.background)
+    cuda.composite_backward(seen, density, radiance, samples, inputs.background)
+    summed(radiance, samples)
+
+
+def step(parameters: FieldParameters) -> None:
+    """All ops that change parameters."""
+    gradient = FactoredGradient(
+        points=torch.rand(COUNT, 3), features=torch.zeros(FIELD.grid.num_outputs, COUNT)
+    )
+    second = torch.zeros(len(parameters.table))
+    cuda.table_adam_step(parameters.table, second, gradient, FIELD.grid, ADAM)
+    weights = parameters.color_weights
+    cuda.adam_step(weights, (weights.clone(), weights.clone()), weights.clone(), ADAM)
+
+
+def main(capability: int) -> None:
+    """Compiles, and says which kernels."""
+    cuda.set_precision("float16")
+    parameters = parameters_of(FIELD)
+    with device.only_compiling([cuda_target(capability)]) as compiled:
+        ask_everywhere(parameters)
+        render(parameters)
+        step(parameters)
+    missing = every_kernel() - compiled
+    assert not missing, f"{missing} were not compiled"
+    print(f"sm_{capability}: {len(compiled)} kernels compiled: {', '.join(sorted(compiled))}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
