@@ -11,6 +11,7 @@ from pathlib import Path
 
 from neural_render import config
 from neural_render.captures.opening import open_capture
+from neural_render.core.processes import group
 from neural_render.kernels.settings import start_kernels
 from neural_render.training.films.views import has_views, load_views
 from neural_render.training.runs.folder import RunFolder
@@ -32,25 +33,28 @@ COMMAND = config.Command(
     short={name: f"render.{name}" for name in ("path", "output", "size", "frames", "fps")},
     configs=Path(__file__).resolve().parent / "configs",
     needs_run=True,
+    shares=True,
 )
 
 
 def main(settings: config.Settings) -> None:
     """Opens the run and the cameras of its capture, renders the path, prints what was written."""
-    _, _, device = start_kernels(settings.kernels)
+    _, _, device = start_kernels(config.own_kernels(settings.kernels))
     run = RunFolder.open(Path(settings.run))
     scene = load_for_rendering(run, device)
     if has_views(run.path):
         capture = load_views(run.path, scene.frame)
     else:
-        capture = open_capture(settings.capture, progress=False, images=False)
+        capture = group.after_first(
+            lambda: open_capture(settings.capture, progress=False, images=False)
+        )
     results = Results(
         run=run,
         scene=scene,
         capture=capture,
         background=settings.evaluation.background,
     )
-    for path in results.film(settings.render, settings.lights, progress=sys.stderr.isatty()):
+    for path in results.film(settings.render, settings.lights, progress=group.shows_progress()):
         print(path)
 
 

@@ -13,6 +13,7 @@ from neural_render import config
 from neural_render.captures.adjustment.adjustment import CameraAdjustment
 from neural_render.captures.doctor.examination import open_checked
 from neural_render.captures.streaming import photo_source
+from neural_render.core.processes import group
 from neural_render.fields import RadianceField, field_spec
 from neural_render.kernels import dispatch
 from neural_render.kernels.settings import start_kernels
@@ -37,18 +38,20 @@ COMMAND = config.Command(
         "python train.py capture.path=photos/fox capture.max_side=960 preset=quality",
         "python train.py run=outputs/latest training.max_seconds=600   # resume or continue a run",
         "python train.py -m seed=0,1,2              # one run after the other",
+        "torchrun --nproc-per-node=2 train.py       # in two processes, or on two GPUs",
     ),
     sections=config.sections_but("runs", "scene", "views", "tracer", "lights"),
     short={},
     configs=Path(__file__).resolve().parent / "configs",
     needs_run=False,
+    shares=True,
 )
 
 
 def main(settings: config.Settings) -> None:
     """Opens the photos, builds field and renderer, trains, measures, films."""
-    progress = sys.stderr.isatty()
-    backend, threads, device = start_kernels(settings.kernels)
+    progress = group.shows_progress()
+    backend, threads, device = start_kernels(config.own_kernels(settings.kernels))
     capture = open_checked(settings.capture, progress=progress, check=not settings.run)
     rows = auto_log2_rows(settings.training, device)
     settings = config.completed(settings, name=capture.name, log2_rows=rows)
@@ -69,8 +72,7 @@ def main(settings: config.Settings) -> None:
     adjustment = CameraAdjustment(cameras.to(device), settings.capture.adjust)
     if settings.training.points_first:
         renderer.begin_around(capture.points_in_field())
-    folder = Path(settings.run or settings.outputs)
-    run = RunFolder.open(folder) if settings.run else RunFolder.create(folder, settings.name)
+    run = RunFolder.begun(settings.run, settings.outputs, settings.name)
     context = RunContext(
         seed=settings.seed,
         backend=backend,

@@ -2,6 +2,7 @@
 
 from neural_render.config.command import Command, main
 from neural_render.config.composition import yaml_of
+from neural_render.config.processes import own_kernels
 from neural_render.config.settings import Settings, changed_settings, completed, sections_but
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "changed_settings",
     "completed",
     "main",
+    "own_kernels",
     "sections_but",
     "yaml_of",
 ]

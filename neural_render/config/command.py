@@ -15,6 +15,7 @@ from neural_render.config.arguments import Vocabulary, is_sweep, prepare
 from neural_render.config.composition import run_job
 from neural_render.config.log import listen
 from neural_render.config.manual import manual
+from neural_render.config.processes import listen_here, told_by, working_together
 from neural_render.config.settings import Setting, Settings, list_settings
 from neural_render.config.sweep import Program, run_sweep
 from neural_render.core.errors import UserError
@@ -39,6 +40,7 @@ class Command:
     short: dict[str, str]  # short form -> full name; "" for a word that is a value alone
     configs: Path
     needs_run: bool  # works on an existing run; without `run=` on the latest one
+    shares: bool = False  # its work among the processes that torchrun starts
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -89,7 +91,8 @@ def main(command: Command, task: Callable[[Settings], None]) -> int:
     except UserError as error:
         return _complain(str(error))
     except TrainingInterrupted as interruption:
-        print(interruption, file=sys.stderr)
+        if not told_by():
+            print(interruption, file=sys.stderr)
         return interruption.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -131,7 +134,7 @@ def out_of_memory(error: BaseException) -> str:
 
 
 def _complain(sentence: str) -> int:
-    print("error: " + " ".join(sentence.split()), file=sys.stderr)
+    print(f"error: {told_by()}" + " ".join(sentence.split()), file=sys.stderr)
     return USER_ERROR
 
 
@@ -151,12 +154,13 @@ def _run(command: Command, task: Callable[[Settings], None], words: Sequence[str
             )
         )
     else:
-        listen()
+        listen_here()
         sys.argv[1:] = prepare(words, command.vocabulary)
-        if is_sweep(words):
-            run_sweep(_program(command, task), sys.argv[1:])
-        else:
-            run_job(task, configs=command.configs, needs_run=command.needs_run)
+        with working_together(command.program, command.shares):
+            if is_sweep(words):
+                run_sweep(_program(command, task), sys.argv[1:])
+            else:
+                run_job(task, configs=command.configs, needs_run=command.needs_run)
 
 
 def _program(command: Command, task: Callable[[Settings], None]) -> Program:

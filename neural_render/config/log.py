@@ -19,11 +19,11 @@ class TerminalHandler(logging.Handler):
             tqdm.write(self.format(record), file=sys.stdout)
 
 
-def listen() -> None:
-    """Sends the package's log to the terminal, and nowhere else."""
+def listen(level: int = logging.INFO) -> None:
+    """Sends the package's log from ``level`` on to the terminal, and nowhere else."""
     logger = logging.getLogger("neural_render")
     logger.handlers[:] = [TerminalHandler()]
-    logger.setLevel(logging.INFO)
+    logger.setLevel(level)
     logger.propagate = False
 
 

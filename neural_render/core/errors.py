@@ -25,6 +25,10 @@ class KernelError(UserError):
     """A kernel backend that was asked for by name cannot run here."""
 
 
+class ProcessError(UserError):
+    """The processes that share a job did not find each other, or one of them is gone."""
+
+
 class EvaluationError(UserError):
     """Measured figures that mean different things were to be compared."""
 

@@ -62,3 +62,17 @@ class RayBatch:
     normals: Float[Tensor, "rays 3"]
     conditions: Float[Tensor, "rays conditions"]
     first_channel: int = 0
+
+    def __getitem__(self, index: slice) -> "RayBatch":
+        """The rays at ``index`` with what was seen along them."""
+        return RayBatch(
+            rays=self.rays[index],
+            targets=self.targets[index],
+            opacity=self.opacity[index],
+            weights=self.weights[index],
+            view=self.view[index],
+            distance=self.distance[index],
+            normals=self.normals[index],
+            conditions=self.conditions[index],
+            first_channel=self.first_channel,
+        )

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from neural_render.core.color import quantised, srgb_from_linear
 from neural_render.core.errors import DivergenceError
+from neural_render.core.processes import group
 from neural_render.evaluation import metrics
 from neural_render.evaluation.protocol import EvaluationProtocol, background_color, resolution_text
 from neural_render.evaluation.records import (
@@ -67,14 +68,14 @@ def evaluate(
     """The contents of ``folder/metrics.json``, which is written, with a picture of every view.
 
     ``render_one(index)`` renders test view ``index`` over the protocol's background, in the run's
-    colour space. Raises ``DivergenceError`` where a render is not finite, ``OutputError`` where
-    nothing can be written.
+    colour space. Several processes share the views; the first one writes the numbers. Raises
+    ``DivergenceError`` where a render is not finite, ``OutputError`` where nothing can be written.
     """
     files = file_names(views.names)
     background = background_color(protocol.background)
-    scores: list[ViewScore] = []
+    scores: dict[int, ViewScore] = {}
     chosen = spread(len(views.names), settings.max_views)
-    with tqdm(chosen, desc="evaluate", unit="view", disable=not progress) as bar:
+    with tqdm(group.share(chosen), desc="evaluate", unit="view", disable=not progress) as bar:
         for index in bar:
             name = views.names[index]
             photo = metrics.over_background(views.image(index).cpu(), background)
@@ -86,26 +87,32 @@ def evaluate(
             render = _display(color, protocol.colour_space, name)
             path = folder / f"{files[index]}.png"
             numbers = _compare(photo, render, kept, settings, path)
-            scores.append(
-                ViewScore(
-                    name=name,
-                    **numbers,
-                    render_seconds=seconds,
-                    width=photo.shape[1],
-                    height=photo.shape[0],
-                    image=path.name if settings.images else "",
-                )
+            scores[index] = ViewScore(
+                name=name,
+                **numbers,
+                render_seconds=seconds,
+                width=photo.shape[1],
+                height=photo.shape[0],
+                image=path.name if settings.images else "",
             )
-            bar.set_postfix(psnr=f"{mean(score.psnr for score in scores):.2f}")
+            bar.set_postfix(psnr=f"{mean(score.psnr for score in scores.values()):.2f}")
+    measured = _in_order(group.gathered_objects(scores))
     described = protocol.as_dict(
-        resolution=resolution_text((score.width, score.height) for score in scores),
-        measured=len(scores),
+        resolution=resolution_text((score.width, score.height) for score in measured),
+        measured=len(measured),
         available=len(views.names),
         masked=views.masks.numel() > 0,
     )
-    record = evaluation_record(scores, figures, described)
-    write_json(folder / "metrics.json", record)
+    record = evaluation_record(measured, figures, described)
+    if group.is_first():
+        write_json(folder / "metrics.json", record)
     return record
+
+
+def _in_order(parts: Iterable[Mapping[int, ViewScore]]) -> list[ViewScore]:
+    """The scores of all processes, by their views."""
+    found = {index: score for part in parts for index, score in part.items()}
+    return [found[index] for index in sorted(found)]
 
 
 def spread(available: int, wanted: int) -> list[int]:

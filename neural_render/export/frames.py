@@ -9,7 +9,7 @@
 ``frames.json`` beside them says what was rendered, and which depths the colours mean.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from neural_render.core.cameras import Cameras, image_rays
 from neural_render.core.color import quantised
+from neural_render.core.processes import group
 from neural_render.export.developing import Development
 from neural_render.export.folder import PARTS, FrameFolder
 from neural_render.export.images import (
@@ -69,14 +70,20 @@ def write_film(
 
     With ``resume``, frames that an interrupted film of the same description left complete are not
     rendered again; without, the frames of any earlier film in ``folder`` are removed first.
-    ``exr`` (half or float) is the precision of an EXR's colours and opacity. Raises ``OutputError``
-    where nothing can be written or the frames in ``folder`` are another's.
+    ``exr`` (half or float) is the precision of an EXR's colours and opacity. Several processes share
+    the frames; the first one makes the video. Raises ``OutputError`` where nothing can be written or
+    the frames in ``folder`` are another's.
     """
     assert outputs and set(outputs) <= set(OUTPUTS), outputs
     numbered = tuple(output for output in OUTPUTS if output in outputs and output in PARTS)
-    frames = FrameFolder(folder, film.description, numbered, resume=resume)
+    # The others find what the first one left of an earlier film.
+    frames = group.after_first(
+        lambda: FrameFolder(
+            folder, film.description, numbered, resume=resume or not group.is_first()
+        )
+    )
     everything = list(range(len(film.cameras)))
-    missing = frames.missing(len(everything))
+    missing = group.of_first(lambda: frames.missing(len(everything)))
     if "video" not in outputs:
         for _ in _pictures(film, frames, missing, missing, exr=exr, progress=progress):
             continue
@@ -84,8 +91,12 @@ def write_film(
     if "frames" not in outputs:
         missing = everything  # EXR does not hold the 8-bit pictures that the video is made of
     video = folder / "video.mp4"
-    pictures = _pictures(film, frames, everything, missing, exr=exr, progress=progress)
-    write_video(video, pictures, frames_per_second=frames_per_second)
+    made = _pictures(film, frames, everything, missing, exr=exr, progress=progress)
+    pictures = group.in_turn(made, len(everything))
+    if group.is_first():
+        write_video(video, pictures, frames_per_second=frames_per_second)
+    for _ in pictures:  # of the others, which send theirs
+        continue
     return (video, *(frames.file(PARTS[output][0], 0) for output in numbered))
 
 
@@ -107,17 +118,42 @@ def _pictures(
     exr: str,
     progress: bool,
 ) -> Iterator[UInt8[Tensor, "height width 3"]]:
-    """8-bit sRGB pictures, rendered where ``missing``; their files are written before each."""
-    render = set(missing)
-    for index in tqdm(indices, desc="render", unit="frame", disable=not progress):
+    """This process's share of the 8-bit sRGB pictures, rendered where ``missing``; their files are
+    written before each."""
+    own, render = group.share(indices), set(missing)
+    ahead = _rendered_ahead(film, frames, [index for index in own if index in render])
+    for index in tqdm(own, desc="render", unit="frame", disable=not progress):
         if index in render:
-            image = film.render_one(index).to(torch.device("cpu"))
+            image = ahead.pop(index, None) or _rendered(film, index)
             picture = film.development.picture(image, index)
             if frames.parts:
                 _write_frame(film, frames, index, image, picture, exr)
             yield quantised(picture)
         else:
             yield _read_picture(frames.file(_COLOR, index))
+
+
+def _rendered(film: Film, index: int) -> Image:
+    return film.render_one(index).to(torch.device("cpu"))
+
+
+def _rendered_ahead(film: Film, frames: FrameFolder, own: Sequence[int]) -> dict[int, Image]:
+    """The first frame of this process, where the first one of all is to say which depths the colours
+    mean; they are then known to ``frames`` in each process."""
+    if _COLOR not in frames.parts or frames.depth_limits is not None:
+        return {}
+    ahead = {index: _rendered(film, index) for index in own[:1]}
+
+    def limits() -> tuple[float, float] | None:
+        for index, image in ahead.items():
+            depth = z_depth(image.distance * film.world_from_field_scale, film.cameras, index)
+            frames.fix_depth_limits(
+                depth_limits(depth, image.opacity) or (0.0, film.world_from_field_scale)
+            )
+        return frames.depth_limits
+
+    frames.depth_limits = group.of_first(limits)
+    return ahead
 
 
 def _write_frame(
@@ -137,10 +173,7 @@ def _write_frame(
         write_exr(frames.file(_LAYERS, index), layers, half=half)
     if _COLOR not in frames.parts:
         return
-    if frames.depth_limits is None:
-        found = depth_limits(depth, image.opacity)
-        frames.fix_depth_limits(found or (0.0, film.world_from_field_scale))
-    assert frames.depth_limits is not None
+    assert frames.depth_limits is not None, "the first frame has told them"
     picture = depth_picture(depth, image.opacity, frames.depth_limits)
     write_png(frames.file(_COLOR, index), srgb)
     write_png(frames.file(_DEPTH, index), picture)

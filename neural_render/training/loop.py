@@ -13,11 +13,13 @@ from neural_render.captures.adjustment.adjustment import CameraAdjustment, fixed
 from neural_render.core.errors import CheckpointError
 from neural_render.core.files import whole_file
 from neural_render.core.lights import Lighting
+from neural_render.core.processes import group
 from neural_render.core.protocols import RaySource
 from neural_render.fields import RadianceField
 from neural_render.kernels import ops
 from neural_render.rendering import Renderer
 from neural_render.training.ema import AveragedWeights
+from neural_render.training.gathering import SYNCHRONISE_EVERY, synchronise
 from neural_render.training.optimizer import new_moments
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.checkpoint import (
@@ -85,6 +87,9 @@ def train(
     a larger budget it goes on, on the schedule of that budget. With the cpu backend and a budget in
     steps, the weights depend on arguments alone, not on where the run was stopped and resumed.
 
+    Several processes (see `group`) share each step's rays and end with equal parameters; the first
+    one's clock counts, and it alone writes to the run's folder, which all of them see.
+
     Raises SettingError, CheckpointError, DivergenceError, OutputError, and TrainingInterrupted
     after Ctrl-C or SIGTERM, once the state is saved.
     """
@@ -109,15 +114,16 @@ def train(
         adjustment=adjustment or fixed_cameras(),
     )
     with run.locked(), torch_threads(context.backend), StopSignals() as signals:
-        run.prune_checkpoints()
+        group.of_first(run.prune_checkpoints)
         if run.checkpoints():
             checkpoint = open_checkpoint(run.last_checkpoint())
             check_place(checkpoint, record)
             restore(checkpoint, state)
+        check_same_start(state, run)
         # Only now: what cannot be resumed keeps the settings that it was made with.
-        with whole_file(run.config_path) as draft:
-            draft.write_text(context.config, encoding="utf-8")
+        group.of_first(lambda: write_config(run, context))
         fit(problem, state, Session(run, record, context.threads, state), signals)
+        signals.agree()
     if learnt := state.adjustment.described():
         _log.info("cameras: %s", learnt)
     if signals.received is not None:
@@ -149,7 +155,7 @@ class Session:
 
     def save(self, state: TrainingState) -> None:
         """Saves a checkpoint unless the last one is this very state."""
-        if self._saved != state.progress:
+        if group.is_first() and self._saved != state.progress:
             save_checkpoint(self.run, self.record, state)
             self._saved = state.progress
         self._saved_at = time.perf_counter()
@@ -162,7 +168,7 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
     noisy = problem.color_space == "linear"
     with metrics, Reporter(metrics, settings.report_every, noisy_targets=noisy) as reporter:
         clock.start()
-        drawn = next_step(problem, state, clock)
+        drawn = next_step(problem, state, clock, signals)
         while drawn is not None and signals.received is None:
             step, plan, fraction = drawn.step, drawn.plan, drawn.fraction
             outcome = training_step(problem, state, drawn)
@@ -172,8 +178,10 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
             refresh_errors(problem, state, step)
             state.progress = advanced(state, step, outcome, plan, clock)
             # While the table's step goes on.
-            drawn = next_step(problem, state, clock)
+            drawn = next_step(problem, state, clock, signals)
             ops.finish()
+            if step % SYNCHRONISE_EVERY == 0:
+                synchronise(state)
             if problem.renderer.occupancy.holds and fraction >= settings.points_first:
                 problem.renderer.occupancy.release()
             update_occupancy(problem, step, plan)
@@ -202,13 +210,16 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
                 averaged_step=state.average.last_step,
             )
         reporter.report(state)
-    session.save(state)
+    group.of_first(lambda: session.save(state))
 
 
-def next_step(problem: Problem, state: TrainingState, clock: Clock) -> StepInput | None:
+def next_step(
+    problem: Problem, state: TrainingState, clock: Clock, signals: StopSignals
+) -> StepInput | None:
     """The input of the step after ``state.progress``; None where the budget is spent."""
     settings = problem.settings
-    done = budget_fraction(settings, state.progress.step, clock.seconds(settings.clock))
+    (seconds,) = signals.agree(clock.seconds(settings.clock))
+    done = budget_fraction(settings, state.progress.step, seconds)
     return draw_step(problem, state, done) if done < 1 else None
 
 
@@ -244,6 +255,23 @@ def advanced(
         num_samples_marched=before.num_samples_marched + outcome.num_samples_marched,
         averaged_step=state.average.last_step,
     )
+
+
+def write_config(run: RunFolder, context: RunContext) -> None:
+    """Stores the settings of the run."""
+    with whole_file(run.config_path) as draft:
+        draft.write_text(context.config, encoding="utf-8")
+
+
+def check_same_start(state: TrainingState, run: RunFolder) -> None:
+    """Nothing if all processes begin with the same field; else CheckpointError."""
+    sums = [tensor.detach().double().sum() for tensor in state.field.parameters()]
+    (begun,) = group.gathered(torch.stack([sums[0].new_tensor(state.progress.step), *sums]))
+    if not torch.equal(begun, begun[:1].expand_as(begun)):
+        raise CheckpointError(
+            f"run={run.path} is not the same to all processes, which begin at steps"
+            f" {begun[:, 0].long().tolist()}: let outputs lie in a folder that all machines share."
+        )
 
 
 def check_place(checkpoint: Checkpoint, record: RunRecord) -> None:

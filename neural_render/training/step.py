@@ -6,12 +6,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from neural_render.core.processes import group
 from neural_render.core.protocols import RaySource, SteppedSource
 from neural_render.core.rays import RayBatch
 from neural_render.fields import RadianceField
 from neural_render.kernels.records import ColorTargets
 from neural_render.kernels.specs import AdamSpec, LossSpec
 from neural_render.rendering import Renderer
+from neural_render.training.gathering import BatchGradients, of_whole_batch
 from neural_render.training.optimizer import optimizer_step
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.state import TrainingState
@@ -54,7 +56,8 @@ def rays_for(survivors_per_ray: float, plan: StepPlan) -> int:
     ``survivors_per_ray`` is for a march step of scale 1.
     """
     wanted = plan.num_samples * plan.step_scale / survivors_per_ray
-    return int(min(max(wanted, MIN_RAYS), MAX_RAYS_PER_SAMPLE * plan.num_samples))
+    least = max(MIN_RAYS, group.size())
+    return int(min(max(wanted, least), MAX_RAYS_PER_SAMPLE * plan.num_samples))
 
 
 def observed_survivors(survivors_per_ray: float, outcome: StepOutcome, step_scale: float) -> float:
@@ -107,11 +110,15 @@ def loss_spec(
 
 @dataclass(frozen=True, kw_only=True)
 class StepInput:
-    """What a step fits to: its rays with what they see, its plan, and all its random numbers."""
+    """What a step fits to: its rays with what they see, its plan, and all its random numbers.
+
+    Of the ``num_rays`` of the batch it holds those that are this process's.
+    """
 
     step: int
     fraction: float  # of the budget, spent before the step
     plan: StepPlan
+    num_rays: int
     batch: RayBatch
     regions: Int[Tensor, " known"]
     background: Float[Tensor, "rays channels"]
@@ -123,6 +130,9 @@ def draw_step(problem: Problem, state: TrainingState, fraction: float) -> StepIn
 
     The rays depend on (seed, step), and on the survivors and errors of the steps so far. The field
     is not looked at: it may be changing meanwhile.
+
+    Every process draws the whole batch, which costs little beside rendering it, and keeps its share:
+    the rays of a step do not depend on the number of processes.
     """
     device, step = problem.device, state.progress.step + 1
     plan = plan_step(problem.settings, step, fraction, device)
@@ -133,22 +143,47 @@ def draw_step(problem: Problem, state: TrainingState, fraction: float) -> StepIn
     batch, regions = state.errors.draw(problem.source, num_rays, generator)
     generator = generator_for(problem.seed, step, "march", device)
     shape = (num_rays, batch.targets.shape[1])
-    kind = problem.settings.background
+    background = training_background(problem.settings.background, shape, generator, device)
+    jitter = torch.rand(num_rays, generator=generator, device=device)
+    own = group.own_slice()
     return StepInput(
         step=step,
         fraction=fraction,
         plan=plan,
-        batch=batch,
-        regions=regions,
-        background=training_background(kind, shape, generator, device),
-        jitter=torch.rand(num_rays, generator=generator, device=device),
+        num_rays=num_rays,
+        batch=batch[own] if group.size() > 1 else batch,
+        regions=regions[own],
+        background=background[own],
+        jitter=jitter[own],
     )
 
 
 def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> StepOutcome:
     """Fits the field to what was drawn, in place; the table may change until ``ops.finish``."""
-    settings, batch, plan = problem.settings, drawn.batch, drawn.plan
-    num_rays, adjustment = len(batch.rays), state.adjustment
+    settings, plan, adjustment = problem.settings, drawn.plan, state.adjustment
+    found = batch_gradients(problem, state, drawn)
+    adam = AdamSpec(
+        learning_rate=plan.learning_rate,
+        step=drawn.step,
+        beta1=settings.beta1,
+        beta2=settings.beta2,
+        epsilon=settings.epsilon,
+    )
+    optimizer_step(problem.field, state.moments, found.parameters, adam, settings.weight_decay)
+    adjustment.descend(found.cameras, drawn.step, drawn.fraction)
+    seen = found.seen
+    state.errors.observe(found.regions, seen.squared)
+    # Of the uniform rays alone: those drawn by the error map say nothing of the whole.
+    squared_error = seen.squared[state.errors.num_chosen(drawn.num_rays) :].mean()
+    # One read for all of it: on a GPU each read waits for the device.
+    loss, squared_error = seen.loss.double(), squared_error.double()
+    figures = torch.stack([loss, squared_error, seen.num_survived, seen.num_marched])
+    return _outcome(figures.tolist(), drawn.num_rays)
+
+
+def batch_gradients(problem: Problem, state: TrainingState, drawn: StepInput) -> BatchGradients:
+    """The gradients of the loss of the whole batch of which ``drawn`` is this process's share."""
+    batch, adjustment = drawn.batch, state.adjustment
     shown = adjustment.apply(batch)
     renderer = problem.renderer
     if blur := adjustment.blur(drawn.fraction):
@@ -166,27 +201,20 @@ def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> S
             first_channel=batch.first_channel,
             gain=shown.gain,
         ),
-        loss=loss_spec(settings, problem.color_space, drawn.fraction, renderer.occupancy.side(0)),
+        loss=loss_spec(
+            problem.settings, problem.color_space, drawn.fraction, renderer.occupancy.side(0)
+        ),
         jitter=drawn.jitter,
         conditions=shown.conditions,
-        step_scale=plan.step_scale,
+        step_scale=drawn.plan.step_scale,
     )
-    adam = AdamSpec(
-        learning_rate=plan.learning_rate,
-        step=drawn.step,
-        beta1=settings.beta1,
-        beta2=settings.beta2,
-        epsilon=settings.epsilon,
+    part = BatchGradients(
+        seen=seen,
+        regions=drawn.regions,
+        parameters=gradients,
+        cameras=adjustment.gradients(shown, to_inputs),
     )
-    optimizer_step(problem.field, state.moments, gradients, adam, settings.weight_decay)
-    adjustment.step(shown, to_inputs, drawn.step, drawn.fraction)
-    state.errors.observe(drawn.regions, seen.squared)
-    # Of the uniform rays alone: those drawn by the error map say nothing of the whole.
-    squared_error = seen.squared[state.errors.num_chosen(num_rays) :].mean()
-    # One read for all of it: on a GPU each read waits for the device.
-    loss, squared_error = seen.loss.double(), squared_error.double()
-    figures = torch.stack([loss, squared_error, seen.num_survived, seen.num_marched])
-    return _outcome(figures.tolist(), num_rays)
+    return of_whole_batch(part, drawn.num_rays)
 
 
 def _outcome(seen: list[float], num_rays: int) -> StepOutcome:

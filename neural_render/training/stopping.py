@@ -3,9 +3,15 @@
 import logging
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
+import torch
+
+from neural_render.core.processes import group
+
+ECHO_SECONDS = 5.0
 SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
@@ -24,11 +30,15 @@ class StopSignals:
     """Inside ``with``, SIGINT and SIGTERM are noted in ``received`` instead of interrupting.
 
     A second signal raises KeyboardInterrupt at once. Outside the main thread nothing is changed,
-    because Python delivers signals only there.
+    because Python delivers signals only there. Several processes stop together: what some of them
+    noted is ``received`` by all in the next ``agree``. What torchrun passes on to them soon after
+    they were told themselves is no second signal.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self._noted: signal.Signals | None = None
+        self._noted_at = 0.0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopSignals":
@@ -45,11 +55,25 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def agree(self, *numbers: float) -> list[float]:
+        """The first process's numbers, told to all along with the signals that any noted."""
+        if group.size() == 1:
+            return list(numbers)
+        own = torch.tensor([float(self._noted or 0), *numbers], dtype=torch.double)
+        (everyone,) = group.gathered(own)
+        if number := int(everyone[:, 0].max()):
+            self.received = signal.Signals(number)
+        return everyone[0, 1:].tolist()
+
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
+        if self._noted is not None:
+            if group.size() > 1 and time.monotonic() - self._noted_at < ECHO_SECONDS:
+                return
             raise KeyboardInterrupt
-        self.received = signal.Signals(number)
+        self._noted, self._noted_at = signal.Signals(number), time.monotonic()
+        if group.size() == 1:
+            self.received = self._noted
         logging.getLogger("neural_render").warning(
             "%s: finishing this step and saving; once more aborts without saving.",
-            SIGNALS[self.received],
+            SIGNALS[self._noted],
         )

@@ -111,8 +111,12 @@ class CameraAdjustment:
 
         ``fraction`` of the budget is spent.
         """
+        self.descend(self.gradients(seen, gradients), step, fraction)
+
+    def gradients(self, seen: AdjustedBatch, gradients: InputGradients) -> dict[str, Tensor]:
+        """A loss's gradients to what is learnt, by name, from those to what ``apply`` gave."""
         if not any(leaf.requires_grad for leaf in seen.leaves.values()):
-            return
+            return {}
         pairs = [
             (seen.rays.origins, gradients.origins),
             (seen.rays.directions, gradients.directions),
@@ -128,8 +132,12 @@ class CameraAdjustment:
             allow_unused=True,
             materialize_grads=True,
         )
+        return dict(zip(leaves, found, strict=True))
+
+    def descend(self, gradients: Mapping[str, Tensor], step: int, fraction: float) -> None:
+        """One step of Adam (number ``step``), when ``fraction`` of the budget is spent."""
         share = LAST_RATE**fraction * min(1.0, (fraction + 0.01 * WARM_UP) / WARM_UP)
-        for name, gradient in zip(leaves, found, strict=True):
+        for name, gradient in gradients.items():
             moments = self._moments[f"moment1.{name}"], self._moments[f"moment2.{name}"]
             rate = share * self.rates[name]
             adam = AdamSpec(learning_rate=rate, step=step)

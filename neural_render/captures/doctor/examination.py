@@ -27,6 +27,7 @@ from neural_render.captures.doctor.subject import Subject, subject_of
 from neural_render.captures.opening import open_capture
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
+from neural_render.core.processes import group
 
 SHORT_ANCHORS, FULL_ANCHORS = 8, 60
 SHORT_PHOTOS, FULL_PHOTOS = 48, 400
@@ -86,10 +87,12 @@ def examine(capture: Capture, *, thorough: bool) -> Examination:
 def open_checked(settings: CaptureSettings, *, progress: bool, check: bool) -> Capture:
     """The capture that ``settings.path`` names, its photos loaded, and what is wrong with it said.
 
-    Without ``check`` it is only opened: a run that goes on was examined when it began.
+    Without ``check`` it is only opened: a run that goes on was examined when it began. Of several
+    processes the first one examines it; the others open it when that has found and stored what its
+    files do not say.
     """
-    capture = open_capture(settings, progress=progress)
-    if check:
+    capture = group.after_first(lambda: open_capture(settings, progress=progress))
+    if check and group.is_first():
         check_capture(capture, settings)
     return capture
 

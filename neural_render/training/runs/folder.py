@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_render.core.errors import CheckpointError, OutputError, SettingError
+from neural_render.core.processes import group
 from neural_render.export.environment import ENVIRONMENT_FILE
 from neural_render.training.runs.atomic import PARTIAL, discard, writing
 
@@ -47,6 +48,19 @@ class RunFolder:
         run = cls(path=path)
         run.make_latest()
         return run
+
+    @classmethod
+    def begun(cls, run: str, outputs: str, name: str) -> "RunFolder":
+        """The run in the folder ``run``; without one a new one, the same for all processes."""
+        if run:
+            return cls.open(Path(run))
+        found = group.of_first(lambda: cls.create(Path(outputs), name))
+        if not found.path.is_dir():
+            raise OutputError(
+                f"{found.path}, where this run is kept, is not to be seen by process"
+                f" {group.place().rank}: let outputs lie in a folder that all machines share."
+            )
+        return found
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -162,7 +176,13 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Nobody else trains in this folder inside ``with``; OutputError if somebody does."""
+        """Nobody else trains in this folder inside ``with``; OutputError if somebody does.
+
+        Of processes that share the training, the first one locks it for all.
+        """
+        if not group.is_first():
+            yield
+            return
         with writing(self.path):
             file = (self.path / ".lock").open("w")
         with file:

@@ -1,11 +1,14 @@
 """The numbers of a run while it trains: ``metrics.jsonl`` and TensorBoard."""
 
 import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from neural_render.core.files import whole_file
+from neural_render.core.processes import group
 from neural_render.training.runs.atomic import writing
 from neural_render.training.runs.folder import RunFolder
 
@@ -13,12 +16,17 @@ CURVES = ("loss", "psnr", "learning_rate", "samples_per_ray", "rays_per_second",
 
 
 class MetricsLog:
-    """Writes one line per report, and TensorBoard's events where that is installed and wanted."""
+    """Writes one line per report, and TensorBoard's events where that is installed and wanted.
+
+    Of several processes the first one's goes to the run.
+    """
 
     def __init__(self, run: RunFolder, *, resumed_step: int, tensorboard: bool) -> None:
         """Takes up after ``resumed_step``: what a killed run reported beyond it is dropped."""
-        self._path = run.metrics_path
-        drop_lines_after(run, resumed_step)
+        self._path = run.metrics_path if group.is_first() else Path(os.devnull)
+        tensorboard = tensorboard and group.is_first()
+        if group.is_first():
+            drop_lines_after(run, resumed_step)
         with writing(self._path):
             self._file = self._path.open("a", encoding="utf-8")
         self._events = events_writer(run, resumed_step) if tensorboard else None

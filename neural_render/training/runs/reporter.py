@@ -2,12 +2,12 @@
 
 import logging
 import math
-import sys
 import time
 from types import TracebackType
 
 from tqdm import tqdm
 
+from neural_render.core.processes import group
 from neural_render.training.runs.metrics import MetricsLog
 from neural_render.training.runs.state import TrainingState
 from neural_render.training.schedules import StepPlan
@@ -28,7 +28,7 @@ class Reporter:
         self._metrics, self._every = metrics, report_every
         self._noisy, self._smooth_loss = noisy_targets, 0.0
         self._bar = tqdm(
-            total=1.0, desc="training", bar_format=BAR, disable=not sys.stderr.isatty()
+            total=1.0, desc="training", bar_format=BAR, disable=not group.shows_progress()
         )
         self._started: tuple[float, float] | None = None
         self._logged_at = time.perf_counter()

@@ -12,6 +12,7 @@ import torch
 
 from neural_render.captures.records import Capture
 from neural_render.core.errors import SettingError
+from neural_render.core.processes import group
 from neural_render.core.waiting.patience import told_if_slow
 from neural_render.evaluation.evaluate import evaluate
 from neural_render.evaluation.protocol import (
@@ -69,14 +70,15 @@ class Results:
 
     def report(self, record: Mapping[str, Any], changed_settings: Mapping[str, Any]) -> None:
         """Writes ``report.html`` about what ``measure`` returned."""
-        write_report(
-            self.run.report_path,
-            title=f"{self.run.path.parent.name}, {self.scene.progress.step} steps",
-            record=record,
-            curve=self.run.metrics_path,
-            changed_settings=changed_settings,
-            machine=machine_description(),
-        )
+        if group.is_first():
+            write_report(
+                self.run.report_path,
+                title=f"{self.run.path.parent.name}, {self.scene.progress.step} steps",
+                record=record,
+                curve=self.run.metrics_path,
+                changed_settings=changed_settings,
+                machine=machine_description(),
+            )
 
     def film(
         self,
@@ -110,7 +112,7 @@ class Results:
                 outputs=outputs,
                 frames_per_second=settings.fps,
                 exr=settings.exr,
-                resume=holds_film(folder, film.description),
+                resume=group.of_first(lambda: holds_film(folder, film.description)),
                 progress=progress,
             )
 
