@@ -38,7 +38,6 @@ COMMAND = config.Command(
         "python train.py capture.path=photos/fox capture.max_side=960 preset=quality",
         "python train.py run=outputs/latest training.max_seconds=600   # resume or continue a run",
         "python train.py -m seed=0,1,2              # one run after the other",
-        "torchrun --nproc-per-node=2 train.py       # in two processes, or on two GPUs",
     ),
     sections=config.sections_but("runs", "scene", "views", "tracer", "lights"),
     short={},

@@ -20,10 +20,10 @@ def told_by() -> str:
 
 
 def listen_here() -> None:
-    """Sends the first process's log to the terminal, and the warnings of one on each other machine."""
+    """Sends the first process's log to the terminal, and warnings of one on each other machine."""
     here = assigned_place()
-    first_here = logging.ERROR if here.local_rank else logging.WARNING
-    listen(first_here if here.rank else logging.INFO)
+    of_others = logging.ERROR if here.local_rank else logging.WARNING
+    listen(of_others if here.rank else logging.INFO)
 
 
 @contextmanager

@@ -70,9 +70,9 @@ def write_film(
 
     With ``resume``, frames that an interrupted film of the same description left complete are not
     rendered again; without, the frames of any earlier film in ``folder`` are removed first.
-    ``exr`` (half or float) is the precision of an EXR's colours and opacity. Several processes share
-    the frames; the first one makes the video. Raises ``OutputError`` where nothing can be written or
-    the frames in ``folder`` are another's.
+    ``exr`` (half or float) is the precision of an EXR's colours and opacity. Several processes
+    share the frames; the first one makes the video. Raises ``OutputError`` where nothing can be
+    written or the frames in ``folder`` are another's.
     """
     assert outputs and set(outputs) <= set(OUTPUTS), outputs
     numbered = tuple(output for output in OUTPUTS if output in outputs and output in PARTS)
@@ -138,8 +138,8 @@ def _rendered(film: Film, index: int) -> Image:
 
 
 def _rendered_ahead(film: Film, frames: FrameFolder, own: Sequence[int]) -> dict[int, Image]:
-    """The first frame of this process, where the first one of all is to say which depths the colours
-    mean; they are then known to ``frames`` in each process."""
+    """This process's first frame, where the first of all is still to say which depths the colours
+    mean; afterwards ``frames`` knows them in each process."""
     if _COLOR not in frames.parts or frames.depth_limits is not None:
         return {}
     ahead = {index: _rendered(film, index) for index in own[:1]}

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from neural_render.core.cameras import Cameras
+from neural_render.core.processes import group
 from neural_render.core.projection import IDENTITY_PROJECTION, Projection
 from neural_render.core.protocols import Field
 from neural_render.core.waiting.patience import told_if_slow
@@ -214,15 +215,18 @@ class OccupancyGrid:
     def _density_in(
         self, cells: Int[Tensor, " cells"], field: Field, generator: torch.Generator
     ) -> Float[Tensor, " cells"]:
-        """The density at one random point of each cell."""
+        """The density at one random point of each cell, of which each process looks at a part."""
         # Drawn on the generator's device, which may be another one.
         key = torch.randint(1 << 62, (), generator=generator, device=generator.device).item()
-        density = torch.empty(len(cells), device=cells.device)
-        for start in range(0, len(cells), MAX_POINTS):
-            some = slice(start, start + MAX_POINTS)
-            points = ops.occupancy_points(cells[some], self.cascades, int(key), start)
-            density[some] = field.density(points)
-        return density
+        own = -(-len(cells) // group.size())
+        density = torch.empty(own, device=cells.device)
+        first = own * group.place().rank
+        for start in range(first, min(first + own, len(cells)), MAX_POINTS):
+            some = cells[start : min(start + MAX_POINTS, first + own)]
+            points = ops.occupancy_points(some, self.cascades, int(key), start)
+            density[start - first : start - first + len(some)] = field.density(points)
+        (parts,) = group.gathered(density)
+        return parts.view(-1)[: len(cells)]
 
     def _spec(self, step: float, cone_angle: float, decay: float) -> OccupancySpec:
         """The spec of an update with these steps, after which the summary is one of these steps."""

@@ -97,8 +97,8 @@ def _joined(gradient: FactoredGradient, counts: list[int], share: float) -> Fact
 def synchronise(state: TrainingState) -> None:
     """Gives all processes the first one's parameters.
 
-    On like processors they are equal anyway. GPUs, which add in any order, and machines of different
-    instruction sets drift apart in the last digits.
+    On like processors they are equal anyway. GPUs, which add in any order, and machines of
+    different instruction sets drift apart in the last digits.
     """
     if group.size() == 1:
         return

@@ -131,8 +131,8 @@ def draw_step(problem: Problem, state: TrainingState, fraction: float) -> StepIn
     The rays depend on (seed, step), and on the survivors and errors of the steps so far. The field
     is not looked at: it may be changing meanwhile.
 
-    Every process draws the whole batch, which costs little beside rendering it, and keeps its share:
-    the rays of a step do not depend on the number of processes.
+    Every process draws the whole batch, which costs little beside rendering it, and keeps its
+    share: the rays of a step do not depend on the number of processes.
     """
     device, step = problem.device, state.progress.step + 1
     plan = plan_step(problem.settings, step, fraction, device)

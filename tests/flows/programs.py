@@ -43,6 +43,19 @@ def command(program: str, *words: str | Path) -> list[str]:
     return [sys.executable, str(REPOSITORY / program), *map(str, words)]
 
 
+def shared_command(program: str, *words: str | Path, logs: Path) -> list[str]:
+    """The same for two processes, each of which says what it has to say in a file of its own."""
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    launch += ["--log-dir", str(logs), "--redirects=3"]
+    return [sys.executable, *launch, *command(program, *words)[1:]]
+
+
+def said(logs: Path, rank: int, stream: str = "stderr") -> str:
+    """What one of the processes wrote to stdout or stderr."""
+    (path,) = logs.glob(f"*/*/{rank}/{stream}.log")
+    return path.read_text(encoding="utf-8")
+
+
 def run(program: str, *words: str | Path, folder: Path) -> Finished:
     """A program that ran to its end in ``folder``."""
     done = subprocess.run(

@@ -13,8 +13,9 @@ from neural_render.core.errors import ProcessError
 from neural_render.core.processes import group
 from neural_render.core.processes.group import ALONE, Place
 
+FINDING = timedelta(minutes=5)
 # Others wait for the first one while it finds cameras or writes; who is gone is noticed at once.
-PATIENCE = timedelta(hours=6)
+WAITING = timedelta(hours=6)
 VARIABLES = {
     "rank": "RANK",
     "size": "WORLD_SIZE",
@@ -34,11 +35,11 @@ def assigned_place(environment: Mapping[str, str] = os.environ) -> Place:
 
 
 @contextmanager
-def joined() -> Iterator[None]:
+def joined(patience: timedelta = FINDING) -> Iterator[None]:
     """Inside, this process is one of those that torchrun started, as ``group`` says.
 
-    Each takes a GPU of its own where there are any. Nothing happens to a process alone. ProcessError
-    where the processes do not find each other.
+    Each takes a GPU of its own where there are any. Nothing happens to a process alone.
+    ProcessError where they do not all find each other within ``patience``.
     """
     here = assigned_place()
     if here.size == 1:
@@ -46,7 +47,12 @@ def joined() -> Iterator[None]:
         return
     backends = _backends(here)
     try:
-        dist.init_process_group(backends, timeout=PATIENCE)
+        store, _, _ = next(iter(dist.rendezvous("env://", timeout=patience)))
+        store.set(f"here/{here.rank}", "yes")
+        store.wait([f"here/{rank}" for rank in range(here.size)], patience)
+        dist.init_process_group(
+            backends, store=store, rank=here.rank, world_size=here.size, timeout=WAITING
+        )
     except (RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise ProcessError(

@@ -73,7 +73,8 @@ def tensors_of(found: BatchGradients, problem: Problem) -> dict[str, Tensor]:
 
 def save(tensors: dict[str, Tensor], path: Path) -> None:
     """Writes copies."""
-    save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, path)
+    copies = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+    save_file(copies, path)
 
 
 def leave_gradients(folder: Path) -> None:
