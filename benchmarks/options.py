@@ -11,6 +11,7 @@ from neural_render.core.errors import SettingError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 SUITES = ("kernels", "train", "curve", "render", "bake", "memory", "settings", "poses")
+SUITES += ("processes",)
 BAKE_PARTS = ("materials", "triangles", "moving", "supervision")
 T = TypeVar("T")
 
@@ -48,6 +49,8 @@ class BenchmarkOptions:
     photos: int = 60  # of suite=memory, and their width, and the cap in GiB
     width: int = 6000
     gib: float = 2.0
+    processes: int = 2  # of suite=processes, and its steps
+    steps: int = 500
     degrees: float = 1.0  # of suite=poses, and how far cameras move, of the cube of interest
     shift: float = 0.01
 

@@ -36,18 +36,24 @@ def ask(
     return json.loads(lines[-1])
 
 
-def trained(words: Sequence[str]) -> dict[str, Any]:
+def trained(words: Sequence[str], processes: int = 1) -> dict[str, Any]:
     """``metrics.json`` of a run of ``train.py`` with these settings, which leaves nothing else."""
-    return measured(words, [[]])[0]
+    return measured(words, [[]], processes)[0]
 
 
-def measured(words: Sequence[str], manners: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+def measured(
+    words: Sequence[str], manners: Sequence[Sequence[str]], processes: int = 1
+) -> list[dict[str, Any]]:
     """As ``trained``, once for each manner of measuring: words such as ``evaluation.fit=pose``."""
     first, *others = manners
+    program = [str(ROOT / "train.py")]
+    if processes > 1:
+        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        program = [*launch, *program]
     with tempfile.TemporaryDirectory() as outputs:
         fixed = (f"outputs={outputs}", "name=benchmark", "render.output=none")
         quiet = ("training.tensorboard=false", "evaluation.images=false")
-        run = Path(_output([str(ROOT / "train.py"), *fixed, *quiet, *words, *first], {})[-1])
+        run = Path(_output([*program, *fixed, *quiet, *words, *first], {})[-1])
         found = [measures(run)]
         for manner in others:
             again = (f"run={run}", "evaluation.images=false", *manner)

@@ -11,6 +11,7 @@
     python scripts/benchmark.py suite=memory [seconds=60] [photos=60] [width=6000] [gib=2]
     python scripts/benchmark.py suite=settings captures=DIR,DIR [seconds=40] [max_side=480]
     python scripts/benchmark.py suite=poses capture=DIR [seconds=600] [degrees=1] [shift=0.01]
+    python scripts/benchmark.py suite=processes [capture=DIR] [processes=2] [steps=500] [seeds=0]
 
 Every suite takes backend=, threads= and precision=auto|float32|bfloat16; kernels, render and bake
 repeats=; train rounds= (3), batch= and log2_rows=, and with peers=true nerfstudio=DIR, where it is
@@ -33,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import curve, frames, kernels, training
 from benchmarks.bakes import suite as bakes
-from benchmarks.captures import effects, memory, poses
+from benchmarks.captures import effects, memory, poses, sharing
 from benchmarks.options import BenchmarkOptions, parsed
 from neural_render.core.errors import UserError
 
@@ -46,6 +47,7 @@ SUITES = {
     "memory": memory,
     "settings": effects,
     "poses": poses,
+    "processes": sharing,
 }
 
 

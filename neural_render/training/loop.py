@@ -114,12 +114,7 @@ def train(
         adjustment=adjustment or fixed_cameras(),
     )
     with run.locked(), torch_threads(context.backend), StopSignals() as signals:
-        group.of_first(run.prune_checkpoints)
-        if run.checkpoints():
-            checkpoint = open_checkpoint(run.last_checkpoint())
-            check_place(checkpoint, record)
-            restore(checkpoint, state)
-        check_same_start(state, run)
+        take_up(run, record, state)
         # Only now: what cannot be resumed keeps the settings that it was made with.
         group.of_first(lambda: write_config(run, context))
         fit(problem, state, Session(run, record, context.threads, state), signals)
@@ -255,6 +250,16 @@ def advanced(
         num_samples_marched=before.num_samples_marched + outcome.num_samples_marched,
         averaged_step=state.average.last_step,
     )
+
+
+def take_up(run: RunFolder, record: RunRecord, state: TrainingState) -> None:
+    """Sets ``state`` to that of the run's last checkpoint, if it has one."""
+    group.of_first(run.prune_checkpoints)
+    if run.checkpoints():
+        checkpoint = open_checkpoint(run.last_checkpoint())
+        check_place(checkpoint, record)
+        restore(checkpoint, state)
+    check_same_start(state, run)
 
 
 def write_config(run: RunFolder, context: RunContext) -> None:

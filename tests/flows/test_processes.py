@@ -1,5 +1,6 @@
 """``train.py`` and ``render.py`` in two processes that torchrun starts."""
 
+import json
 import os
 import shutil
 import signal
@@ -66,6 +67,32 @@ def test_frames_that_are_shared_out_are_those_of_one_process(
     assert found.keys() == wanted.keys()
     assert [name for name in found if found[name] != wanted[name]] == []
     assert str(shared / "renders/orbit_30x20/video.mp4") in said(logs, 0, "stdout")
+
+
+def test_test_views_that_are_shared_out_are_measured_as_by_one_process(
+    tiny: Path, trained_run: Path, tmp_path: Path
+) -> None:
+    """A run whose budget is spent, opened by both."""
+    shared = shutil.copytree(trained_run, tmp_path / "two")
+    shutil.rmtree(shared / "evaluation")
+    logs = tmp_path / "logs"
+    launch = shared_command("train.py", f"run={shared}", "render.output=none", logs=logs)
+    ended = subprocess.run(launch, cwd=tmp_path, capture_output=True, check=False)
+    assert ended.returncode == 0, said(logs, 0) + said(logs, 1)
+    found, wanted = (
+        json.loads((run / "evaluation/metrics.json").read_text()) for run in (shared, trained_run)
+    )
+    timed = {"render_seconds"}
+    views = [
+        [
+            {key: value for key, value in view.items() if key not in timed}
+            for view in record["views"]
+        ]
+        for record in (found, wanted)
+    ]
+    assert views[0] == views[1]
+    assert (found["psnr"], found["num_views"]) == (wanted["psnr"], 3)
+    assert (shared / "report.html").is_file()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from neural_render.core.errors import ProcessError
 from neural_render.core.processes import group
@@ -47,7 +48,7 @@ def joined(patience: timedelta = FINDING) -> Iterator[None]:
         return
     backends = _backends(here)
     try:
-        store, _, _ = next(iter(dist.rendezvous("env://", timeout=patience)))
+        store, _, _ = next(iter(rendezvous("env://", timeout=patience)))
         store.set(f"here/{here.rank}", "yes")
         store.wait([f"here/{rank}" for rank in range(here.size)], patience)
         dist.init_process_group(

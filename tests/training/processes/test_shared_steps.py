@@ -9,7 +9,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from neural_render.core.errors import CheckpointError, OutputError
+from neural_render.core.processes import group
 from neural_render.kernels import dispatch
+from neural_render.training.loop import check_same_start
+from neural_render.training.runs.folder import RunFolder
 from tests.tiny_capture import write_blender_capture
 from tests.training.processes import worker
 
@@ -69,6 +73,36 @@ def test_as_much_is_learnt_as_by_one_process(folder: Path) -> None:
     for name in ("table", "density_weights", "color_weights"):
         learnt = [state[f"field.{name}"] - begun[name] for state in (one, two)]
         assert cosine(*learnt) > 0.9, name
+
+
+@pytest.fixture
+def second_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is the second of two."""
+    place = group.Place(rank=1, size=2, local_rank=0, local_size=1)
+    monkeypatch.setattr(group, "_here", [place])
+
+
+def test_processes_that_see_different_runs_do_not_train(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, second_of_two: None
+) -> None:
+    _, state = worker.begin(folder)
+    run = RunFolder(path=folder / "run")
+    monkeypatch.setattr(group, "gathered", lambda own: (torch.stack([own, own]),))
+    check_same_start(state, run)
+    monkeypatch.setattr(group, "gathered", lambda own: (torch.stack([own + 7, own]),))
+    with pytest.raises(CheckpointError, match=r"begin at steps \[7, 0\]: let outputs lie"):
+        check_same_start(state, run)
+
+
+def test_a_run_folder_that_another_machine_does_not_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second_of_two: None
+) -> None:
+    there = RunFolder(path=tmp_path / "there")
+    monkeypatch.setattr(group, "of_first", lambda make: there)
+    with pytest.raises(OutputError, match=r"there, where this run is kept, .* by process 1: let"):
+        RunFolder.begun("", str(tmp_path), "name")
+    there.path.mkdir()
+    assert RunFolder.begun("", str(tmp_path), "name") == there
 
 
 def different(folder: Path, what: str) -> list[str]:
