@@ -270,6 +270,8 @@ def write_config(run: RunFolder, context: RunContext) -> None:
 
 def check_same_start(state: TrainingState, run: RunFolder) -> None:
     """Nothing if all processes begin with the same field; else CheckpointError."""
+    if group.size() == 1:
+        return
     sums = [tensor.detach().double().sum() for tensor in state.field.parameters()]
     (begun,) = group.gathered(torch.stack([sums[0].new_tensor(state.progress.step), *sums]))
     if not torch.equal(begun, begun[:1].expand_as(begun)):

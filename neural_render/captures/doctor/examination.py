@@ -1,7 +1,7 @@
 """The whole examination of an opened capture, in full or in short, and what is said of it."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +89,18 @@ def open_checked(settings: CaptureSettings, *, progress: bool, check: bool) -> C
 
     Without ``check`` it is only opened: a run that goes on was examined when it began. Of several
     processes the first one examines it; the others open it when that has found and stored what its
-    files do not say.
+    files do not say, and keep its photos where that does.
     """
-    capture = group.after_first(lambda: open_capture(settings, progress=progress))
+    opened: list[Capture] = []
+
+    def open_here(memory: str) -> int:
+        opened.append(open_capture(replace(settings, memory=memory), progress=progress))
+        return opened[0].train.stride
+
+    stride = group.of_first(lambda: open_here(settings.memory))
+    if not opened:
+        open_here("disk" if stride > 1 else "ram")
+    (capture,) = opened
     if check and group.is_first():
         check_capture(capture, settings)
     return capture

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import CaptureError
+from neural_render.core.processes import group
 
 GIGABYTE = 1e9
 # What photos may take of the free memory: the field, its optimizer and the images of an
@@ -89,10 +90,22 @@ def allowance(settings: CaptureSettings) -> Allowance:
             reason=f"capture.memory_limit_gb={settings.memory_limit_gb:g} allows no more",
         )
     free = available_bytes()
+    takers = num_takers()
+    among = f", in {takers} processes" if takers > 1 else ""
     return Allowance(
-        num_bytes=USABLE_FRACTION * free,
-        reason=f"{free / GIGABYTE:.2f} GB are free, of which photos may take four fifths",
+        num_bytes=USABLE_FRACTION * free / takers,
+        reason=f"{free / GIGABYTE:.2f} GB are free, of which photos may take four fifths{among}",
     )
+
+
+def num_takers() -> int:
+    """The processes of this machine that take memory for photos from now on, this one included.
+
+    The first process of all opens them before the others do (see ``open_checked``): what fits it
+    leaves enough for these.
+    """
+    here = group.place()
+    return here.local_size - (0 < here.rank < here.local_size)
 
 
 def available_bytes() -> float:

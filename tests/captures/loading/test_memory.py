@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from neural_render.captures.doctor.examination import open_checked
 from neural_render.captures.loading import cache, load, memory, parallel
 from neural_render.captures.loading.cache import cache_home, find_cache
 from neural_render.captures.loading.parallel import in_parallel
@@ -19,6 +20,7 @@ from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.captures.workplace import locked
 from neural_render.core.errors import CaptureError
+from neural_render.core.processes import group
 from tests.captures.formats import NAMES, noise_image, save_image, write_transforms
 from tests.small_disk import small_disk
 
@@ -204,3 +206,32 @@ def test_long_work_is_told_without_a_terminal(
         )
     assert squares == [1, 4, 9]
     assert "training photos: 1 of 3" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("rank", "local_rank", "takers"),
+    [(0, 0, 3), (1, 1, 2), (2, 2, 2), (3, 0, 3), (5, 2, 3)],
+)
+def test_processes_of_one_machine_divide_what_is_free(
+    monkeypatch: pytest.MonkeyPatch, rank: int, local_rank: int, takers: int
+) -> None:
+    """Two machines of three; where the first process is, it has its photos before the others."""
+    place = group.Place(rank=rank, size=6, local_rank=local_rank, local_size=3)
+    monkeypatch.setattr(group, "_here", [place])
+    monkeypatch.setattr(memory, "available_bytes", lambda: 30e9)
+    allowed = memory.allowance(CaptureSettings())
+    assert allowed.num_bytes == pytest.approx(0.8 * 30e9 / takers)
+    assert allowed.reason.endswith(f"may take four fifths, in {takers} processes")
+
+
+@pytest.mark.parametrize(("stride", "memory"), [(1, "ram"), (2, "disk")])
+def test_other_processes_keep_photos_where_the_first_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stride: int, memory: str
+) -> None:
+    large_photos(tmp_path)
+    place = group.Place(rank=1, size=2, local_rank=0, local_size=1)
+    monkeypatch.setattr(group, "_here", [place])
+    monkeypatch.setattr(group, "of_first", lambda make: stride)
+    settings = CaptureSettings(path=str(tmp_path), test_every=2)
+    capture = open_checked(settings, progress=False, check=True)
+    assert (capture.train.stride > 1) == (memory == "disk")
