@@ -26,8 +26,9 @@ def test_each_seed_is_trained_both_ways(
     monkeypatch.setattr(sharing, "trained", trained)
     words = ["suite=processes", "processes=3", "steps=7", "seeds=4,5", "capture=there"]
     sharing.run(parsed(BenchmarkOptions, words))
-    assert asked == [("seed=4", 1), ("seed=4", 3), ("seed=5", 1), ("seed=5", 3)]
-    assert "mean difference +1.000 dB" in capsys.readouterr().out
+    each = [1, 3, 1]
+    assert asked == [(f"seed={seed}", processes) for seed in (4, 5) for processes in each]
+    assert "mean difference +1.000 dB, of one again +0.000" in capsys.readouterr().out
     (line,) = (kept / "records/processes.jsonl").read_text().splitlines()
     found = json.loads(line)["results"]
     assert [(pair["seed"], pair["several"]["psnr"]) for pair in found] == [(4, 21.0), (5, 21.0)]
