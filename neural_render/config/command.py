@@ -13,7 +13,6 @@ import torch
 import neural_render
 from neural_render.config.arguments import Vocabulary, is_sweep, prepare
 from neural_render.config.composition import run_job
-from neural_render.config.log import listen
 from neural_render.config.manual import manual
 from neural_render.config.processes import listen_here, told_by, working_together
 from neural_render.config.settings import Setting, Settings, list_settings
@@ -156,8 +155,10 @@ def _run(command: Command, task: Callable[[Settings], None], words: Sequence[str
     else:
         listen_here()
         sys.argv[1:] = prepare(words, command.vocabulary)
-        with working_together(command.program, command.shares):
-            if is_sweep(words):
+        sweeps = is_sweep(words)
+        program = f"{command.program} -m" if sweeps else command.program
+        with working_together(program, command.shares and not sweeps):
+            if sweeps:
                 run_sweep(_program(command, task), sys.argv[1:])
             else:
                 run_job(task, configs=command.configs, needs_run=command.needs_run)

@@ -65,8 +65,8 @@ def fastest(without_gpu: bool = False) -> str:
 def select(name: str, threads: int = 0, precision: str = "auto") -> str:
     """Makes a backend the active one and gives its name; ``threads=0`` takes the usable cores.
 
-    ``precision`` is auto (the backend's fastest), float32, float16 or bfloat16; KernelError if the backend
-    does not have it here.
+    ``precision`` is auto (the backend's fastest), float32, float16 or bfloat16; KernelError if the
+    backend does not have it here.
     """
     resolved = resolve(name)
     module = load(resolved)

@@ -1,7 +1,6 @@
 """Compositing on the GPU."""
 
 import torch
-import triton.language as tl
 from torch import Tensor
 
 from neural_render.kernels.cuda.device import launch, ray_block, ready, tiles
@@ -70,7 +69,8 @@ def composite_backward(
         ready(to_outputs.distortion, "distortion", count),
         ready(to_outputs.weights, "weights", len(density)),
     )
-    out = tuple(torch.zeros_like(tensor) for tensor in field)
+    to_density, to_radiance, to_background = map(torch.zeros_like, field)
+    out = to_density, to_radiance, to_background
     size, slots = ray_block(RAYS, SLOTS)
     constants = {"CHANNELS": channels, "RAYS": size, "SLOTS": slots}
     grid = (tiles(count, size),)

@@ -100,7 +100,7 @@ def block(wanted: int, count: int) -> int:
     """The samples of a tile; the interpreter is faster the fewer tiles there are."""
     if not is_interpreted():
         return wanted
-    return min(1024, max(16, 1 << max(0, count - 1).bit_length()))
+    return min(1 << 12, max(16, 1 << max(0, count - 1).bit_length()))
 
 
 def ray_block(rays: int, slots: int) -> tuple[int, int]:

@@ -37,7 +37,14 @@ def _level_numbers(spec: HashGridSpec, device: torch.device) -> tuple[Tensor, Te
 
 def grid_of(table: Tensor, spec: HashGridSpec) -> Grid:
     """The grid as kernels take it, with a column for each feature."""
-    return _grid(ready(table, "table", spec.num_rows, spec.features), spec, padded(spec.num_outputs))
+    if spec.num_rows * spec.features >= 1 << 31:
+        raise KernelError(
+            f"field.grid.log2_rows={spec.log2_rows}: the cuda backend counts entries of the table"
+            " in 31 bits; lower it."
+        )
+    return _grid(
+        ready(table, "table", spec.num_rows, spec.features), spec, padded(spec.num_outputs)
+    )
 
 
 def _scattered_grid(dense: Tensor, spec: HashGridSpec) -> Grid:
@@ -46,11 +53,6 @@ def _scattered_grid(dense: Tensor, spec: HashGridSpec) -> Grid:
 
 
 def _grid(table: Tensor, spec: HashGridSpec, columns: tl.constexpr) -> Grid:
-    if spec.num_rows * spec.features >= 1 << 31:
-        raise KernelError(
-            f"field.grid.log2_rows={spec.log2_rows}: the cuda backend counts entries of the table"
-            " in 31 bits; lower it."
-        )
     scales, numbers = _level_numbers(spec, table.device)
     primes = XOR_PRIMES[1:] if spec.hash == "xor" else spec.multipliers
     return Grid(

@@ -221,7 +221,7 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor, FactoredGradient, Tensor, Tensor]:
     count, has_color = samples.count, given[0] is not given[1]
     size = block(BLOCK, count)
-    given = tuple(g.detach().contiguous() for g in given)
+    given = given[0].detach().contiguous(), given[1].detach().contiguous()
     grid, density, field = (
         grid_of(parameters.table, spec.grid),
         network_of(parameters.density_weights, spec.density_network, "density_weights"),
@@ -253,8 +253,9 @@ def _backward(
     parts = (samples, grid, density, color, field, gradients)
     launch(field_backward_program, (programs,), *parts, BLOCK=size)
     factored = FactoredGradient(points=samples.points, features=gradients.features)
-    to_weights = [part.sum(0) / factor for part in sums]
-    return gradients.points, gradients.directions, gradients.conditions, factored, *to_weights
+    to_density, to_color = (part.sum(0) / factor for part in sums)
+    of_samples = gradients.points, gradients.directions, gradients.conditions
+    return *of_samples, factored, to_density, to_color
 
 
 def _weight_counts(parameters: FieldParameters) -> tuple[int, int]:

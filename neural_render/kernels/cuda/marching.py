@@ -31,13 +31,19 @@ def march_of(spec: MarchSpec) -> March:
     t2 = max(t1, spec.max_step / spec.cone_angle) if growing else t1
     s1 = (t1 - spec.near) / spec.step
     s2 = s1 + (log(t2 / t1) / spec.cone_angle if growing else 0.0)
-    floats = (spec.near, spec.step, spec.cone_angle, spec.max_step, t1, t2, s1, s2)
     return March(
-        *map(float, floats),
-        spec.max_samples_per_ray,
-        2.0**-spec.cascades,
-        tl.constexpr(growing),
-        tl.constexpr(spec.cascades),
+        near=float(spec.near),
+        step=float(spec.step),
+        cone_angle=float(spec.cone_angle),
+        max_step=float(spec.max_step),
+        t1=float(t1),
+        t2=float(t2),
+        s1=float(s1),
+        s2=float(s2),
+        most=spec.max_samples_per_ray,
+        finest=2.0**-spec.cascades,
+        growing=tl.constexpr(growing),
+        cascades=tl.constexpr(spec.cascades),
     )
 
 

@@ -11,7 +11,14 @@ from neural_render.kernels import cuda
 from neural_render.kernels.cuda import device
 from neural_render.kernels.cuda.compiling import cuda_target
 from neural_render.kernels.cuda.compositing import summed
-from neural_render.kernels.cuda.programs import compositing, fields, grids, marching, networks, steps
+from neural_render.kernels.cuda.programs import (
+    compositing,
+    fields,
+    grids,
+    marching,
+    networks,
+    steps,
+)
 from neural_render.kernels.records import FactoredGradient, FieldInputs, FieldParameters
 from neural_render.kernels.specs import AdamSpec, FieldSpec, HashGridSpec, MarchSpec, RenderSpec
 from tests.kernels.problems import full_occupancy, parameters_of, rays_through_cube, render_inputs

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("triton", reason="Triton is not installed here")
+
 from tests.architecture.sources import REPOSITORY
 
 

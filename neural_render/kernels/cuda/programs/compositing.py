@@ -43,7 +43,7 @@ def ray_block(segments, RAYS: tl.constexpr):
 
 @triton.jit
 def chunk_weights(segments, density, block, depth, CHUNK, SLOTS: tl.constexpr):
-    """Places and mask of a chunk's slots, d, m, w, T behind them, and the depth behind all of it."""
+    """Places and mask of a chunk's slots, d, m, w, T behind them, the depth behind them all."""
     _, _, start, number = block
     slot = CHUNK * SLOTS + tl.arange(0, SLOTS)
     inside = slot[None, :] < number[:, None]
@@ -62,8 +62,15 @@ def chunk_weights(segments, density, block, depth, CHUNK, SLOTS: tl.constexpr):
 
 
 @triton.jit
-def composite_program(field, segments, seen, CHANNELS: tl.constexpr, CHANNELS_TILE: tl.constexpr,
-                      RAYS: tl.constexpr, SLOTS: tl.constexpr):
+def composite_program(
+    field,
+    segments,
+    seen,
+    CHANNELS: tl.constexpr,
+    CHANNELS_TILE: tl.constexpr,
+    RAYS: tl.constexpr,
+    SLOTS: tl.constexpr,
+):
     """Everything that rays see; ``field``: density, radiance ``[samples channels]``, background."""
     block = ray_block(segments, RAYS)
     ray, known, number = block[0], block[1], block[3]
@@ -72,7 +79,7 @@ def composite_program(field, segments, seen, CHANNELS: tl.constexpr, CHANNELS_TI
     depth = tl.zeros([RAYS], tl.float32)
     opacity, moment, pairs, own = depth, depth, depth, depth
     for chunk in range((tl.max(number) + SLOTS - 1) // SLOTS):
-        place, inside, d, m, w, behind, depth = chunk_weights(
+        place, inside, d, m, w, _behind, depth = chunk_weights(
             segments, field[0], block, depth, chunk, SLOTS
         )
         before = opacity[:, None] + tl.cumsum(w, 1) - w
@@ -129,9 +136,10 @@ def slope_to_weights(chunk, field, given, sums, CHANNELS: tl.constexpr):
 
 
 @triton.jit
-def composite_backward_program(field, segments, seen, out, CHANNELS: tl.constexpr,
-                               RAYS: tl.constexpr, SLOTS: tl.constexpr):
-    """Gradients to density, radiance and background: ``out``; ``seen`` holds those to what is seen."""
+def composite_backward_program(
+    field, segments, seen, out, CHANNELS: tl.constexpr, RAYS: tl.constexpr, SLOTS: tl.constexpr
+):
+    """Gradients to density, radiance and background, ``out``, from those to what is seen."""
     block = ray_block(segments, RAYS)
     ray, known, number = block[0], block[1], block[3]
     chunks = (tl.max(number) + SLOTS - 1) // SLOTS
@@ -173,7 +181,7 @@ def composite_backward_program(field, segments, seen, out, CHANNELS: tl.constexp
 
 @triton.jit
 def gather_program(weights, segments, least, shares, RAYS: tl.constexpr):
-    """The weights that the samples' colours get (see ``RenderSpec.min_weight``), slot after slot."""
+    """The weights that the samples' colours get (see ``RenderSpec``), slot after slot."""
     _, known, start, number = ray_block(segments, RAYS)
     waiting = tl.zeros([RAYS], tl.float32)
     last = tl.zeros([RAYS], tl.int64) - 1
@@ -190,7 +198,9 @@ def gather_program(weights, segments, least, shares, RAYS: tl.constexpr):
 
 
 @triton.jit
-def sum_program(values, segments, out, COLUMNS: tl.constexpr, RAYS: tl.constexpr, SLOTS: tl.constexpr):
+def sum_program(
+    values, segments, out, COLUMNS: tl.constexpr, RAYS: tl.constexpr, SLOTS: tl.constexpr
+):
     """The sum of ``[samples columns]`` over each ray's samples, in their order."""
     ray, known, start, number = ray_block(segments, RAYS)
     for column in tl.static_range(COLUMNS):

@@ -148,9 +148,7 @@ def first_of_color(latent, rest, network, field, LATENT_TILE: tl.constexpr):
     """z1 of the colour network."""
     of_latent = first_weights(network, 0, field.latent, LATENT_TILE)
     of_rest = first_weights(network, field.latent, field.rest, field.rest_tile)
-    return product(latent, tl.trans(of_latent), network) + product(
-        rest, tl.trans(of_rest), network
-    )
+    return product(latent, tl.trans(of_latent), network) + product(rest, tl.trans(of_rest), network)
 
 
 @triton.jit
@@ -223,9 +221,7 @@ def back_to_rays(to_rest, latent, samples, place, field, gradients):
     if field.reflection_degree > 0:
         normal = normal_of(latent)
         reflection = mirrored(direction, normal)[0]
-        back = back_to_direction(
-            to_rest, reflection, column, field.norms, field.reflection_degree
-        )
+        back = back_to_direction(to_rest, reflection, column, field.norms, field.reflection_degree)
         along = chosen(to_rest, column == start - 1) - 2.0 * dot3(back, normal)
         x += back[0] + along * normal[0]
         y += back[1] + along * normal[1]

@@ -138,7 +138,9 @@ def corner_weight(sides, grid, CORNER: tl.constexpr, WITHOUT: tl.constexpr):
 def footprint_weight(footprint, scale):
     """``erf(1 / (sqrt(8) sigma N))`` (Barron et al. 2023, eq. 5), ``[samples columns]``."""
     width = footprint[:, None] * scale[None, :]
-    return tl.where(width > 0.0, tl.erf(0.3535533905932738 / tl.where(width > 0.0, width, 1.0)), 1.0)
+    return tl.where(
+        width > 0.0, tl.erf(0.3535533905932738 / tl.where(width > 0.0, width, 1.0)), 1.0
+    )
 
 
 @triton.jit
@@ -226,7 +228,7 @@ def slope_program(points, footprint, grid, gradients, count, BLOCK: tl.constexpr
 
 @triton.jit
 def scatter_program(points, gradient, grid, dense, count, first, BLOCK: tl.constexpr):
-    """Adds the gradient of features, feature by feature, to the rows of one level a column of programs.
+    """Adds the gradient of features, feature by feature, to rows; a level a column of programs.
 
     ``dense`` begins with the rows of level ``first``.
     """

@@ -1,4 +1,4 @@
-"""Real spherical harmonics of directions (see ``reference.networks.spherical_harmonics``), in tiles.
+"""Real spherical harmonics of directions (see ``reference.networks``), in tiles.
 
 Harmonic k of a direction stands in the column whose ``index`` is k. Each is a polynomial of z times
 the real or imaginary part of ``(x + iy)^m``, times a norm, which ``norms`` holds.

@@ -74,7 +74,7 @@ def slab(origin, direction):
 
 @triton.jit
 def candidates(origin, direction, jitter, march):
-    """First k and number of the intervals that can have their midpoint in the cube, and some more."""
+    """First k and number of the intervals that can have their midpoint in the cube, and more."""
     enter0, leave0 = slab(origin[0], direction[0])
     enter1, leave1 = slab(origin[1], direction[1])
     enter2, leave2 = slab(origin[2], direction[2])
@@ -161,7 +161,9 @@ def interval_samples(rays, march, ray, lattice, CHUNK, STEPS: tl.constexpr):
 
 
 @triton.jit
-def march_program(rays, march, offsets, out, WRITE: tl.constexpr, RAYS: tl.constexpr, STEPS: tl.constexpr):
+def march_program(
+    rays, march, offsets, out, WRITE: tl.constexpr, RAYS: tl.constexpr, STEPS: tl.constexpr
+):
     """How many samples each ray has (out[0]), or, to WRITE them from ``offsets`` on, their ends.
 
     ``out`` then holds t_near, t_far, the ray of each sample, and the place that none may reach.
@@ -196,7 +198,7 @@ def march_program(rays, march, offsets, out, WRITE: tl.constexpr, RAYS: tl.const
 
 @triton.jit
 def list_program(starts, numbers, offsets, out, count, RAYS: tl.constexpr, SLOTS: tl.constexpr):
-    """Writes ``starts + 0, 1, ...``, so many as ``numbers`` says, from ``offsets`` on, of each ray."""
+    """Writes ``starts + 0, 1, ...``, ``numbers`` of them, from ``offsets`` on, of each ray."""
     ray = tl.program_id(0) * RAYS + tl.arange(0, RAYS)
     known = ray < count
     start = tl.load(starts + ray, mask=known, other=0)
@@ -210,7 +212,7 @@ def list_program(starts, numbers, offsets, out, count, RAYS: tl.constexpr, SLOTS
 
 @triton.jit
 def thinned(depth):
-    """An optical depth, at most 64: no light is left behind it, and running sums keep their digits."""
+    """An optical depth, at most 64: no light is left behind it, and sums keep their digits."""
     return tl.where(depth > 64.0, 64.0, depth)
 
 

@@ -30,14 +30,14 @@ class Network(NamedTuple):
 @triton.jit
 def product(left, right, network):
     """The matrix product, summed in float32."""
-    return tl.dot(
-        left.to(network.numbers), right.to(network.numbers), input_precision="ieee"
-    ).to(tl.float32)
+    return tl.dot(left.to(network.numbers), right.to(network.numbers), input_precision="ieee").to(
+        tl.float32
+    )
 
 
 @triton.jit
 def weight_places(ROWS, COLUMNS, STRIDE, ROWS_TILE: tl.constexpr, COLUMNS_TILE: tl.constexpr):
-    """Where a block of a row-major matrix lies, ``[rows columns]``, and what of the tile is in it."""
+    """Places of a block of a row-major matrix, ``[rows columns]``, and the part that it fills."""
     row = tl.arange(0, ROWS_TILE)[:, None]
     column = tl.arange(0, COLUMNS_TILE)[None, :]
     return row * STRIDE + column, (row < ROWS) & (column < COLUMNS)
@@ -56,7 +56,7 @@ def layer_start(network, LAYER: tl.constexpr):
 def layer_weights(network, LAYER: tl.constexpr):
     """The weights ``[outputs inputs]`` of a layer behind the first."""
     start = layer_start(network, LAYER)
-    if LAYER == network.hidden:
+    if network.hidden == LAYER:
         place, inside = weight_places(
             network.outputs, network.width, network.width, network.outputs_tile, network.width_tile
         )
@@ -170,7 +170,7 @@ def network_program(inputs, network, out, count, BLOCK: tl.constexpr):
 
 @triton.jit
 def network_backward_program(inputs, network, gradients, count, TILES, BLOCK: tl.constexpr):
-    """Gradients to inputs, and each program's sums of those to weights, TILES tiles of samples each.
+    """Gradients to inputs, and each program's sums of those to weights over TILES tiles.
 
     ``gradients``: to the outputs (in), to inputs, sums ``[programs weights]``, and the factor under
     which gradients are computed.

@@ -26,7 +26,9 @@ def adam_program(parameter, moments, gradient, numbers, count, BLOCK: tl.constex
 
 
 @triton.jit
-def row_adam_program(table, second, gradient, numbers, shape, CLEAR: tl.constexpr, BLOCK: tl.constexpr):
+def row_adam_program(
+    table, second, gradient, numbers, shape, CLEAR: tl.constexpr, BLOCK: tl.constexpr
+):
     """One step of the rows whose gradient is not zero; ``shape``: rows, features, their tile.
 
     CLEAR: leaves a gradient of zero behind, for the next level.

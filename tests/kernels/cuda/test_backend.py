@@ -1,0 +1,158 @@
+"""What the cuda backend has of its own: narrow numbers, order, what it says of machines."""
+
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is not installed here")
+
+import torch
+
+from neural_render.core.errors import KernelError
+from neural_render.kernels import cuda, dispatch, ops
+from neural_render.kernels.cuda import device
+from neural_render.kernels.cuda.networks import gradient_factor
+from neural_render.kernels.records import FactoredGradient
+from neural_render.kernels.settings import KernelSettings, chosen_device, start_kernels
+from neural_render.kernels.specs import MlpSpec
+from tests.kernels.comparison import assert_parity, differentiate
+from tests.kernels.problems import generator, near_a_kink, small_field, small_grid
+from tests.kernels.test_parity import query
+
+SPEC = MlpSpec(inputs=32, width=64, hidden_layers=2, outputs=16)
+
+
+@pytest.fixture
+def float16() -> Iterator[None]:
+    """Products of float16 numbers, float32 sums and parameters, as on a GPU."""
+    before = device.precision()
+    cuda.set_precision("float16")
+    yield
+    cuda.set_precision(before)
+
+
+@pytest.mark.parametrize("name", ["plain", "conditions"])
+def test_half_precision_is_close(float16: None, name: str) -> None:
+    fields = {"plain": small_field(), "conditions": small_field(num_conditions=5, radiance="exp")}
+    assert_parity("cuda", lambda: query(fields[name], 300), precision="float16", parts=300)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1.0, 1e6])
+def test_gradients_of_any_size_survive_half_precision(float16: None, size: float) -> None:
+    """A mean over many rays has gradients that float16 alone would round to nothing."""
+    weights = torch.randn(SPEC.num_weights, generator=generator(2)) / 8
+    inputs = torch.randn(400, SPEC.inputs, generator=generator(1))
+    inputs = inputs[~near_a_kink(inputs, weights, SPEC)]
+    found = {}
+    for name in ("cuda", "reference"):
+        with dispatch.using(name):
+            leaves = {"inputs": inputs.clone(), "weights": weights.clone()}
+            leaves = {key: leaf.requires_grad_() for key, leaf in leaves.items()}
+            outputs = {"outputs": ops.mlp(leaves["inputs"], leaves["weights"], SPEC) * size}
+            found[name] = differentiate(outputs, leaves)
+    for name, expected in found["reference"].items():
+        error = (found["cuda"][name] - expected).norm() / expected.norm()
+        # Units within 1e-3 of their kink fall to its other side.
+        assert error < 0.04, f"{name}: {error}"
+
+
+def test_the_factor_is_a_power_of_two_whatever_the_gradient() -> None:
+    for largest in (0.0, 1e-30, 3e-7, 1.0, 5e4, torch.inf, torch.nan):
+        factor = float(gradient_factor(torch.tensor([0.0, largest])))
+        assert factor > 0 and torch.frexp(torch.tensor(factor))[0] == 0.5
+        if 1e-7 < largest < 1e6:
+            assert 0.5 <= largest * factor <= 1
+    assert float(gradient_factor(torch.zeros(0))) == 1
+
+
+def test_sums_are_made_in_order_where_pytorch_is_told_so() -> None:
+    grid = small_grid(features=2)
+    points = torch.rand(500, 3, generator=generator(1))
+    features = torch.randn(grid.num_outputs, 500, generator=generator(2))
+    table = torch.zeros(grid.num_rows, 2)
+    factored = FactoredGradient(points=points, features=features)
+    expected = dispatch.load("reference").scatter_table_gradient(factored, table, grid)
+    torch.use_deterministic_algorithms(True)
+    try:
+        found = cuda.scatter_table_gradient(factored, table, grid)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_other_tensors_are_refused_by_name() -> None:
+    with pytest.raises(KernelError, match=r"inputs is torch\.float64 on cpu; convert it, or use"):
+        cuda.mlp(torch.zeros(2, 32, dtype=torch.float64), torch.zeros(SPEC.num_weights), SPEC)
+    with pytest.raises(KernelError, match=r"inputs has shape \(2, 31\), but \(-1, 32\) was wanted"):
+        cuda.mlp(torch.zeros(2, 31), torch.zeros(SPEC.num_weights), SPEC)
+    with pytest.raises(KernelError, match="log2_rows=28: the cuda backend counts entries"):
+        grid = small_grid(log2_rows=28, levels=8, finest=4000, features=4)
+        cuda.hash_encode(torch.zeros(1, 3), torch.zeros(1, 4), grid, torch.zeros(1))
+
+
+needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+
+
+@needs_no_gpu
+def test_without_a_gpu_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    assert "built without CUDA; install" in cuda.unavailable_reason() or (
+        "finds no GPU" in cuda.unavailable_reason()
+    )
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    assert "finds no GPU; if nvidia-smi shows one, its driver" in cuda.unavailable_reason()
+
+
+def test_old_gpus_are_told_what_they_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine is described, not the code: what torch would say of an older GPU."""
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *place: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *place: (7, 5))
+    assert cuda.unavailable_reason() == ""
+    with pytest.raises(KernelError, match=r"bfloat16: Tesla T4 \(compute capability 7\.5\) has no"):
+        cuda.set_precision("bfloat16")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *place: (6, 1))
+    assert "has compute capability 6.1, and Triton needs 7.5" in cuda.unavailable_reason()
+
+
+def test_a_missing_c_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton builds its launcher with one at the first use."""
+
+    class Kernel:
+        def __getitem__(self, grid: tuple[int, ...]) -> "Kernel":
+            return self
+
+        def __call__(self, *arguments: object, **constants: object) -> None:
+            raise RuntimeError("Failed to find C compiler. Please specify via CC environment var")
+
+    with pytest.raises(KernelError, match=r"needs a C compiler at its first use.*apt install gcc"):
+        device.launch(Kernel(), (1,))
+
+
+def test_auto_takes_a_gpu_only_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the interpreter stands in for it: nobody wants to train with that."""
+    if not torch.cuda.is_available():
+        assert dispatch.fastest() == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert dispatch.fastest() == "cuda"
+    assert dispatch.fastest(without_gpu=True) == "cpu"
+
+
+def test_tensors_lie_where_the_backend_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(dispatch.BACKENDS, "cuda", "neural_render.kernels.cuda")
+    expected = "cpu" if cuda.is_interpreted() else "cuda"
+    assert chosen_device("auto", "cuda") == expected
+    with pytest.raises(KernelError, match=r"kernels\.device=cpu does not go with"):
+        chosen_device("cpu", "cuda")
+
+
+@needs_no_gpu
+def test_it_starts_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    before = dispatch.active()
+    try:
+        started = start_kernels(KernelSettings(backend="cuda", threads=1))
+    finally:
+        dispatch.select(before.__name__.rpartition(".")[2])
+    assert started == ("cuda", 1, torch.device("cpu"))
