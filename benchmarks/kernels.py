@@ -26,6 +26,7 @@ SAMPLES = {"cpu": 1 << 17, "reference": 1 << 13}
 REFERENCE_REPEATS = 3
 SAMPLES_PER_RAY = 128
 STEP = 3**0.5 / 1024
+CPU = torch.device("cpu")
 RADIUS = 0.0625 * 3**0.5  # of the ball: a ray through its middle has SAMPLES_PER_RAY samples
 UNIT = "million samples per CPU second (process CPU time / threads)"
 
@@ -60,8 +61,8 @@ class Case:
 class Workload:
     """A field, ``num_samples`` samples and rays that have about as many."""
 
-    def __init__(self, num_samples: int) -> None:
-        self.generator = torch.Generator().manual_seed(0)
+    def __init__(self, num_samples: int, device: torch.device = CPU) -> None:
+        self.generator = torch.Generator(device).manual_seed(0)
         self.num_samples = num_samples
         self.spec = FieldSpec(grid=HashGridSpec(log2_rows=17))
         self.field = RadianceField(self.spec, self.generator)

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from neural_render.core.errors import SettingError
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 SUITES = ("kernels", "train", "curve", "render", "bake", "memory", "settings", "poses")
-SUITES += ("processes",)
+SUITES += ("processes", "gpu")
+MEASURES = ("kernels", "steps", "quality")
 BAKE_PARTS = ("materials", "triangles", "moving", "supervision")
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class BenchmarkOptions:
     gib: float = 2.0
     processes: int = 2  # of suite=processes, and its steps
     steps: int = 500
+    measures: tuple[str, ...] = field(default=MEASURES, metadata={"choices": MEASURES})  # of gpu
     degrees: float = 1.0  # of suite=poses, and how far cameras move, of the cube of interest
     shift: float = 0.01
 

@@ -91,10 +91,14 @@ def seconds_of_ops(backend: ModuleType) -> Iterator[dict[str, float]]:
         vars(backend).update(originals)
 
 
-def problem_of(options: dict[str, Any], settings: TrainingSettings) -> Problem:
+def problem_of(
+    options: dict[str, Any], settings: TrainingSettings, device: torch.device = CPU
+) -> Problem:
     """A fresh field before the capture's photos."""
     place = CaptureSettings(path=options["capture"], max_side=options["max_side"])
-    source = photo_source(open_capture(place, progress=False), CPU)
+    with CPU:  # photos are read there, whatever new tensors lie on by default
+        capture = open_capture(place, progress=False)
+    source = photo_source(capture, device)
     grid = GridSettings(log2_rows=options["log2_rows"])
     spec = field_spec(
         FieldSettings(grid=grid),
@@ -102,14 +106,14 @@ def problem_of(options: dict[str, Any], settings: TrainingSettings) -> Problem:
         cascades=source.frame.cascades,
         radiance="sigmoid",
     )
-    renderer = build_renderer(RenderingSettings(), source.frame, CPU)
+    renderer = build_renderer(RenderingSettings(), source.frame, device)
     return Problem(
         source=source,
-        field=RadianceField(spec, generator_for(0, 0, "initialise", CPU)),
+        field=RadianceField(spec, generator_for(0, 0, "initialise", device)),
         renderer=StepsOnly(renderer.march, renderer.occupancy, antialias=renderer.antialias),
         settings=settings,
         seed=0,
-        device=CPU,
+        device=device,
         color_space="srgb",
     )
 

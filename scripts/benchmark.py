@@ -12,6 +12,7 @@
     python scripts/benchmark.py suite=settings captures=DIR,DIR [seconds=40] [max_side=480]
     python scripts/benchmark.py suite=poses capture=DIR [seconds=600] [degrees=1] [shift=0.01]
     python scripts/benchmark.py suite=processes [capture=DIR] [processes=2] [steps=500] [seeds=0]
+    python scripts/benchmark.py suite=gpu capture=DIR [seconds=10,60,300] [measures=kernels,steps]
 
 Every suite takes backend=, threads= and precision=auto|float32|bfloat16; kernels, render and bake
 repeats=; train rounds= (3), batch= and log2_rows=, and with peers=true nerfstudio=DIR, where it is
@@ -32,7 +33,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import curve, frames, kernels, training
+from benchmarks import curve, frames, gpu, kernels, training
 from benchmarks.bakes import suite as bakes
 from benchmarks.captures import effects, memory, poses, sharing
 from benchmarks.options import BenchmarkOptions, parsed
@@ -48,6 +49,7 @@ SUITES = {
     "settings": effects,
     "poses": poses,
     "processes": sharing,
+    "gpu": gpu,
 }
 
 
