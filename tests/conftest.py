@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 # OpenMP reads this once, when torch loads it: an idle pool must not spin on its neighbours' cores.
@@ -29,7 +30,9 @@ def checked_modules() -> list[str]:
 
 # From here on every module of the package is imported with its annotations checked at each call.
 assert "neural_render" not in sys.modules, "the package was imported before its annotations' checks"
-jaxtyping.install_import_hook(checked_modules(), "beartype.beartype")
+# On a GPU machine there may be no beartype: the kernels' tests run without the checks.
+if find_spec("beartype"):
+    jaxtyping.install_import_hook(checked_modules(), "beartype.beartype")
 # Where there is no GPU, Triton's interpreter stands in for it: read when a kernel is decorated.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
