@@ -262,7 +262,9 @@ class ColorLoss(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         """Gradients to the values and to the gain."""
         to_values, to_gain = ctx.saved_tensors
-        return to_values * gradients[0], to_gain * gradients[0], None, None
+        # No gain has no device of its own.
+        to_gain = to_gain * gradients[0] if len(to_gain) else to_gain
+        return to_values * gradients[0], to_gain, None, None
 
 
 class RenderLossFunction(torch.autograd.Function):

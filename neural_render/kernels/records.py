@@ -173,7 +173,7 @@ class RenderGradients:
             table=FactoredGradient(points=self.table.points, features=self.table.features * scale),
             density_weights=self.density_weights * scale,
             color_weights=self.color_weights * scale,
-            gain=self.gain * scale,
+            gain=self.gain * scale if len(self.gain) else self.gain,
         )
 
 

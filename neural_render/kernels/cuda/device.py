@@ -1,8 +1,8 @@
 """The GPU: whether it is there, what numbers it computes with, and how kernels are launched."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -122,7 +122,8 @@ def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any
         _compiled.add(kernel.__name__)
         return
     try:
-        kernel[grid](*arguments, **constants, num_warps=WARPS)
+        with _device_of(arguments):
+            kernel[grid](*arguments, **constants, num_warps=WARPS)
     except RuntimeError as error:
         if "C compiler" in str(error):
             raise KernelError(
@@ -130,6 +131,25 @@ def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any
                 " install one (on Debian: apt install gcc), or name it in the variable CC."
             ) from error
         raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfResources":
+            raise KernelError(
+                f"kernels.backend=cuda: this GPU has too little fast memory ({error}); use"
+                " kernels.precision=float16 or a smaller field.width."
+            ) from error
+        raise
+
+
+def _device_of(arguments: Sequence[Any]) -> AbstractContextManager[Any]:
+    """The GPU of the first tensor in (tuples of) arguments, made the current one inside."""
+    for argument in arguments:
+        if isinstance(argument, tuple):
+            found = _device_of(argument)
+            if not isinstance(found, nullcontext):
+                return found
+        elif isinstance(argument, Tensor) and argument.is_cuda:
+            return torch.cuda.device(argument.device)
+    return nullcontext()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from neural_render.kernels.cuda.networks import gradient_factor, network_of, sha
 from neural_render.kernels.cuda.programs.fields import (
     Field,
     FieldBackward,
+    Model,
     Samples,
     density_program,
     field_backward_program,
@@ -99,7 +100,6 @@ def _samples(
         directions,
         ready(conditions, "conditions", -1, spec.num_conditions),
         ray_index.detach().to(torch.int64).contiguous(),
-        count,
         tl.constexpr(of_rays),
     )
 
@@ -108,22 +108,24 @@ def query_density(
     points: Tensor, table: Tensor, weights: Tensor, spec: FieldSpec, footprint: Tensor
 ) -> Tensor:
     """See ``ops.query_density``."""
-    samples = _asked_for_density(points, footprint)
-    size, out = block(BLOCK, samples.count), points.new_empty(samples.count)
-    network = network_of(weights, spec.density_network, "density_weights")
-    field = field_of(spec, points.device)
-    given = (samples, grid_of(table, spec.grid), network, field, out)
-    launch(density_program, (tiles(samples.count, size),), *given, BLOCK=size)
+    count, samples = len(points), _asked_for_density(points, footprint)
+    size, out = block(BLOCK, count), points.new_empty(count)
+    model = _density_model(_density_alone(table, weights), spec)
+    launch(density_program, (tiles(count, size),), samples, count, model, out, BLOCK=size)
     return out
+
+
+def _density_alone(table: Tensor, weights: Tensor) -> FieldParameters:
+    """Parameters without a colour network."""
+    return FieldParameters(table=table, density_weights=weights, color_weights=weights[:0])
 
 
 def _asked_for_density(points: Tensor, footprint: Tensor) -> Samples:
     """Samples of no direction and no condition: what is not looked at is the points' address."""
     points = ready(points, "points", -1, 3)
-    count = len(points)
-    footprint = ready(footprint, "footprint", count)
+    footprint = ready(footprint, "footprint", len(points))
     nothing = torch.empty(0, dtype=torch.int64, device=points.device)
-    return Samples(points, footprint, points, points, nothing, count, tl.constexpr(False))
+    return Samples(points, footprint, points, points, nothing, tl.constexpr(False))
 
 
 def query_density_backward(
@@ -136,9 +138,7 @@ def query_density_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients to points, table and density weights."""
     samples = _asked_for_density(points, footprint)
-    parameters = FieldParameters(
-        table=table, density_weights=weights, color_weights=weights.new_zeros(0)
-    )
+    parameters = _density_alone(table, weights)
     found = _backward(samples, parameters, spec, (gradient, gradient), inputs_too=True)
     to_points, _, _, factored, to_weights, _ = found
     return to_points, scatter_table_gradient(factored, table, spec.grid), to_weights
@@ -155,22 +155,25 @@ def query_samples(
     samples: Samples, parameters: FieldParameters, spec: FieldSpec
 ) -> tuple[Tensor, Tensor]:
     """Density and radiance ``[samples channels]``."""
-    size, like = block(BLOCK, samples.count), parameters.table
-    density = like.new_empty(samples.count)
-    radiance = like.new_empty(samples.count, spec.num_channels)
-    given = (samples, *_parts(parameters, spec), (density, radiance))
-    launch(field_program, (tiles(samples.count, size),), *given, BLOCK=size)
+    count, like = len(samples.points), parameters.table
+    size, density = block(BLOCK, count), like.new_empty(count)
+    radiance = like.new_empty(count, spec.num_channels)
+    given = (samples, count, _model(parameters, spec), (density, radiance))
+    launch(field_program, (tiles(count, size),), *given, BLOCK=size)
     return density, radiance
 
 
-def _parts(parameters: FieldParameters, spec: FieldSpec) -> tuple[tuple, tuple, tuple, tuple]:
-    """Grid, both networks and field as kernels take them."""
-    return (
-        grid_of(parameters.table, spec.grid),
-        network_of(parameters.density_weights, spec.density_network, "density_weights"),
-        network_of(parameters.color_weights, spec.color_network, "color_weights"),
-        field_of(spec, parameters.table.device),
-    )
+def _density_model(parameters: FieldParameters, spec: FieldSpec) -> Model:
+    """A field that is asked for its density alone: nobody looks at its colour network."""
+    density = network_of(parameters.density_weights, spec.density_network, "density_weights")
+    field = field_of(spec, parameters.table.device)
+    return Model(grid_of(parameters.table, spec.grid), density, density, field)
+
+
+def _model(parameters: FieldParameters, spec: FieldSpec) -> Model:
+    """The field as kernels take it."""
+    color = network_of(parameters.color_weights, spec.color_network, "color_weights")
+    return _density_model(parameters, spec)._replace(color=color)
 
 
 def query_field_backward(
@@ -219,19 +222,10 @@ def _backward(
     given: tuple[Tensor, Tensor],
     inputs_too: bool,
 ) -> tuple[Tensor, Tensor, Tensor, FactoredGradient, Tensor, Tensor]:
-    count, has_color = samples.count, given[0] is not given[1]
+    count, has_color = len(samples.points), given[0] is not given[1]
     size = block(BLOCK, count)
     given = given[0].detach().contiguous(), given[1].detach().contiguous()
-    grid, density, field = (
-        grid_of(parameters.table, spec.grid),
-        network_of(parameters.density_weights, spec.density_network, "density_weights"),
-        field_of(spec, parameters.table.device),
-    )
-    color = (
-        network_of(parameters.color_weights, spec.color_network, "color_weights")
-        if has_color
-        else density
-    )
+    model = _model(parameters, spec) if has_color else _density_model(parameters, spec)
     programs, each = shares(count, size)
     new = parameters.table.new_empty
     sums = [new(programs, n).zero_() for n in _weight_counts(parameters)]
@@ -246,11 +240,10 @@ def _backward(
         conditions=new(rows, spec.num_conditions),
         density_sums=sums[0],
         color_sums=sums[1],
-        tiles=each,
         has_color=tl.constexpr(has_color),
         inputs_too=tl.constexpr(inputs_too),
     )
-    parts = (samples, grid, density, color, field, gradients)
+    parts = (samples, count, model, gradients, each)
     launch(field_backward_program, (programs,), *parts, BLOCK=size)
     factored = FactoredGradient(points=samples.points, features=gradients.features)
     to_density, to_color = (part.sum(0) / factor for part in sums)

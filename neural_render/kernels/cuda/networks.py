@@ -16,7 +16,7 @@ from neural_render.kernels.specs import MlpSpec
 BLOCK = 64  # samples of a tile
 PROGRAMS = 512  # at most, each with sums of its own for the gradients to weights
 LARGEST_FACTOR = 2.0**24
-NUMBERS = {"float32": tl.float32, "float16": tl.float16, "bfloat16": tl.bfloat16}
+NUMBERS = {"float32": 0, "float16": 1, "bfloat16": 2}  # as kernels know them
 
 
 def network_of(weights: Tensor, spec: MlpSpec, name: str = "weights") -> Network:

@@ -96,7 +96,7 @@ def _surviving(
         front.advance(density, first, last)
         asked, first = asked + len(index), last
     survivors, index = front.survivors()
-    return survivors, density[index], survivors.count.new_tensor(asked)
+    return survivors, density[index], torch.full_like(survivors.count, asked)
 
 
 def _stopped(density: Tensor, survivors: PackedSamples, min_transmittance: float) -> Tensor:
@@ -127,9 +127,11 @@ def _gathered_colors(
     place = points[asked], footprint[asked]
     samples = samples_on_rays(place, ray_index, inputs, spec.field)
     _, radiance = query_samples(samples, parameters, spec.field)
-    # Behind the composited background, which stands in ``values`` already.
-    values = seen.values.index_add(0, ray_index, shares[asked, None] * radiance)
-    count = survivors.count.new_tensor(len(asked))
+    # Behind the composited background, which stands in ``values`` already; in the order of samples.
+    given = torch.zeros_like(no_radiance)
+    given[asked] = shares[asked, None] * radiance
+    values = seen.values + summed(given, survivors)
+    count = torch.full_like(survivors.count, len(asked))
     return Composited(**{**vars(seen), "values": values}), count
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neural_render.kernels import cuda
+from neural_render.kernels import cuda, dispatch
 
 DEVICE = "cpu" if cuda.is_interpreted() else "cuda"
+dispatch.BACKENDS["cuda itself"] = cuda.__name__
 Move = Callable[[Tensor], Tensor]
 
 
@@ -44,7 +45,8 @@ def __getattr__(name: str) -> Any:
             pairs.append((tensor, tensor.to(DEVICE)))
             return pairs[-1][1]
 
-        found = op(*(moved(argument, go) for argument in arguments), **options)
+        with dispatch.using("cuda itself"):  # some ops are made of others
+            found = op(*(moved(argument, go) for argument in arguments), **options)
         with torch.no_grad():
             for here, there in pairs:  # some ops change what they are given
                 if there is not here and not torch.equal(here, there.cpu()):

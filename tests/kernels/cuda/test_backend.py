@@ -16,7 +16,15 @@ from neural_render.kernels.records import FactoredGradient
 from neural_render.kernels.settings import KernelSettings, chosen_device, start_kernels
 from neural_render.kernels.specs import MlpSpec
 from tests.kernels.comparison import assert_parity, differentiate
-from tests.kernels.problems import generator, near_a_kink, small_field, small_grid
+from tests.kernels.cuda import on_device
+from tests.kernels.problems import (
+    generator,
+    near_a_kink,
+    parameters_of,
+    points_away_from_borders,
+    small_field,
+    small_grid,
+)
 from tests.kernels.test_parity import query
 
 SPEC = MlpSpec(inputs=32, width=64, hidden_layers=2, outputs=16)
@@ -74,20 +82,30 @@ def test_sums_are_made_in_order_where_pytorch_is_told_so() -> None:
     expected = dispatch.load("reference").scatter_table_gradient(factored, table, grid)
     torch.use_deterministic_algorithms(True)
     try:
-        found = cuda.scatter_table_gradient(factored, table, grid)
+        found = on_device.scatter_table_gradient(factored, table, grid)
     finally:
         torch.use_deterministic_algorithms(False)
     assert torch.allclose(found, expected, atol=1e-5)
 
 
 def test_other_tensors_are_refused_by_name() -> None:
-    with pytest.raises(KernelError, match=r"inputs is torch\.float64 on cpu; convert it, or use"):
-        cuda.mlp(torch.zeros(2, 32, dtype=torch.float64), torch.zeros(SPEC.num_weights), SPEC)
+    weights = torch.zeros(SPEC.num_weights)
+    with pytest.raises(KernelError, match=r"inputs is torch\.float64 on .*; convert it, or use"):
+        on_device.mlp(torch.zeros(2, 32, dtype=torch.float64), weights, SPEC)
     with pytest.raises(KernelError, match=r"inputs has shape \(2, 31\), but \(-1, 32\) was wanted"):
-        cuda.mlp(torch.zeros(2, 31), torch.zeros(SPEC.num_weights), SPEC)
+        on_device.mlp(torch.zeros(2, 31), weights, SPEC)
     with pytest.raises(KernelError, match="log2_rows=28: the cuda backend counts entries"):
         grid = small_grid(log2_rows=28, levels=8, finest=4000, features=4)
-        cuda.hash_encode(torch.zeros(1, 3), torch.zeros(1, 4), grid, torch.zeros(1))
+        on_device.hash_encode(torch.zeros(1, 3), torch.zeros(1, 4), grid, torch.zeros(1))
+
+
+def test_dense_fog_stays_finite_in_half_precision(float16: None) -> None:
+    """Slopes of exponentials reach 3e6, and float16 ends at 65504."""
+    spec = small_field(density_bias=12.0)
+    parameters, points = parameters_of(spec), points_away_from_borders(120, spec.grid)
+    given = (points, parameters.table, parameters.density_weights, spec, torch.zeros(120))
+    for gradient in on_device.query_density_backward(torch.ones(120), *given):
+        assert gradient.isfinite().all()
 
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

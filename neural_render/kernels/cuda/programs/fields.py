@@ -48,7 +48,7 @@ class Field(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """Where a field is asked: ``count`` samples, their directions and conditions a row each.
+    """Where a field is asked: samples, their directions and conditions a row each.
 
     ``index``: the row of conditions of each; ``of_rays``: it is the row of directions too.
     """
@@ -58,9 +58,17 @@ class Samples(NamedTuple):
     directions: Any
     conditions: Any
     index: Any
-    count: Any
     # Constants:
     of_rays: Any
+
+
+class Model(NamedTuple):
+    """A field with all its parts."""
+
+    grid: Any
+    density: Any  # networks
+    color: Any
+    field: Any
 
 
 @triton.jit
@@ -151,30 +159,33 @@ def first_of_color(latent, rest, network, field, LATENT_TILE: tl.constexpr):
     return product(latent, tl.trans(of_latent), network) + product(rest, tl.trans(of_rest), network)
 
 
-@triton.jit
-def density_program(samples, grid, density, field, out, BLOCK: tl.constexpr):
+@triton.jit(do_not_specialize=["count"])
+def density_program(samples, count, model, out, BLOCK: tl.constexpr):
     """The density of all samples."""
     sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = sample < samples.count
-    features = features_of(samples, sample, mask, grid)
-    latent = last_values(first_values(features, density, grid), density)
-    exponent = chosen(latent, tl.arange(0, density.outputs_tile) == 0) + field.bias
+    mask = sample < count
+    features = features_of(samples, sample, mask, model.grid)
+    latent = last_values(first_values(features, model.density, model.grid), model.density)
+    exponent = chosen(latent, tl.arange(0, model.density.outputs_tile) == 0) + model.field.bias
     tl.store(out + sample, tl.exp(exponent), mask=mask)
 
 
-@triton.jit
-def field_program(samples, grid, density, color, field, out, BLOCK: tl.constexpr):
+@triton.jit(do_not_specialize=["count"])
+def field_program(samples, count, model, out, BLOCK: tl.constexpr):
     """Density ``out[0]`` and radiance ``out[1]`` ``[samples channels]`` of all samples."""
     sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = sample < samples.count
-    features = features_of(samples, sample, mask, grid)
-    latent = last_values(first_values(features, density, grid), density)
-    exponent = chosen(latent, tl.arange(0, density.outputs_tile) == 0) + field.bias
+    mask = sample < count
+    features = features_of(samples, sample, mask, model.grid)
+    latent = last_values(first_values(features, model.density, model.grid), model.density)
+    exponent = chosen(latent, tl.arange(0, model.density.outputs_tile) == 0) + model.field.bias
     tl.store(out[0] + sample, tl.exp(exponent), mask=mask)
-    rest = rest_of(samples, sample, mask, latent, field)
-    raw = last_values(first_of_color(latent, rest, color, field, density.outputs_tile), color)
-    radiance = tl.exp(raw) if field.is_exponential else 1.0 / (1.0 + tl.exp(-raw))
-    store_rows(out[1], radiance, sample, mask, color.outputs, color.outputs_tile)
+    rest = rest_of(samples, sample, mask, latent, model.field)
+    raw = last_values(
+        first_of_color(latent, rest, model.color, model.field, model.density.outputs_tile),
+        model.color,
+    )
+    radiance = tl.exp(raw) if model.field.is_exponential else 1.0 / (1.0 + tl.exp(-raw))
+    store_rows(out[1], radiance, sample, mask, model.color.outputs, model.color.outputs_tile)
 
 
 class FieldBackward(NamedTuple):
@@ -190,7 +201,6 @@ class FieldBackward(NamedTuple):
     density_sums: Any  # out, [programs weights]
     color_sums: Any
     # Constants:
-    tiles: Any  # of samples for each program
     has_color: Any
     inputs_too: Any  # whether points, directions and conditions get a gradient
 
@@ -268,14 +278,17 @@ def weights_of(network):
 
 @triton.jit
 def back_to_grid(gradient, samples, place, grid, gradients, factor):
-    """Stores the gradient to features, without the factor, and to points where it is wanted."""
-    sample, mask = place
+    """Stores the gradient to features, without the factor, and to points where it is wanted.
+
+    ``place``: the samples, their mask and the number of all.
+    """
+    sample, mask, count = place
     column = tl.arange(0, grid.columns)
     used = column < grid.levels * grid.features
     footprint = tl.load(samples.footprint + sample, mask=mask, other=0.0)
     scale = level_columns(grid)[0]
     unweighted = gradient / factor * footprint_weight(footprint, scale)
-    by_feature = column.to(tl.int64)[None, :] * samples.count + sample[:, None]
+    by_feature = column.to(tl.int64)[None, :] * count + sample[:, None]
     tl.store(gradients.features + by_feature, unweighted, mask=mask[:, None] & used[None, :])
     if gradients.inputs_too:
         coordinates = coordinates_of(samples.points, sample, mask, grid)
@@ -284,27 +297,47 @@ def back_to_grid(gradient, samples, place, grid, gradients, factor):
             tl.store(gradients.points + sample * grid.dims + axis, slope[axis], mask=mask)
 
 
-@triton.jit
-def field_backward_program(samples, grid, density, color, field, gradients, BLOCK: tl.constexpr):
-    """All gradients of density and radiance; each program adds up its own ones to weights."""
+@triton.jit(do_not_specialize=["count", "tiles"])
+def field_backward_program(samples, count, model, gradients, tiles, BLOCK: tl.constexpr):
+    """All gradients of density and radiance; each program adds up its own ones to weights.
+
+    It takes so many tiles of samples, one after another.
+    """
     factor = tl.load(gradients.factor)
-    sums = gradients.density_sums + tl.program_id(0).to(tl.int64) * weights_of(density)
-    first_column = tl.arange(0, density.outputs_tile) == 0
-    for tile in range(gradients.tiles):
-        sample = (tl.program_id(0) * gradients.tiles + tile) * BLOCK + tl.arange(0, BLOCK)
-        mask = sample < samples.count
+    sums = gradients.density_sums + tl.program_id(0).to(tl.int64) * weights_of(model.density)
+    first_column = tl.arange(0, model.density.outputs_tile) == 0
+    for tile in range(tiles):
+        sample = (tl.program_id(0) * tiles + tile) * BLOCK + tl.arange(0, BLOCK)
+        mask = sample < count
         place = (sample, mask)
-        features = features_of(samples, sample, mask, grid)
-        z1 = first_values(features, density, grid)
-        latent = last_values(z1, density)
+        features = features_of(samples, sample, mask, model.grid)
+        z1 = first_values(features, model.density, model.grid)
+        latent = last_values(z1, model.density)
         to_density = tl.load(gradients.density + sample, mask=mask, other=0.0)
-        to_first = to_density * clamped_slope(chosen(latent, first_column) + field.bias) * factor
+        to_first = (
+            to_density * clamped_slope(chosen(latent, first_column) + model.field.bias) * factor
+        )
         to_latent = tl.where(first_column[None, :], to_first[:, None], 0.0)
         if gradients.has_color:
             to_latent += back_through_color(
-                samples, place, latent, color, field, gradients, density.outputs_tile
+                samples,
+                place,
+                latent,
+                model.color,
+                model.field,
+                gradients,
+                model.density.outputs_tile,
             )
-        gradient = back_to_first(to_latent, z1, density, sums)
-        add_first(gradient, features, density, sums, 0, density.inputs, grid.columns)
-        weights = first_weights(density, 0, density.inputs, grid.columns)
-        back_to_grid(product(gradient, weights, density), samples, place, grid, gradients, factor)
+        gradient = back_to_first(to_latent, z1, model.density, sums)
+        add_first(
+            gradient, features, model.density, sums, 0, model.density.inputs, model.grid.columns
+        )
+        weights = first_weights(model.density, 0, model.density.inputs, model.grid.columns)
+        back_to_grid(
+            product(gradient, weights, model.density),
+            samples,
+            (sample, mask, count),
+            model.grid,
+            gradients,
+            factor,
+        )

@@ -190,7 +190,7 @@ def coordinates_of(points, sample, mask, grid):
     return x0, x1, x2, x3
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def encode_program(points, footprint, grid, out, count, BLOCK: tl.constexpr):
     """``[samples features]`` of all samples."""
     sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -203,7 +203,7 @@ def encode_program(points, footprint, grid, out, count, BLOCK: tl.constexpr):
     tl.store(out + place, features, mask=mask[:, None] & (column < width)[None, :])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def slope_program(points, footprint, grid, gradients, count, BLOCK: tl.constexpr):
     """Gradients to points and, feature by feature, to features before their footprint's weight.
 
@@ -226,7 +226,7 @@ def slope_program(points, footprint, grid, gradients, count, BLOCK: tl.constexpr
     tl.store(gradients[2] + by_feature, given, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count", "first"])
 def scatter_program(points, gradient, grid, dense, count, first, BLOCK: tl.constexpr):
     """Adds the gradient of features, feature by feature, to rows; a level a column of programs.
 

@@ -196,7 +196,7 @@ def march_program(
         tl.store(out[0] + ray, found.to(tl.int64), mask=known)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def list_program(starts, numbers, offsets, out, count, RAYS: tl.constexpr, SLOTS: tl.constexpr):
     """Writes ``starts + 0, 1, ...``, ``numbers`` of them, from ``offsets`` on, of each ray."""
     ray = tl.program_id(0) * RAYS + tl.arange(0, RAYS)
@@ -225,7 +225,7 @@ class Light(NamedTuple):
     least: Any  # transmittance
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["first", "last", "count"])
 def light_program(samples, light, first, last, count, RAYS: tl.constexpr, SLOTS: tl.constexpr):
     """Follows the light through the slots from ``first`` up to ``last`` of all rays that are alive.
 

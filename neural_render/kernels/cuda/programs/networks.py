@@ -24,15 +24,26 @@ class Network(NamedTuple):
     outputs_tile: Any
     first: Any  # what the first layer gives: width, or outputs where nothing is hidden
     first_tile: Any
-    numbers: Any  # what products are made of: float32, float16 or bfloat16
+    numbers: Any  # what products are made of: 0 float32, 1 float16, 2 bfloat16
 
 
 @triton.jit
 def product(left, right, network):
     """The matrix product, summed in float32."""
-    return tl.dot(left.to(network.numbers), right.to(network.numbers), input_precision="ieee").to(
-        tl.float32
-    )
+    left, right = narrowed(left, network), narrowed(right, network)
+    return tl.dot(left, right, input_precision="ieee").to(tl.float32)
+
+
+@triton.jit
+def narrowed(values, network):
+    """The values in the network's numbers; what is too large for float16 is the largest it has."""
+    if network.numbers == 1:
+        values = tl.where(values > 65504.0, 65504.0, values)
+        return tl.where(values < -65504.0, -65504.0, values).to(tl.float16)
+    elif network.numbers == 2:
+        return values.to(tl.bfloat16)
+    else:
+        return values
 
 
 @triton.jit
@@ -157,7 +168,7 @@ def store_rows(out, values, sample, mask, COUNT, COUNT_TILE: tl.constexpr):
     tl.store(out + place, values, mask=mask[:, None] & (column < COUNT)[None, :])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def network_program(inputs, network, out, count, BLOCK: tl.constexpr):
     """``[samples outputs]`` of all samples."""
     sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -168,9 +179,9 @@ def network_program(inputs, network, out, count, BLOCK: tl.constexpr):
     store_rows(out, outputs, sample, mask, network.outputs, network.outputs_tile)
 
 
-@triton.jit
-def network_backward_program(inputs, network, gradients, count, TILES, BLOCK: tl.constexpr):
-    """Gradients to inputs, and each program's sums of those to weights over TILES tiles.
+@triton.jit(do_not_specialize=["count", "tiles"])
+def network_backward_program(inputs, network, gradients, count, tiles, BLOCK: tl.constexpr):
+    """Gradients to inputs, and each program's sums of those to weights over so many tiles.
 
     ``gradients``: to the outputs (in), to inputs, sums ``[programs weights]``, and the factor under
     which gradients are computed.
@@ -181,8 +192,8 @@ def network_backward_program(inputs, network, gradients, count, TILES, BLOCK: tl
         total += network.outputs * network.width
     sums = gradients[2] + tl.program_id(0).to(tl.int64) * total
     factor = tl.load(gradients[3])
-    for tile in range(TILES):
-        sample = (tl.program_id(0) * TILES + tile) * BLOCK + tl.arange(0, BLOCK)
+    for tile in range(tiles):
+        sample = (tl.program_id(0) * tiles + tile) * BLOCK + tl.arange(0, BLOCK)
         mask = sample < count
         values = load_rows(inputs, sample, mask, network.inputs, network.inputs_tile)
         weights = first_weights(network, 0, network.inputs, network.inputs_tile)

@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def adam_program(parameter, moments, gradient, numbers, count, BLOCK: tl.constexpr):
     """One step of everything that is not a row of features."""
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
