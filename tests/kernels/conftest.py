@@ -56,8 +56,10 @@ def unavailable_reason(backend: str, isa: str) -> str:
 
 
 # What an interpreted kernel is spared, each tile taking its time: few samples are one or none, and
-# losses are the reference's own there.
-SPARED = ("test_fuzz_losses", "test_gain", "test_roulette", "test_channels")
+# what is made of several ops is tried on few rays.
+SPARED = ("test_gradients", "test_marching", "test_gain", "test_roulette", "test_channels")
+SPARED += ("test_fuzz_losses",)
+MANY_RAYS = 700
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -70,4 +72,6 @@ def _is_spared(item: pytest.Item) -> bool:
     given = item.callspec.params if hasattr(item, "callspec") else {}
     if given.get("backend") != "cuda":
         return False
-    return given.get("num_samples") == 3 or item.path.stem in SPARED
+    few_or_many = given.get("num_samples") == 3 or given.get("num_rays") == MANY_RAYS
+    in_rays = item.path.parent.name == "rays" and item.path.stem in SPARED
+    return few_or_many or in_rays
