@@ -83,8 +83,7 @@ def evaluate(
             if not kept.any():
                 _log.warning("test view %s is masked as a whole and was left out", name)
                 continue
-            color, seconds = _timed(render_one, index)
-            render = _display(color, protocol.colour_space, name)
+            render, seconds = _rendered(render_one, index, protocol.colour_space, name)
             path = folder / f"{files[index]}.png"
             numbers = _compare(photo, render, kept, settings, path)
             scores[index] = ViewScore(
@@ -122,11 +121,17 @@ def spread(available: int, wanted: int) -> list[int]:
     return [index * available // wanted for index in range(wanted)]
 
 
-def _timed(render_one: Callable[[int], Image], index: int) -> tuple[Tensor, float]:
-    """The colour of a render in main memory, and the seconds until it was there."""
+def _rendered(
+    render_one: Callable[[int], Image], index: int, colour_space: str, name: str
+) -> tuple[UInt8[Tensor, "height width 3"], float]:
+    """A render as a screen shows it, and the seconds until its colours were in main memory.
+
+    They are not kept: of a large picture they take four times the room.
+    """
     start = time.perf_counter()
     color = render_one(index).color.cpu()
-    return color, time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    return _display(color, colour_space, name), seconds
 
 
 def _display(color: Tensor, colour_space: str, name: str) -> UInt8[Tensor, "height width 3"]:
@@ -154,16 +159,16 @@ def _compare(
     seen = torch.where(kept[..., None], render, photo)
     numbers = {"psnr": metrics.psnr(render, photo, kept), "ssim": math.nan, "flip": math.nan}
     if settings.ssim:
-        numbers["ssim"] = float(metrics.ssim_map(seen, photo)[kept].double().mean())
+        numbers["ssim"] = metrics.mean_over(metrics.ssim_map(seen, photo), kept)
     if settings.flip:
         error, label = metrics.flip_map(seen, photo), "FLIP"
-        numbers["flip"] = float(error[kept].double().mean())
+        numbers["flip"] = metrics.mean_over(error, kept)
     else:
         error, label = metrics.absolute_error_map(seen, photo), "|error|"
     if settings.images:
         from neural_render.evaluation.pictures import write_panel
 
-        mean_error = float(error[kept].mean())
+        mean_error = metrics.mean_over(error, kept)
         captions = ("photo", f"render  {numbers['psnr']:.2f} dB", f"{label}  {mean_error:.3f}")
         scale = _ERROR_SCALE[label]
         write_panel(path, photo, render, error, captions=captions, error_scale=scale)

@@ -118,17 +118,25 @@ def absolute_error_map(
     return torch.cat([(a.float() - b.float()).abs().mean(dim=-1) / 255 for a, b in pairs])
 
 
+def mean_over(values: Float[Tensor, "height width"], kept: Bool[Tensor, "height width"]) -> float:
+    """The mean of the ``kept`` values, summed row by row in float64, without a copy of them all."""
+    parts = zip(values.split(STRIP_ROWS), kept.split(STRIP_ROWS), strict=True)
+    total = sum(float(value[keep].double().sum()) for value, keep in parts)
+    return total / int(kept.sum())
+
+
 def _in_strips(
     of_strip: Callable[[int, int], Tensor], photo: UInt8[Tensor, "height width 3"], halo: int
 ) -> Float[Tensor, "height width"]:
     """A map made of strips of rows, each found with the rows around it that it depends on."""
     height, width = photo.shape[:2]
-    rows, strips = max(2 * halo, min(STRIP_ROWS, STRIP_PIXELS // width)), []
+    rows = max(2 * halo, min(STRIP_ROWS, STRIP_PIXELS // width))
+    whole = torch.empty(height, width, device=photo.device)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         first, last = max(top - halo, 0), min(bottom + halo, height)
-        strips.append(of_strip(first, last)[top - first : bottom - first])
-    return torch.cat(strips)
+        whole[top:bottom] = of_strip(first, last)[top - first : bottom - first]
+    return whole
 
 
 def _batched(

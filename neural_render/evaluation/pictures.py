@@ -30,10 +30,11 @@ def write_panel(
     Under a header of ``HEADER_ROWS`` rows, photo and render are exact, pixel for pixel.
     """
     heat = cat([quantised(magma(rows / error_scale)) for rows in error.split(STRIP_ROWS)])
-    row = np.concatenate([image.numpy(force=True) for image in (photo, render, heat)], axis=1)
     height, width = photo.shape[:2]
     panel = Image.new("RGB", (3 * width, height + HEADER_ROWS), _PAPER)
-    panel.paste(Image.fromarray(row), (0, HEADER_ROWS))
+    for column, image in enumerate((photo, render, heat)):
+        shown = Image.fromarray(np.ascontiguousarray(image.numpy(force=True)))
+        panel.paste(shown, (column * width, HEADER_ROWS))
     draw = ImageDraw.Draw(panel)
     font = ImageFont.load_default(size=14)
     for column, caption in enumerate(captions):

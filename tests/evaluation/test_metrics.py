@@ -166,3 +166,12 @@ def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "STRIP_ROWS", 32)
     for one, other in zip(whole, measured(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+def test_the_mean_of_what_is_kept_is_that_of_its_rows() -> None:
+    """Over several strips, some of them masked as a whole."""
+    values = torch.rand(3 * metrics.STRIP_ROWS + 5, 7)
+    kept = torch.rand(values.shape) < 0.3
+    kept[: metrics.STRIP_ROWS] = False
+    expected = float(values[kept].double().mean())
+    assert metrics.mean_over(values, kept) == pytest.approx(expected, rel=1e-12)

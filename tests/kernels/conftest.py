@@ -55,11 +55,13 @@ def unavailable_reason(backend: str, isa: str) -> str:
     return reason
 
 
-# What an interpreted kernel is spared, each tile taking its time: few samples are one or none, and
-# what is made of several ops is tried on few rays.
+# What an interpreted kernel is spared, each tile taking its time: what is made of several ops is
+# tried on few rays, and of few samples and many media some examples stand for all.
 SPARED = ("test_gradients", "test_marching", "test_gain", "test_roulette", "test_channels")
 SPARED += ("test_fuzz_losses",)
 MANY_RAYS = 700
+WITH_FEW_SAMPLES = ("plain", "reflections", "")
+SPARED_MEDIA = ("fine_steps", "fog", "short_rays", "four_features")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -72,6 +74,10 @@ def _is_spared(item: pytest.Item) -> bool:
     given = item.callspec.params if hasattr(item, "callspec") else {}
     if given.get("backend") != "cuda":
         return False
-    few_or_many = given.get("num_samples") == 3 or given.get("num_rays") == MANY_RAYS
+    samples, name = given.get("num_samples"), given.get("name", "")
+    if samples == 3 or (samples in (0, 1) and name not in WITH_FEW_SAMPLES):
+        return True
+    if item.path.stem == "test_parity_rendering" and name in SPARED_MEDIA:
+        return True
     in_rays = item.path.parent.name == "rays" and item.path.stem in SPARED
-    return few_or_many or in_rays
+    return in_rays or given.get("num_rays") == MANY_RAYS
