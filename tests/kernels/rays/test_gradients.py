@@ -112,6 +112,8 @@ def test_a_chunked_gradient_is_its_points_and_features(
 
 def test_what_fills_whole_vectors_touches_no_row(backend: str) -> None:
     """Points in the middle of the cube, of zero gradient: no ray passes near it here."""
+    if backend in dispatch.ON_GPU:
+        pytest.skip("nothing fills vectors there")
     rays = rays_through_cube(37)
     rays = replace(rays, origins=rays.origins * 0 + torch.tensor([0.1, 0.1, -1.0]))
     rays = replace(rays, directions=rays.directions * 0 + torch.tensor([0.0, 0.0, 1.0]))

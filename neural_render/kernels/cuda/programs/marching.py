@@ -85,8 +85,10 @@ def candidates(origin, direction, jitter, march):
     last = coordinate_at(leave, march) - jitter + 2.0
     first = tl.maximum(tl.floor(first), 0.0)
     number = tl.ceil(last) - first
-    known = (tl.abs(direction[0]) + tl.abs(direction[1]) + tl.abs(direction[2])) < float("inf")
-    known = known & (number > 0.0) & (number < 1e9)
+    # Rays that are not finite have no samples, nor has what lies behind all that float32 can count.
+    size = tl.abs(direction[0]) + tl.abs(direction[1]) + tl.abs(direction[2])
+    size += tl.abs(origin[0]) + tl.abs(origin[1]) + tl.abs(origin[2]) + tl.abs(jitter)
+    known = (size < float("inf")) & (number > 0.0) & (last < 16777216.0)
     return tl.where(known, first, 0.0), tl.where(known, number, 0.0).to(tl.int32)
 
 
