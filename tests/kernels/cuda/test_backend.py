@@ -12,7 +12,7 @@ from neural_render.core.errors import KernelError
 from neural_render.kernels import cuda, dispatch, ops
 from neural_render.kernels.cuda import device
 from neural_render.kernels.cuda.networks import gradient_factor
-from neural_render.kernels.records import FactoredGradient
+from neural_render.kernels.records import FactoredGradient, RenderGradients
 from neural_render.kernels.settings import KernelSettings, chosen_device, start_kernels
 from neural_render.kernels.specs import MlpSpec
 from tests.kernels.comparison import assert_parity, differentiate
@@ -86,6 +86,24 @@ def test_sums_are_made_in_order_where_pytorch_is_told_so() -> None:
     finally:
         torch.use_deterministic_algorithms(False)
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_no_gain_lies_on_no_device() -> None:
+    """Cameras without exposure make it on the CPU, wherever the rays are; meta is elsewhere too."""
+    there = {"device": "meta"}
+    gradients = RenderGradients(
+        origins=torch.zeros(2, 3, **there),
+        directions=torch.zeros(2, 3, **there),
+        background=torch.zeros(2, 3, **there),
+        conditions=torch.zeros(2, 0, **there),
+        table=FactoredGradient(
+            points=torch.zeros(5, 3, **there), features=torch.zeros(4, 5, **there)
+        ),
+        density_weights=torch.zeros(7, **there),
+        color_weights=torch.zeros(7, **there),
+    )
+    scaled = gradients.scaled(torch.ones((), **there))
+    assert scaled.origins.is_meta and scaled.gain.shape == (0, 0)
 
 
 def test_other_tensors_are_refused_by_name() -> None:
