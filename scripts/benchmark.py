@@ -33,9 +33,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import curve, frames, gpu, kernels, training
+from benchmarks import curve, frames, kernels, training
 from benchmarks.bakes import suite as bakes
 from benchmarks.captures import effects, memory, poses, sharing
+from benchmarks.devices import gpu
 from benchmarks.options import BenchmarkOptions, parsed
 from neural_render.core.errors import UserError
 

@@ -62,7 +62,7 @@ def test_what_is_wanted_is_said_in_words(kind: object, default: object, words: s
         (Settings(seed=-1), "seed=-1 is too small; give at least 0."),
         (
             Settings(kernels=KernelSettings(precision="flaot32")),
-            "kernels.precision=flaot32 is not one of auto, float32, bfloat16; did you mean",
+            "kernels.precision=flaot32 is not one of auto, float32, float16, bfloat16; did",
         ),
         (
             replace(Settings(), render=replace(Settings().render, fps=1e9)),

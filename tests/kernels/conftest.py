@@ -7,10 +7,11 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from neural_render.kernels import dispatch
 from neural_render.kernels.cpu import modules
-from tests.kernels.comparison import instruction_set, strided
+from tests.kernels.comparison import instruction_set
 
 # Where there is no Triton there is no cuda backend either, and its tests say so.
 INTERPRETED = False
@@ -38,7 +39,7 @@ if INTERPRETED:
 BACKENDS = [
     f"{name}:{isa}" if isa else name
     for name in dispatch.BACKENDS
-    if name not in ("reference", "tcnn", "cuda itself")
+    if name not in ("reference", "tcnn")
     for isa in (modules.INSTRUCTION_SETS if name == "cpu" else ("",))
 ]
 
@@ -65,17 +66,24 @@ def unavailable_reason(backend: str, isa: str) -> str:
     return reason
 
 
-# What an interpreted kernel is spared, each tile taking its time: what is made of several ops is
-# tried on few rays, and of few samples and many media some examples stand for all.
+# What an interpreted kernel is tried on, each tile taking its time: some examples stand for all,
+# and few rays for many.
+KEPT: dict[str, tuple[Any, ...]] = {
+    "name": ("plain", "conditions", "reflections", "odd_sizes", "unbounded"),
+    "num_samples": (0, 1, 1100),
+    "num_rays": (0, 1, 5, 40),
+    "num_channels": (3,),
+    "features": (2, 4),
+    "occupied": ("empty", "full", "shells"),
+    "layout": (Tensor.clone,),
+}
+ONLY_LARGE = ("conditions", "odd_sizes")
 SPARED = ("test_gradients", "test_marching", "test_gain", "test_roulette", "test_channels")
 SPARED += ("test_fuzz_losses",)
-MANY_RAYS = 700
-WITH_FEW_SAMPLES = ("plain", "reflections")
 LIMITS = (
     "test_rays_that_are_not_finite_see_nothing",
     "test_a_cube_beyond_all_intervals_is_not_seen",
 )
-SPARED_MEDIA = ("fine_steps", "fog", "short_rays", "four_features")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -88,13 +96,9 @@ def _is_spared(item: pytest.Item) -> bool:
     given = item.callspec.params if hasattr(item, "callspec") else {}
     if given.get("backend") != "cuda":
         return False
-    samples, name = given.get("num_samples"), given.get("name", "")
-    if samples == 3 or (samples in (0, 1) and name and name not in WITH_FEW_SAMPLES):
+    if any(given[key] not in kept for key, kept in KEPT.items() if key in given):
         return True
-    if given.get("layout") is strided and item.path.stem == "test_parity":
-        return True  # every op makes its tensors contiguous by one function
-    if item.path.stem == "test_parity_rendering" and name in SPARED_MEDIA:
+    if given.get("name") in ONLY_LARGE and given.get("num_samples") in (0, 1):
         return True
     in_rays = item.path.parent.name == "rays" and item.path.stem in SPARED
-    in_rays &= getattr(item, "originalname", "") not in LIMITS
-    return in_rays or given.get("num_rays") == MANY_RAYS
+    return in_rays and getattr(item, "originalname", "") not in LIMITS

@@ -15,7 +15,6 @@ from torch import Tensor
 from neural_render.kernels import cuda, dispatch
 
 DEVICE = "cpu" if cuda.is_interpreted() else "cuda"
-dispatch.BACKENDS["cuda itself"] = cuda.__name__
 Move = Callable[[Tensor], Tensor]
 
 
@@ -45,8 +44,12 @@ def __getattr__(name: str) -> Any:
             pairs.append((tensor, tensor.to(DEVICE)))
             return pairs[-1][1]
 
-        with dispatch.using("cuda itself"):  # some ops are made of others
+        before = list(dispatch._active)
+        dispatch._active[:] = [cuda]  # some ops are made of others, which stay there
+        try:
             found = op(*(moved(argument, go) for argument in arguments), **options)
+        finally:
+            dispatch._active[:] = before
         with torch.no_grad():
             for here, there in pairs:  # some ops change what they are given
                 if there is not here and not torch.equal(here, there.cpu()):

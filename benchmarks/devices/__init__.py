@@ -1,0 +1,1 @@
+"""Benchmarks on a device that is not the processor."""
