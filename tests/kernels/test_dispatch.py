@@ -1,9 +1,14 @@
 """Choosing a backend: by name or an error, ``auto`` the first that runs."""
 
+import re
+
 import pytest
 
 from neural_render.core.errors import KernelError
-from neural_render.kernels import dispatch
+from neural_render.kernels import dispatch, ops
+
+# What a backend has, as the documentation of ``ops`` lists it.
+NAMES = re.findall(r"``(\w+)``", str(ops.__doc__).partition("A backend has")[2])
 
 
 def test_unknown_name_is_an_error_that_lists_the_known() -> None:
@@ -41,3 +46,12 @@ def test_reference_always_runs_and_cores_are_counted() -> None:
     """There is always one backend and one core."""
     assert dispatch.available()["reference"] == ""
     assert dispatch.usable_cores() >= 1
+
+
+@pytest.mark.parametrize("name", dispatch.BACKENDS)
+def test_every_backend_has_every_op(name: str) -> None:
+    if "Triton is not installed" in dispatch.unavailable_reason(name):
+        pytest.skip(dispatch.unavailable_reason(name))
+    module = dispatch.load(name)
+    assert len(NAMES) > 25
+    assert [op for op in NAMES if not callable(getattr(module, op, None))] == []

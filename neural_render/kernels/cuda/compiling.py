@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import triton
 import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -55,8 +54,8 @@ def _type_of(argument: Any, path: tuple[int, ...], values: dict[Any, Any]) -> An
     if isinstance(argument, tuple):
         parts = [_type_of(part, (*path, place), values) for place, part in enumerate(argument)]
         return type(argument)(*parts) if hasattr(argument, "_fields") else tuple(parts)
-    if isinstance(argument, tl.constexpr | triton.language.dtype):
-        values[path] = argument.value if isinstance(argument, tl.constexpr) else argument
+    if isinstance(argument, tl.constexpr):
+        values[path] = argument.value
         return "constexpr"
     if isinstance(argument, torch.Tensor):
         return TYPES[argument.dtype]

@@ -12,7 +12,7 @@ from neural_render.core.errors import KernelError
 
 # The first NVIDIA architecture that Triton compiles for, and the first that has bfloat16.
 LEAST_CAPABILITY, BFLOAT16_CAPABILITY = (7, 5), (8, 0)
-LEAST_TRITON = (3, 3)
+LEAST_TRITON = (3, 6)  # older ones do not compile all of it
 WARPS = 8
 _precision = ["auto"]
 _targets: list[Any] = []

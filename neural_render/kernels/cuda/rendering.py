@@ -41,8 +41,8 @@ from neural_render.kernels.reference.rendering import (
 )
 from neural_render.kernels.specs import LossSpec, RenderSpec
 
-# Samples of a ray that have been asked for their density when light is followed again.
 PARTS = FieldParts(hash_encode=HashEncode.apply, mlp=Mlp.apply)  # of the backend in use
+# Samples of a ray that have been asked for their density when light is followed again.
 WAVES = (16, 48, 112, 240, 496)
 
 

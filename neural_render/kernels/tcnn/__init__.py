@@ -44,35 +44,3 @@ row_adam_step = rest.row_adam_step
 scatter_table_gradient = rest.scatter_table_gradient
 shoot_rays = rest.shoot_rays
 table_adam_step = rest.table_adam_step
-
-__all__ = [
-    "adam_step",
-    "color_loss",
-    "composite",
-    "composite_backward",
-    "finish",
-    "hash_encode",
-    "hash_encode_backward",
-    "march_rays",
-    "mlp",
-    "mlp_backward",
-    "occupancy_cells",
-    "occupancy_points",
-    "occupancy_update",
-    "pick_pixels",
-    "precision",
-    "query_density",
-    "query_density_backward",
-    "query_field",
-    "query_field_backward",
-    "render_loss",
-    "render_rays",
-    "render_rays_backward",
-    "row_adam_step",
-    "scatter_table_gradient",
-    "set_precision",
-    "set_threads",
-    "shoot_rays",
-    "table_adam_step",
-    "unavailable_reason",
-]
