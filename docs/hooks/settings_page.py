@@ -1,4 +1,4 @@
-"""Fills the settings page from the code: every setting with its default, type, limits and meaning."""
+"""Fills the settings page from the code: each setting with default, type, limits and meaning."""
 
 import sys
 from html import escape

@@ -24,7 +24,7 @@ from neural_render.kernels.cells import (
 )
 from neural_render.kernels.records import OccupancyState
 from neural_render.kernels.specs import OccupancySpec
-from neural_render.rendering.visibility import seen_cells, seen_projected_cells
+from neural_render.rendering.emptiness.visibility import seen_cells, seen_projected_cells
 
 NUM_STRIPES = 32
 UNSEEN = -1.0

@@ -23,8 +23,8 @@ from neural_render.kernels.records import (
     RenderOutput,
 )
 from neural_render.kernels.specs import FieldSpec, LossSpec, MarchSpec, RenderSpec
-from neural_render.rendering.carving import cells_around
 from neural_render.rendering.composed import render_composed
+from neural_render.rendering.emptiness.carving import cells_around
 from neural_render.rendering.occupancy import OccupancyGrid
 from neural_render.rendering.settings import (
     PICTURE_MIN_TRANSMITTANCE,

@@ -15,7 +15,7 @@ from neural_render.export.environment import save_environment
 from neural_render.fields import RadianceField, field_spec
 from neural_render.fields.settings import FieldSettings
 from neural_render.rendering import Renderer
-from neural_render.rendering.carving import empty_cells
+from neural_render.rendering.emptiness.carving import empty_cells
 from neural_render.rendering.environment import EnvironmentMap
 from neural_render.scenes.references import References, drawn_cameras, trace_references
 from neural_render.scenes.settings import SceneSettings, TracerSettings

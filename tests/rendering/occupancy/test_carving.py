@@ -9,7 +9,7 @@ from neural_render.core.rays import Rays
 from neural_render.kernels.cells import NUM_CELLS
 from neural_render.kernels.morton import morton_decode, morton_encode
 from neural_render.kernels.specs import MORTON_RESOLUTION as SIDE
-from neural_render.rendering.carving import cells_around, cells_of, empty_cells
+from neural_render.rendering.emptiness.carving import cells_around, cells_of, empty_cells
 
 RADIUS = 0.25
 MIDDLE = torch.full((3,), 0.5)

@@ -1,4 +1,4 @@
-"""The documentation: it builds offline, asks no server for anything, and says what the code says."""
+"""The documentation: it builds offline, asks no server for anything, and agrees with the code."""
 
 import importlib.util
 import re

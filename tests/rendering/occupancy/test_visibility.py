@@ -10,7 +10,7 @@ from neural_render.core.transforms import look_at
 from neural_render.kernels.cells import NUM_CELLS, unpack_bits
 from neural_render.kernels.morton import morton_decode, morton_encode
 from neural_render.rendering import OccupancyGrid
-from neural_render.rendering.visibility import seen_cells, widest_angles
+from neural_render.rendering.emptiness.visibility import seen_cells, widest_angles
 from tests.rendering.analytic import CPU, SphereField
 
 

@@ -1,0 +1,1 @@
+"""Which cells are known to be empty: seen through, or seen by nobody."""

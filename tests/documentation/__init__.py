@@ -1,0 +1,1 @@
+"""The documentation as a whole: what it tells to type, and that it builds."""
