@@ -1,8 +1,6 @@
 """``report.html``: the findings and a view to turn with the mouse, all inside one file."""
 
-import json
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from neural_render.captures.doctor.drawing import panel_axes, region_edges, thin
 from neural_render.captures.doctor.findings import Finding
 from neural_render.captures.doctor.subject import Subject
 from neural_render.captures.records import Capture
-from neural_render.core.files import whole_file
+from neural_render.core.pages import rendering
 
 TEMPLATE = Path(__file__).with_name("page.html")
 DIGITS = 4
@@ -28,19 +26,15 @@ def write_page(
     bad: frozenset[int],
 ) -> None:
     """The page; cameras in ``bad`` (by index) are red."""
-    scene = json.dumps(scene_of(capture, subject, coverage, bad), separators=(",", ":"))
-    parts = {
-        "TITLE": escape(f"Capture {capture.name}"),
-        "SUBTITLE": escape(str(capture.path)),
-        "FINDINGS": _rows(findings),
-        "HISTOGRAM": _histogram(coverage),
-        "DATA": scene.replace("<", "\\u003c"),
-    }
-    page = TEMPLATE.read_text(encoding="utf-8")
-    for name, text in parts.items():
-        page = page.replace(f"__{name}__", text)
-    with whole_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    rendering.write_page(
+        path,
+        TEMPLATE,
+        title=f"Capture {capture.name}",
+        capture=capture,
+        findings=sorted(findings, key=lambda finding: -finding.severity),
+        bands=_bands(coverage),
+        scene=scene_of(capture, subject, coverage, bad),
+    )
 
 
 def scene_of(
@@ -79,29 +73,17 @@ def _frustum(subject: Subject, index: int, depth: float) -> np.ndarray:
     return np.concatenate([pose[None, :, 3], local @ pose[:, :3].T + pose[:, 3]])
 
 
-def _rows(findings: Sequence[Finding]) -> str:
-    ordered = sorted(findings, key=lambda finding: -finding.severity)
-    rows = []
-    for finding in ordered:
-        level = finding.severity.name.lower()
-        mend = f'<br><span class="soft">{escape(finding.mend)}</span>' if finding.mend else ""
-        rows.append(
-            f'<tr><td class="{level}">{level}</td><th>{escape(finding.name)}</th>'
-            f"<td>{escape(finding.sentence)}{mend}</td></tr>"
-        )
-    return "".join(rows)
-
-
-def _histogram(coverage: Coverage) -> str:
-    """Numbers of cameras, the highest band of elevation first."""
+def _bands(coverage: Coverage) -> list[tuple[int, int, list[tuple[int, str]]]]:
+    """Of each band of elevation, the highest first: its ends in degrees, and by azimuth the number
+    of cameras and how strongly its field is coloured."""
     counts = coverage.histogram
-    cells = []
+    most, height = max(int(counts.max()), 1), 180 // BANDS
+    bands = []
     for band in reversed(range(BANDS)):
-        low = 180 * band // BANDS - 90
-        cells.append(f"<div>{low}° to {low + 180 // BANDS}°</div>")
-        for count in counts[band].tolist():
-            strength = min(1.0, 0.15 + 0.85 * count / max(int(counts.max()), 1)) if count else 0.05
-            cells.append(
-                f'<div style="background:rgba(37,99,235,{strength:.2f})">{count or ""}</div>'
-            )
-    return "".join(cells)
+        low = height * band - 90
+        fields = [
+            (count, f"{min(1.0, 0.15 + 0.85 * count / most) if count else 0.05:.2f}")
+            for count in counts[band].tolist()
+        ]
+        bands.append((low, low + height, fields))
+    return bands
