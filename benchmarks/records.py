@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from neural_render.core.errors import SettingError, UserError
-from neural_render.evaluation.report import machine_description
+from neural_render.evaluation.machine import machine_description
 from neural_render.kernels import dispatch
 
 ROOT = Path(__file__).resolve().parent.parent

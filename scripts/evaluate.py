@@ -1,4 +1,4 @@
-"""Measures a finished run anew on its test views, as evaluation.* asks, or compares runs."""
+"""Measures a finished run anew on its test views, as evaluation.* asks."""
 
 import os
 
@@ -14,7 +14,7 @@ from neural_render.captures.opening import open_capture
 from neural_render.kernels.settings import start_kernels
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
-from neural_render.training.runs.results import Results, comparison, summary
+from neural_render.training.runs.results import Results, summary
 
 COMMAND = config.Command(
     program="scripts/evaluate.py",
@@ -22,9 +22,8 @@ COMMAND = config.Command(
     examples=(
         "python scripts/evaluate.py                              # the latest run, as it is",
         "python scripts/evaluate.py run=outputs/can/... evaluation.fit=pose",
-        "python scripts/evaluate.py runs=[outputs/can/A,outputs/can/B]   # if measured alike",
     ),
-    sections=("outputs", "run", "runs", "capture", "kernels", "evaluation"),
+    sections=("outputs", "run", "capture", "kernels", "evaluation"),
     short={},
     configs=Path(__file__).resolve().parents[1] / "configs",
     needs_run=True,
@@ -32,13 +31,7 @@ COMMAND = config.Command(
 
 
 def main(settings: config.Settings) -> None:
-    """Opens the run and its capture, measures, and writes evaluation/ and report.html anew.
-
-    With ``runs`` it prints what they were measured by, side by side.
-    """
-    if settings.runs:
-        print(comparison([RunFolder.open(Path(path)) for path in settings.runs]))
-        return
+    """Opens the run and its capture, measures, and writes evaluation/ and report.html anew."""
     progress = sys.stderr.isatty()
     _, _, device = start_kernels(settings.kernels)
     run = RunFolder.open(Path(settings.run))

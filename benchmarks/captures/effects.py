@@ -20,8 +20,8 @@ from neural_render.captures.opening import open_capture
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import SettingError
+from neural_render.evaluation.machine import machine_description
 from neural_render.evaluation.protocol import check_comparable
-from neural_render.evaluation.report import machine_description
 
 SECONDS, MAX_SIDE = 40.0, 480  # where the options say nothing
 DATA = "NEURAL_RENDER_DATA"

@@ -61,14 +61,17 @@ def prepare(words: Sequence[str], vocabulary: Vocabulary) -> list[str]:
             f"launcher={launcher} is for the jobs of a sweep: add -m, or leave it out."
         )
     prepared: list[str] = []
+    listed: list[str] = []
     belongs_to_option = False
     for word in words:
         if belongs_to_option or word.startswith("-"):
             belongs_to_option = not belongs_to_option and _option_takes_word(word, vocabulary)
             prepared.append(word)
+        elif _takes_list(vocabulary) and _stands_alone(word, vocabulary):
+            listed.append(word)
         else:
             prepared.append(_prepare_setting(word, vocabulary, sweeping))
-    return prepared
+    return [*prepared, *_list_of(listed, prepared, vocabulary)]
 
 
 def is_sweep(words: Sequence[str]) -> bool:
@@ -96,7 +99,7 @@ def _option_takes_word(word: str, vocabulary: Vocabulary) -> bool:
 def _prepare_setting(word: str, vocabulary: Vocabulary, sweeping: bool) -> str:
     """One ``name=value`` as Hydra wants it."""
     key, equals, value = word.partition("=")
-    if "" in vocabulary.short and (not equals or os.path.exists(word)):
+    if _stands_alone(word, vocabulary):
         key, equals, value = vocabulary.short[""], "=", word
     if not equals or not key:
         raise SettingError(
@@ -125,6 +128,32 @@ def _prepare_setting(word: str, vocabulary: Vocabulary, sweeping: bool) -> str:
     if sweeping and SWEEP.match(value):
         return f"{key}={value}"
     return f"{key}=" + ",".join(_convert(setting, part) for part in parts)
+
+
+def _stands_alone(word: str, vocabulary: Vocabulary) -> bool:
+    """Whether a word is a value without a name, to a command that takes such."""
+    return "" in vocabulary.short and ("=" not in word or os.path.exists(word))
+
+
+def _takes_list(vocabulary: Vocabulary) -> bool:
+    """Whether words alone are the entries of one list."""
+    setting = vocabulary.settings.get(vocabulary.short.get("", ""))
+    return setting is not None and setting.kind == list[str]
+
+
+def _list_of(
+    listed: Sequence[str], prepared: Sequence[str], vocabulary: Vocabulary
+) -> tuple[str, ...]:
+    """The setting that words alone are the entries of; none without such words."""
+    if not listed:
+        return ()
+    key = vocabulary.short[""]
+    if any(word.startswith(f"{key}=") for word in prepared):
+        raise SettingError(
+            f"{listed[0]} and {key}=[...] are given both: give all of them as words alone, or all"
+            f" in {key}=[...]."
+        )
+    return (f"{key}=[{','.join(map(quote, listed))}]",)
 
 
 def _check_choice(key: str, name: str, choices: Sequence[str]) -> None:

@@ -110,7 +110,7 @@ def _settings_of_job(config: DictConfig, configs: Path, needs_run: bool) -> Sett
     words = OmegaConf.to_container(HydraConfig.get().overrides.task)
     assert isinstance(words, list)
     settings = _record(config)
-    if settings.run or (needs_run and not settings.runs):
+    if settings.run or needs_run:
         run = RunFolder.open(Path(settings.run)) if settings.run else latest_run(settings.outputs)
         stored = load_settings(run.config_path)
         settings = _overridden(stored, [str(word) for word in words], configs)

@@ -4,14 +4,14 @@ import dataclasses
 import difflib
 import math
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import SettingError
 from neural_render.core.lights import check_dials
-from neural_render.evaluation.settings import EvaluationSettings
+from neural_render.evaluation.settings import ComparisonSettings, EvaluationSettings
 from neural_render.export.film import RenderSettings, check_film
 from neural_render.fields.settings import FieldSettings
 from neural_render.kernels.settings import KernelSettings
@@ -19,6 +19,8 @@ from neural_render.rendering.settings import RenderingSettings
 from neural_render.scenes.settings import SceneSettings, TracerSettings, ViewSettings
 from neural_render.training.settings import TrainingSettings
 from neural_render.training.settings import check_settings as check_training
+
+NAMING = ("outputs", "name", "run", "runs")  # settings that say which run is meant
 
 
 @dataclass(kw_only=True)
@@ -36,7 +38,7 @@ class Settings:
     )
     runs: list[str] = dataclasses.field(
         default_factory=list,
-        metadata={"help": "[DIR,DIR,...]: compare what these runs were measured by"},
+        metadata={"help": "[DIR,DIR,...]: the run folders to put side by side"},
     )
     seed: int = dataclasses.field(
         default=0, metadata={"help": "seed of everything that is random", "minimum": 0}
@@ -50,6 +52,7 @@ class Settings:
     training: TrainingSettings = dataclasses.field(default_factory=TrainingSettings)
     kernels: KernelSettings = dataclasses.field(default_factory=KernelSettings)
     evaluation: EvaluationSettings = dataclasses.field(default_factory=EvaluationSettings)
+    comparison: ComparisonSettings = dataclasses.field(default_factory=ComparisonSettings)
     render: RenderSettings = dataclasses.field(default_factory=RenderSettings)
     lights: dict[str, Any] = dataclasses.field(
         default_factory=dict,
@@ -144,6 +147,19 @@ def changed_settings(settings: Settings) -> dict[str, str]:
         for setting in list_settings(settings)
         if setting.default != defaults[setting.key]
     }
+
+
+def differing_settings(settings: Sequence[Settings]) -> dict[str, list[str]]:
+    """The settings in which some runs differ, with the value of each as the user would type it.
+
+    What names a run, and is another in each, is left out.
+    """
+    values = [
+        {setting.key: _plain(setting.default) for setting in list_settings(each)}
+        for each in settings
+    ]
+    rows = {key: [each[key] for each in values] for key in values[0] if key not in NAMING}
+    return {key: row for key, row in rows.items() if len(set(row)) > 1}
 
 
 def check(settings: Settings) -> None:

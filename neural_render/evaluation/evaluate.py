@@ -29,7 +29,7 @@ from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.rendering.images import Image
 
 _log = logging.getLogger("neural_render")
-_ERROR_SCALE = {"FLIP": 0.5, "|error|": 0.25}  # where the heat map ends; the header says so too
+AVERAGED = ("psnr", "ssim", "flip", "render_seconds")
 
 
 @runtime_checkable
@@ -71,6 +71,7 @@ def evaluate(
     colour space. Several processes share the views; the first one writes the numbers. Raises
     ``DivergenceError`` where a render is not finite, ``OutputError`` where nothing can be written.
     """
+    started = time.perf_counter()
     files = file_names(views.names)
     background = background_color(protocol.background)
     scores: dict[int, ViewScore] = {}
@@ -102,7 +103,8 @@ def evaluate(
         available=len(views.names),
         masked=views.masks.numel() > 0,
     )
-    record = evaluation_record(measured, figures, described)
+    seconds = time.perf_counter() - started
+    record = evaluation_record(measured, AVERAGED, figures, described, seconds)
     if group.is_first():
         write_json(folder / "metrics.json", record)
     return record
@@ -170,6 +172,6 @@ def _compare(
 
         mean_error = metrics.mean_over(error, kept)
         captions = ("photo", f"render  {numbers['psnr']:.2f} dB", f"{label}  {mean_error:.3f}")
-        scale = _ERROR_SCALE[label]
+        scale = metrics.HEAT_ENDS[label]
         write_panel(path, photo, render, error, captions=captions, error_scale=scale)
     return numbers

@@ -1,5 +1,6 @@
-"""Pictures for people: photo, render and error map of a view side by side."""
+"""Pictures for people: photo, render and error map of a view side by side, and read again."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,27 @@ def write_panel(
         _draw_scale(panel, error_scale)
     with whole_file(path) as temporary:
         panel.save(temporary, format="PNG", compress_level=1)
+
+
+def read_panel(path: Path, size: tuple[int, int]) -> tuple[Image.Image, ...]:
+    """What ``write_panel`` wrote of a view of (width, height): photo, render and error.
+
+    Raises ``OSError`` where there is no such picture, or another one.
+    """
+    width, height = size
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is our own
+        try:
+            with Image.open(path) as picture:
+                if picture.size != (3 * width, height + HEADER_ROWS):
+                    raise OSError(f"{path} is not the picture of a view of {width}x{height}")
+                panel = picture.convert("RGB")
+        except (ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+            raise OSError(f"{path} cannot be read: {error}") from error
+    edges = (0, width, 2 * width)
+    return tuple(
+        panel.crop((left, HEADER_ROWS, left + width, HEADER_ROWS + height)) for left in edges
+    )
 
 
 def _draw_scale(panel: Image.Image, error_scale: float) -> None:

@@ -69,6 +69,20 @@ def check_comparable(records: Mapping[str, Mapping[str, Any]]) -> None:
                 )
 
 
+def check_same_views(records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Nothing if all records (by name) are of the same test views, else EvaluationError."""
+    (first, reference), *others = records.items()
+    wanted = {view["name"] for view in reference["views"]}
+    for name, record in others:
+        found = {view["name"] for view in record["views"]}
+        if odd := sorted(wanted ^ found):
+            raise EvaluationError(
+                f"{name} cannot be compared with {first}: {len(found)} test views were measured"
+                f" there and {len(wanted)} here, and {odd[0]} is only in one of them; compare runs"
+                " of one capture, measured on the same views"
+            )
+
+
 def background_name(setting: str, *, trained: str, has_opacity: bool) -> str:
     """The background that ``evaluation.background`` means.
 

@@ -17,14 +17,20 @@ from neural_render.core.errors import DivergenceError
 from neural_render.evaluation import metrics
 from neural_render.evaluation.evaluate import spread
 from neural_render.evaluation.protocol import resolution_text
-from neural_render.evaluation.records import TrainingFigures, file_names, for_json, mean, write_json
+from neural_render.evaluation.records import (
+    TrainingFigures,
+    evaluation_record,
+    file_names,
+    for_json,
+    mean,
+    write_json,
+)
 from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.rendering.images import Image
 from neural_render.rendering.settings import PICTURE_MIN_TRANSMITTANCE, PICTURE_MIN_WEIGHT
 
 ERROR_FLOOR = 0.01  # of the relative error's denominator, in units of the exposed radiance squared
 NAN = math.nan
-_FLIP_SCALE = 0.5  # where the heat map ends
 _DEFINITIONS = {
     "psnr": "mean over views of 10 log10(1 / MSE) of clip(sRGB(exposure x), 0, 1), not quantised;"
     f" at most {metrics.MAX_PSNR:g}",
@@ -99,6 +105,7 @@ def evaluate_radiance(
     behind the scene. Raises ``DivergenceError`` where a render is not finite, ``OutputError`` where
     nothing can be written.
     """
+    started = time.perf_counter()
     files = file_names(views.names)
     scores: list[RadianceScore] = []
     sums = [0.0, 0.0]
@@ -125,7 +132,11 @@ def evaluate_radiance(
                 )
             )
             bar.set_postfix(psnr=f"{mean(score.psnr for score in scores):.2f}")
-    record = _record(scores, sums, figures, _described(protocol, scores, len(views.names)))
+    described = _described(protocol, scores, len(views.names))
+    seconds = time.perf_counter() - started
+    averaged = (*_DEFINITIONS, "render_seconds")
+    record = evaluation_record(scores, averaged, figures, described, seconds)
+    record |= for_json({"mean_ratio": sums[0] / sums[1] if sums[1] else NAN})
     write_json(folder / "metrics.json", record)
     return record
 
@@ -168,10 +179,10 @@ def _compare(
         "psnr_reference": radiance_psnr(halves[0], halves[1], exposure),
     }
     if settings.flip:
-        error, label, scale = metrics.flip_map(shown, wanted), "FLIP", _FLIP_SCALE
+        error, label = metrics.flip_map(shown, wanted), "FLIP"
         numbers["flip"] = float(error.double().mean())
     else:
-        error, label, scale = metrics.absolute_error_map(shown, wanted), "|error|", _FLIP_SCALE / 2
+        error, label = metrics.absolute_error_map(shown, wanted), "|error|"
     if settings.images:
         from neural_render.evaluation.pictures import write_panel
 
@@ -180,6 +191,7 @@ def _compare(
             f"render  {numbers['psnr']:.2f} dB",
             f"{label}  {float(error.mean()):.3f}",
         )
+        scale = metrics.HEAT_ENDS[label]
         write_panel(path, wanted, shown, error, captions=captions, error_scale=scale)
     return numbers
 
@@ -209,19 +221,3 @@ def _described(
         "views": views if measured == available else f"{views}, spread evenly",
         "metrics": _DEFINITIONS,
     }
-
-
-def _record(
-    scores: list[RadianceScore],
-    sums: list[float],
-    figures: TrainingFigures,
-    described: dict[str, object],
-) -> dict[str, Any]:
-    """The contents of ``metrics.json``: means over the views, costs, protocol, a row per view."""
-    averaged = (*_DEFINITIONS, "render_seconds")
-    means = {key: mean(getattr(score, key) for score in scores) for key in averaged}
-    means["mean_ratio"] = sums[0] / sums[1] if sums[1] else NAN
-    rows = [asdict(score) for score in scores]
-    return for_json(
-        {**means, "num_views": len(scores), **asdict(figures), "protocol": described, "views": rows}
-    )

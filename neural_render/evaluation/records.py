@@ -3,12 +3,13 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from neural_render.core.files import whole_file
+from neural_render.evaluation.machine import machine_description
 
 _MAX_FILE_NAME = 100
 
@@ -42,14 +43,28 @@ class ViewScore:
 
 
 def evaluation_record(
-    scores: list[ViewScore], figures: TrainingFigures, protocol: Mapping[str, Any]
+    scores: Sequence[Any],
+    averaged: Iterable[str],
+    figures: TrainingFigures,
+    protocol: Mapping[str, Any],
+    seconds: float,
 ) -> dict[str, Any]:
-    """The contents of ``metrics.json``: means over the views, costs, protocol, a row per view."""
-    averaged = ("psnr", "ssim", "flip", "render_seconds")
+    """The contents of ``metrics.json``: means over the views, costs, protocol, a row per view.
+
+    ``scores`` are records of one type, of which these entries are ``averaged``; ``seconds`` is what
+    measuring took, renders included.
+    """
     means = {key: mean(getattr(score, key) for score in scores) for key in averaged}
-    rows = [asdict(score) for score in scores]
     return for_json(
-        {**means, "num_views": len(scores), **asdict(figures), "protocol": protocol, "views": rows}
+        {
+            **means,
+            "num_views": len(scores),
+            **asdict(figures),
+            "evaluation_seconds": seconds,
+            "machine": machine_description(),
+            "protocol": protocol,
+            "views": [asdict(score) for score in scores],
+        }
     )
 
 

@@ -1,4 +1,4 @@
-"""The settings of an evaluation."""
+"""The settings of an evaluation, and of a comparison."""
 
 from dataclasses import dataclass, field
 
@@ -49,4 +49,14 @@ class EvaluationSettings:
     )
     images: bool = field(
         default=True, metadata={"help": "write photo | render | error of every measured view"}
+    )
+
+
+@dataclass(kw_only=True)
+class ComparisonSettings:
+    """Where runs stand side by side."""
+
+    output: str = field(
+        default="",
+        metadata={"help": "the page to write; empty: a new one in outputs/comparisons"},
     )

@@ -22,6 +22,7 @@ from neural_render.training.ema import AveragedWeights
 from neural_render.training.gathering import SYNCHRONISE_EVERY, synchronise
 from neural_render.training.optimizer import new_moments
 from neural_render.training.randomness import generator_for
+from neural_render.training.reports.unfinished import curves_left
 from neural_render.training.runs.checkpoint import (
     Checkpoint,
     diverged,
@@ -117,7 +118,8 @@ def train(
         take_up(run, record, state)
         # Only now: what cannot be resumed keeps the settings that it was made with.
         group.of_first(lambda: write_config(run, context))
-        fit(problem, state, Session(run, record, context.threads, state), signals)
+        with curves_left(run, signals):
+            fit(problem, state, Session(run, record, context.threads, state), signals)
         signals.agree()
     if learnt := state.adjustment.described():
         _log.info("cameras: %s", learnt)

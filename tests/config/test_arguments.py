@@ -72,6 +72,20 @@ def test_a_folder_with_a_strange_name_is_a_value_too(tmp_path: Path) -> None:
     assert prepare(["seed=3"], vocabulary) == ["seed=3"]
 
 
+def test_words_alone_are_one_list_where_a_command_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / "x=1"
+    folder.mkdir()
+    vocabulary = replace(VOCABULARY, short={"": "runs", "size": "render.size"})
+    plain = [text for text in AWKWARD if text and "=" not in text]
+    size, word = prepare([*plain, "size=8x8", str(folder)], vocabulary)
+    assert size == "render.size='8x8'" and word.startswith("runs=[")
+    assert value_of(word) == [*plain, str(folder)]
+    (word,) = prepare(["runs=[a,b]"], vocabulary)
+    assert value_of(word) == ["a", "b"]
+    with pytest.raises(SettingError, match=r"c and runs=\[\.\.\.\] are given both: give all"):
+        prepare(["runs=[a,b]", "c"], vocabulary)
+
+
 @pytest.mark.parametrize("text", AWKWARD)
 def test_any_text_survives_as_one_of_several_in_a_sweep(text: str) -> None:
     """The sweeper writes values back to words; commas separate, so such a text is quoted."""

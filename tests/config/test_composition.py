@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from neural_render.config import Command, Settings, changed_settings, completed, main, yaml_of
+from neural_render.config import (
+    Command,
+    Settings,
+    changed_settings,
+    completed,
+    differing_settings,
+    main,
+    yaml_of,
+)
 from neural_render.config.composition import load_settings
 from neural_render.config.settings import list_settings, typed
 from neural_render.core.errors import CaptureError
@@ -106,6 +114,13 @@ def test_a_run_keeps_its_settings_until_words_change_them(compose: Compose, tmp_
         "training.max_seconds": "30",
         "kernels.threads": "1",
     }
+
+
+def test_runs_differ_in_settings_that_do_not_name_them() -> None:
+    runs = [Settings(name="a", outputs="x"), Settings(name="b", run="y", seed=3)]
+    runs[0].field.grid.log2_rows = 17
+    assert differing_settings(runs) == {"seed": ["0", "3"], "field.grid.log2_rows": ["17", "0"]}
+    assert differing_settings(runs[:1] * 2) == {}
 
 
 def test_a_run_from_before_points_were_found_goes_on_without(

@@ -20,6 +20,7 @@ except ImportError:  # not on Windows, where a run is simply not locked
     fcntl = None
 
 KEPT_CHECKPOINTS = 2
+OF_VIEW = ("name", "psnr", "flip", "image", "width", "height")  # what `measures` has of each view
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,8 @@ class RunFolder:
         path = self.evaluation_path / "metrics.json"
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return {**found, "protocol": dict(found["protocol"])}
+            views = [{**view, **{key: view[key] for key in OF_VIEW}} for view in found["views"]]
+            return {**found, "protocol": dict(found["protocol"]), "views": views}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"{path} is missing or broken: measure that run with"

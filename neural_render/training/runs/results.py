@@ -1,7 +1,6 @@
 """What a trained scene has to show: its numbers on the test views, and films."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +10,16 @@ from typing import Any
 import torch
 
 from neural_render.captures.records import Capture
-from neural_render.core.errors import SettingError
 from neural_render.core.processes import group
 from neural_render.core.waiting.patience import told_if_slow
 from neural_render.evaluation.evaluate import evaluate
+from neural_render.evaluation.pages.plan import plan_of
+from neural_render.evaluation.pages.report import write_report
 from neural_render.evaluation.protocol import (
     EvaluationProtocol,
     background_color,
     background_name,
-    check_comparable,
 )
-from neural_render.evaluation.report import machine_description, write_report
 from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.export.film import RenderSettings, film_cameras, outputs_of
 from neural_render.export.folder import holds_film
@@ -77,7 +75,7 @@ class Results:
                 record=record,
                 curve=self.run.metrics_path,
                 changed_settings=changed_settings,
-                machine=machine_description(),
+                plan=plan_of(self.capture),
             )
 
     def film(
@@ -122,34 +120,6 @@ class Results:
         return background_name(
             self.background, trained=trained, has_opacity=self.capture.has_opacity
         )
-
-
-def comparison(runs: Sequence[RunFolder]) -> str:
-    """A table of what runs were measured by, the first one's figures being what others differ from.
-
-    EvaluationError where their protocols differ, CheckpointError where one was never measured.
-    """
-    records = {_name(run): run.measures() for run in runs}
-    if len(records) < 2:
-        raise SettingError("runs=[...] compares two runs or more: give the folder of another one.")
-    check_comparable(records)
-    first, *_ = records.values()
-    width = max(map(len, records))
-    keys = ("psnr", "ssim", "flip")
-    form = "{:<{}}  {:>6} {:>7} {:>7} {:>7} {:>9}  {}"
-    lines = [form.format("run", width, "PSNR", "to 1st", "SSIM", "FLIP", "steps", "CPU")]
-    for name, record in records.items():
-        numbers = [math.nan if record[key] is None else record[key] for key in keys]
-        beside = numbers[0] - (math.nan if first["psnr"] is None else first["psnr"])
-        shown = [f"{numbers[0]:.2f}", f"{beside:+.2f}", *(f"{x:.4f}" for x in numbers[1:])]
-        cost = f"{record['num_steps']:,}", f"{record['train_cpu_seconds']:.0f} s"
-        lines.append(form.format(name, width, *shown, *cost))
-    return "\n".join(lines)
-
-
-def _name(run: RunFolder) -> str:
-    """A run's name and time."""
-    return f"{run.path.parent.name}/{run.path.name}"
 
 
 def summary(record: Mapping[str, Any], films: Iterable[Path]) -> str:

@@ -1,0 +1,1 @@
+"""Pages about runs: several of them side by side, and one that ended before its time."""
