@@ -71,7 +71,7 @@ class Results:
         if group.is_first():
             write_report(
                 self.run.report_path,
-                title=f"{self.run.path.parent.name}, {self.scene.progress.step} steps",
+                title=f"{self.run.path.parent.name}, {self.scene.progress.step:,} steps",
                 record=record,
                 curve=self.run.metrics_path,
                 changed_settings=changed_settings,
