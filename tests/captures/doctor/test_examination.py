@@ -31,13 +31,7 @@ from neural_render.captures.readers.listing import SparsePoints
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.cameras import project
-from tests.captures.doctor.textured import NUM_PHOTOS, broken, write_textured_capture
-
-
-@pytest.fixture(scope="module")
-def textured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A capture that nothing is wrong with."""
-    return write_textured_capture(tmp_path_factory.mktemp("examined"))
+from tests.captures.doctor.textured import NUM_PHOTOS, broken
 
 
 def opened(folder: Path) -> Capture:

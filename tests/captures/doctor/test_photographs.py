@@ -12,15 +12,8 @@ from neural_render.captures.doctor.photographs import measure_photos, photo_find
 from neural_render.captures.doctor.subject import natural_order, subject_of
 from neural_render.captures.opening import open_capture
 from neural_render.captures.settings import CaptureSettings
-from tests.captures.doctor.textured import write_textured_capture
 
 Change = Callable[[Image.Image], Image.Image]
-
-
-@pytest.fixture(scope="module")
-def textured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A capture that nothing is wrong with."""
-    return write_textured_capture(tmp_path_factory.mktemp("photographs"))
 
 
 def with_changed(textured: Path, folder: Path, index: int, change: Change) -> list[Finding]:
@@ -31,7 +24,8 @@ def with_changed(textured: Path, folder: Path, index: int, change: Change) -> li
         with Image.open(path) as image:
             changed = change(image) if path.stem == str(index) else image
             changed.save(folder / "images" / path.name)
-    subject = subject_of(open_capture(CaptureSettings(path=str(folder)), progress=False))
+    settings = CaptureSettings(path=str(folder), find_points=False)
+    subject = subject_of(open_capture(settings, progress=False))
     return photo_findings(subject, measure_photos(subject, 100))
 
 
@@ -43,7 +37,7 @@ def test_photos_on_disk_and_in_memory_are_looked_at_alike(textured: Path, tmp_pa
     """Of training photos on disk every second row and column; test views are none the sharper."""
     folder = tmp_path / "mapped"
     shutil.copytree(textured, folder)
-    settings = CaptureSettings(path=str(folder), memory="disk", test_every=4)
+    settings = CaptureSettings(path=str(folder), memory="disk", test_every=4, find_points=False)
     subject = subject_of(open_capture(settings, progress=False))
     assert photo_findings(subject, measure_photos(subject, 100)) == []
 

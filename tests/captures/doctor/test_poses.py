@@ -16,15 +16,9 @@ from neural_render.captures.doctor.poses.verdict import check_poses
 from neural_render.captures.doctor.subject import subject_of
 from neural_render.captures.opening import open_capture
 from neural_render.captures.settings import CaptureSettings
-from tests.captures.doctor.textured import FOCAL_PX, broken, write_textured_capture
+from tests.captures.doctor.textured import FOCAL_PX, broken
 
 Change = Callable[[np.ndarray], np.ndarray]
-
-
-@pytest.fixture(scope="session")
-def textured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The unbroken capture."""
-    return write_textured_capture(tmp_path_factory.mktemp("textured"))
 
 
 @pytest.fixture(scope="session")
@@ -37,8 +31,12 @@ def features(textured: Path) -> dict[int, Features]:
 
 
 def blamed(folder: Path, features: dict[int, Features]) -> list[Finding]:
-    """What the doctor holds against the poses of a capture; no features: its photos' own."""
-    capture = open_capture(CaptureSettings(path=str(folder)), progress=False)
+    """What the doctor holds against the poses of a capture; no features: its photos' own.
+
+    It looks at no points, which would take longer to find than all else.
+    """
+    settings = CaptureSettings(path=str(folder), find_points=False)
+    capture = open_capture(settings, progress=False)
     album = Album(subject=subject_of(capture), features=dict(features))
     check = check_poses(album, capture.frame.world_from_field.scale, num_anchors=8)
     return [finding for finding in check.findings if finding.severity > Severity.NOTE]

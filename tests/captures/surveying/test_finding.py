@@ -26,17 +26,11 @@ from tests.captures.doctor.textured import (
     HEIGHT,
     WIDTH,
     write_frames,
-    write_textured_capture,
 )
 from tests.captures.doctor.textured import broken as break_capture
 from tests.tiny_capture import write_blender_capture
 
 pytest.importorskip("pycolmap", reason="no pycolmap: it comes with the package")
-
-
-@pytest.fixture(scope="module")
-def textured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_textured_capture(tmp_path_factory.mktemp("surveyed"))
 
 
 def opened(folder: Path, **changes: object) -> Capture:
@@ -98,16 +92,20 @@ def test_they_are_kept_for_these_photos_cameras_and_masks(
 
 
 @pytest.mark.parametrize("content", ["cut", "array", "nothing"])
-def test_what_cannot_be_read_is_found_anew(textured: Path, tmp_path: Path, content: str) -> None:
-    folder = copied(textured, tmp_path / "copied")
-    count = len(opened(folder).points)
-    (file,) = kept_in(folder)
-    if content == "array":
-        with file.open("wb") as stream:
-            np.save(stream, np.zeros(3))
-    else:
-        file.write_bytes(file.read_bytes()[:100] if content == "cut" else b"")
+def test_what_cannot_be_read_is_found_anew(
+    textured: Path, tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    count = len(opened(textured).points)
+    folder = Path(shutil.copytree(textured, tmp_path / "copied"))
+    for file in kept_in(folder):
+        if content == "array":
+            with file.open("wb") as stream:
+                np.save(stream, np.zeros(3))
+        else:
+            file.write_bytes(file.read_bytes()[:100] if content == "cut" else b"")
+    caplog.set_level("INFO")
     assert len(opened(folder).points) == count
+    assert caplog.text.count("finding points") == 1
 
 
 def test_of_photos_on_disk_they_are_seen_in_the_same_places(textured: Path, tmp_path: Path) -> None:
@@ -115,9 +113,9 @@ def test_of_photos_on_disk_they_are_seen_in_the_same_places(textured: Path, tmp_
     folder = copied(textured, tmp_path / "large")
     for path in sorted((folder / "images").iterdir()):
         with Image.open(path) as photo:
-            photo.resize((4 * WIDTH, 4 * HEIGHT), Image.Resampling.BICUBIC).save(path)
+            photo.resize((2 * WIDTH, 2 * HEIGHT), Image.Resampling.BICUBIC).save(path)
     frames = json.loads((folder / "transforms.json").read_text())["frames"]
-    write_frames(folder, frames, 4 * FOCAL_PX)
+    write_frames(folder, frames, 2 * FOCAL_PX)
     capture = opened(folder, memory="disk", memory_limit_gb=0.01)
     points, views = capture.points, capture.train
     assert views.stride > 1 and len(points) > 300
@@ -130,8 +128,9 @@ def test_of_photos_on_disk_they_are_seen_in_the_same_places(textured: Path, tmp_
     size = torch.stack([views.cameras.width, views.cameras.height], dim=-1)[view]
     apart = pixels - torch.from_numpy(points.place).float() * size
     assert apart.median(0).values.abs().max() < 0.25  # pixels of the whole photo: no shift
+    images = [views.image(number) for number in range(len(views))]
     seen = [
-        views.image(int(view[row]))[int(y), int(x), :3]
+        images[int(view[row])][int(y), int(x), :3]
         for row, (x, y) in enumerate((points.place * size.numpy()).tolist())
     ]
     color = points.colors[points.point].astype(int)
