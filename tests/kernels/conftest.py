@@ -1,7 +1,7 @@
 """Backends to be held against the reference."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neural_render.kernels import dispatch
 from neural_render.kernels.cpu import modules
-from tests.kernels.comparison import instruction_set
+from tests.kernels.comparison import begin, instruction_set
 
 # Where there is no Triton there is no cuda backend either, and its tests say so.
 INTERPRETED = False
@@ -50,10 +50,26 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
 
     Skips, with its reason, what cannot run.
     """
-    name, _, isa = request.param.partition(":")
+    test, _, problem = request.node.nodeid.partition("[")
+    begin(test, f"[{problem.replace(request.param, '', 1)}")
+    with running(request.param) as name:
+        yield name
+
+
+@pytest.fixture(params=[*BACKENDS, "reference"])
+def any_backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of each ``backend`` and of the reference, of which the same is to be shown."""
+    with running(request.param) as name:
+        yield name
+
+
+@contextmanager
+def running(backend: str) -> Iterator[str]:
+    """The name of one of ``BACKENDS`` without its instruction set, which is used inside."""
+    name, _, isa = backend.partition(":")
     reason = unavailable_reason(name, isa)
     if reason:
-        pytest.skip(f"kernels.backend={request.param} cannot run here: {reason}")
+        pytest.skip(f"kernels.backend={backend} cannot run here: {reason}")
     with instruction_set(isa) if isa else nullcontext():
         yield name
 
@@ -94,7 +110,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _is_spared(item: pytest.Item) -> bool:
     given = item.callspec.params if hasattr(item, "callspec") else {}
-    if given.get("backend") != "cuda":
+    if "cuda" not in (given.get("backend"), given.get("any_backend")):
         return False
     if any(given[key] not in kept for key, kept in KEPT.items() if key in given):
         return True

@@ -1,7 +1,7 @@
 """Small problems for the kernels' tests: grids, fields, points, rays, occupied cells."""
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from math import sqrt
 
 import torch
@@ -159,6 +159,11 @@ def cell_centers() -> Tensor:
 
 def occupancy_of(inside: Callable[[Tensor], Tensor], cascades: int = 1) -> Tensor:
     """Occupancy bits: a cell is occupied if its centre is ``inside``, a function of points."""
+    return _occupancy(inside, cascades).clone()
+
+
+@lru_cache(maxsize=32)
+def _occupancy(inside: Callable[[Tensor], Tensor], cascades: int) -> Tensor:
     bits = []
     for cascade in range(cascades):
         centers = (cell_centers() - 0.5) * 2.0 ** (cascade - cascades + 1) + 0.5
@@ -177,6 +182,7 @@ def empty_occupancy(cascades: int = 1) -> Tensor:
     return torch.zeros(cascades, MORTON_RESOLUTION**3 // 8, dtype=torch.uint8)
 
 
+@cache
 def ball(radius: float) -> Callable[[Tensor], Tensor]:
     """The inside of a sphere around the centre of the cube."""
     return lambda points: (points - 0.5).norm(dim=-1) < radius

@@ -10,6 +10,7 @@ from neural_render.core.rays import Rays
 from neural_render.kernels import dispatch, ops
 from neural_render.kernels.records import PackedSamples
 from neural_render.kernels.specs import MORTON_RESOLUTION, MarchSpec
+from tests.kernels.comparison import remembered
 from tests.kernels.problems import (
     STEP,
     empty_occupancy,
@@ -78,7 +79,10 @@ def test_scattered_cells(backend: str, cascades: int, cone_angle: float) -> None
     rays = rays_through_cube(1500)
     occupancy = scattered_words(cascades)
     spec = marching(cascades, cone_angle, max_step=0.05 if cone_angle else 1.0)
-    results = [marched(rays, occupancy, spec, name) for name in (backend, "reference")]
+    results = (
+        marched(rays, occupancy, spec, backend),
+        remembered(lambda: marched(rays, occupancy, spec, "reference")),
+    )
     assert results[1].count > 500
     assert_same_samples(*results, let_off=int(len(rays) * (1 - SAME_SAMPLES)))
 
@@ -91,7 +95,10 @@ def test_leaps_end_where_another_cascade_begins(backend: str, cascades: int, emp
     occupancy[empty] = 0
     spec = marching(cascades, 1 / 64)
     rays = rays_through_cube(500)
-    results = [marched(rays, occupancy, spec, name) for name in (backend, "reference")]
+    results = (
+        marched(rays, occupancy, spec, backend),
+        remembered(lambda: marched(rays, occupancy, spec, "reference")),
+    )
     assert_same_samples(*results, let_off=int(len(rays) * (1 - SAME_SAMPLES)))
 
 
@@ -155,7 +162,10 @@ def test_nasty_rays(backend: str, occupied: str, cascades: int, cone_angle: floa
     elif occupied == "one_corner":
         occupancy[-1, 0] = 1
     rays, spec = nasty_rays(), marching(cascades, cone_angle)
-    results = [marched(rays, occupancy, spec, name) for name in (backend, "reference")]
+    results = (
+        marched(rays, occupancy, spec, backend),
+        remembered(lambda: marched(rays, occupancy, spec, "reference")),
+    )
     assert_same_samples(*results, let_off=1)
     if occupied == "empty":
         assert results[0].count == 0
@@ -166,7 +176,10 @@ def test_more_samples_than_one_round_brings(backend: str) -> None:
     rays = rays_through_cube(20)
     for limit in (1, 1023, 1025, 2500, 1 << 30):
         spec = MarchSpec(step=STEP / 4, max_samples_per_ray=limit)
-        results = [marched(rays, full_occupancy(), spec, name) for name in (backend, "reference")]
+        results = (
+            marched(rays, full_occupancy(), spec, backend),
+            remembered(lambda spec=spec: marched(rays, full_occupancy(), spec, "reference")),
+        )
         assert counts_of(results[1]).max() == min(limit, int(counts_of(results[1]).max()))
         assert_same_samples(*results, let_off=0 if limit <= 1025 else 1)
     assert counts_of(results[1]).max() > 2500
