@@ -10,12 +10,12 @@ import numpy as np
 import OpenImageIO as oiio
 import pytest
 
-from tests.flows.programs import SMALL, Finished, run, run_here, succeed
+from tests.flows.programs import SMALL, Finished, run_here, succeed
 from tests.scenes.readers.scenes import mitsuba
 from tests.scenes.small_scenes import BULB, write_scene
 
-PSNR_FLOOR = 18.0  # dB; a bake as small as this reaches 21 to 23
-STEPS = 1200
+PSNR_FLOOR = 24.0  # dB; a bake as small as this reaches 28
+STEPS = 400
 TINY = (
     *SMALL,
     "training.samples_per_step=16384",
@@ -154,11 +154,20 @@ def test_a_light_that_the_run_has_not(render: Callable[..., Finished]) -> None:
     refused(render("lights.sun=2"), "lights.sun is not a light of this run: it has bulb, lamp")
 
 
-def test_a_bake_goes_on(baked_run: Path, scene: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("quiet_log", "scene")
+def test_a_bake_goes_on(
+    baked_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """On a copy, with the settings that it was begun with."""
     copied = shutil.copytree(baked_run, tmp_path / "outputs/ball/copy")
+    monkeypatch.chdir(tmp_path)
     words = (f"run={copied}", f"training.num_steps={STEPS + 10}", "render.output=none")
-    done = succeed("scripts/bake.py", *words, "views.test=1", folder=tmp_path)
+    words += ("views.test=1",)
+    done = run_here("scripts/bake.py", *words, monkeypatch=monkeypatch, capsys=capsys)
+    assert (done.code, done.errors) == (0, "")
     assert done.last_line == str(copied)
     assert metrics(copied)["num_steps"] == STEPS + 10
     assert (copied / f"checkpoints/{STEPS + 10}").is_dir()
@@ -192,8 +201,12 @@ def test_mistakes_end_in_one_line_and_exit_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_help_names_its_settings(tmp_path: Path) -> None:
-    done = run("scripts/bake.py", "--help", folder=tmp_path)
+@pytest.mark.usefixtures("quiet_log")
+def test_the_help_names_its_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run_here("scripts/bake.py", "--help", monkeypatch=monkeypatch, capsys=capsys)
     assert done.code == 0 and done.errors == ""
     assert [
         name for name in ("scene.path", "views.kind", "tracer.ring") if name not in done.output

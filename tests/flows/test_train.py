@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.flows.programs import (
     Finished,
     command,
     run,
+    run_here,
     succeed,
     weights_of,
 )
@@ -38,6 +40,21 @@ METRICS = {
     "precision",
     "protocol",
 }
+
+
+@pytest.fixture
+def train(
+    quiet_log: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Finished]:
+    """``train.py`` in this process and a folder: words in, what it said out; it must end well."""
+
+    def call(*words: str, folder: Path) -> Finished:
+        monkeypatch.chdir(folder)
+        done = run_here("train.py", *words, monkeypatch=monkeypatch, capsys=capsys)
+        assert (done.code, done.errors) == (0, "")
+        return done
+
+    return call
 
 
 def metrics(run_folder: Path) -> dict[str, object]:
@@ -69,12 +86,12 @@ def test_the_numbers_are_measured_and_said(trained: Finished, trained_run: Path)
 
 
 def test_a_spent_run_continues_with_a_larger_budget(
-    home: Path, trained_run: Path, tmp_path: Path
+    train: Callable[..., Finished], trained_run: Path, tmp_path: Path
 ) -> None:
     """On a copy; the stored settings are those that it was continued with."""
     copied = shutil.copytree(trained_run, tmp_path / "outputs/tiny/copy")
     words = (f"run={copied}", f"training.num_steps={STEPS + 10}", "render.output=none")
-    done = succeed("train.py", *words, folder=tmp_path)
+    done = train(*words, folder=tmp_path)
     assert done.last_line == str(copied)
     assert metrics(copied)["num_steps"] == STEPS + 10
     assert f"num_steps: {STEPS + 10}\n" in (copied / "config.yaml").read_text(encoding="utf-8")
@@ -95,7 +112,12 @@ def test_a_killed_run_resumes_to_the_same_weights(
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill")
 @pytest.mark.parametrize(("place", "after", "num_steps"), [("ram", 40, 120), ("disk", 260, 280)])
 def test_a_killed_run_resumes_with_its_error_map(
-    place: str, after: int, num_steps: int, tiny: Path, tmp_path: Path
+    train: Callable[..., Finished],
+    place: str,
+    after: int,
+    num_steps: int,
+    tiny: Path,
+    tmp_path: Path,
 ) -> None:
     """Killed between two refreshes of the map; of photos on disk, in their second window."""
     words = (f"capture.path={tiny}", "name=tiny", f"training.num_steps={num_steps}", *SMALL)
@@ -103,9 +125,9 @@ def test_a_killed_run_resumes_with_its_error_map(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
         folder.mkdir()
-    succeed("train.py", *words, folder=whole)
+    train(*words, folder=whole)
     start_and_kill(*words, after=after, num_steps=num_steps, folder=killed)
-    succeed("train.py", "run=outputs/latest", "kernels.threads=1", folder=killed)
+    train("run=outputs/latest", "kernels.threads=1", folder=killed)
     found = [weights_of(folder / "outputs/latest", num_steps) for folder in (whole, killed)]
     assert b"errors.deck" in found[0]
     assert found[0] == found[1]
@@ -151,9 +173,11 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tiny: Path, tmp_path: Path) -> None:
     assert int(checkpoint.name) > 0
 
 
-def test_a_sweep_trains_one_run_for_each_value(tiny: Path, tmp_path: Path) -> None:
+def test_a_sweep_trains_one_run_for_each_value(
+    train: Callable[..., Finished], tiny: Path, tmp_path: Path
+) -> None:
     words = (f"capture.path='{tiny}'", "name=a,b", "training.num_steps=3", "render.output=none")
-    succeed("train.py", "-m", *words, *SMALL[:-1], folder=tmp_path)
+    train("-m", *words, *SMALL[:-1], folder=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
     found = sorted(path.name for path in (tmp_path / "outputs").iterdir())
     assert found == ["a", "b", "latest", "sweeps"]
