@@ -19,6 +19,8 @@ TYPES = {
     torch.uint8: "*u8",
 }
 WARP = 32
+# What a launch finds of the addresses that PyTorch gives.
+ALIGNED = [["tt.divisibility", 16]]
 # Whoever installs a newer Triton keeps what it is tested with.
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
@@ -38,28 +40,38 @@ def compile_for(
     names, constants = kernel.arg_names, dict(options)
     num_warps = constants.pop("num_warps")
     signature: dict[str, Any] = {}
-    values: dict[Any, Any] = {}
+    known: tuple[dict[Any, Any], dict[Any, Any]] = {}, {}
     for place, name in enumerate(names):
         argument = constants[name] if name in constants else arguments[place]
         if name in constants and not isinstance(argument, tl.constexpr):
             argument = tl.constexpr(argument)
-        signature[name] = _type_of(argument, (place,), values)
+        if isinstance(argument, int):
+            assert name in kernel.do_not_specialize, f"{name}: a variant for each kind of number"
+        signature[name] = _type_of(argument, (place,), known)
     for target in targets:
-        source = ASTSource(fn=kernel, signature=signature, constexprs=values)
+        source = ASTSource(fn=kernel, signature=signature, constexprs=known[0], attrs=known[1])
         compile_source(source, target=target, options={"num_warps": num_warps})
 
 
-def _type_of(argument: Any, path: tuple[int, ...], values: dict[Any, Any]) -> Any:
-    """The type of an argument, tuples as tuples; constants go to ``values`` by their path."""
+def _type_of(
+    argument: Any, path: tuple[int, ...], known: tuple[dict[Any, Any], dict[Any, Any]]
+) -> Any:
+    """The type of an argument, tuples as tuples.
+
+    Constants, and what is known of addresses at a launch, go to ``known`` by their path.
+    """
     if isinstance(argument, tuple):
-        parts = [_type_of(part, (*path, place), values) for place, part in enumerate(argument)]
+        parts = [_type_of(part, (*path, place), known) for place, part in enumerate(argument)]
         return type(argument)(*parts) if hasattr(argument, "_fields") else tuple(parts)
     if isinstance(argument, tl.constexpr):
-        values[path] = argument.value
+        known[0][path] = argument.value
         return "constexpr"
     if isinstance(argument, torch.Tensor):
+        known[1][path] = ALIGNED
         return TYPES[argument.dtype]
     if isinstance(argument, float):
         return "fp32"
     assert isinstance(argument, int), f"{argument!r} is no argument of a kernel"
+    # Triton would make a constant of 1 there, and a variant for the multiples of 16.
+    assert len(path) == 1, "whole numbers are arguments of their own, or constants"
     return "i32"

@@ -1,6 +1,7 @@
 """Compositing on the GPU."""
 
 import torch
+import triton.language as tl
 from torch import Tensor
 
 from neural_render.kernels.cuda.device import launch, ray_block, ready, tiles
@@ -26,7 +27,6 @@ def segments_of(samples: PackedSamples) -> Segments:
         samples.offsets.to(torch.int64).contiguous(),
         ready(samples.t_near, "t_near", capacity),
         ready(samples.t_far, "t_far", capacity),
-        len(samples.offsets) - 1,
     )
 
 
@@ -35,7 +35,7 @@ def composite(
 ) -> Composited:
     """See ``ops.composite``."""
     segments, field = segments_of(samples), _field(density, radiance, samples, background)
-    count, channels = segments.count, background.shape[1]
+    count, channels = background.shape
     new = field[2].new_empty
     seen = Seen(
         new(count, channels),
@@ -46,8 +46,8 @@ def composite(
     )
     constants = {"CHANNELS": channels, "CHANNELS_TILE": padded(channels, 1).value}
     size, slots = ray_block(RAYS, SLOTS)
-    constants |= {"RAYS": size, "SLOTS": slots}
-    launch(composite_program, (tiles(count, size),), field, segments, seen, **constants)
+    given = (field, segments, seen, count, (tl.constexpr(size), tl.constexpr(slots)))
+    launch(composite_program, (tiles(count, size),), *given, **constants)
     found = seen._asdict()
     return Composited(values=found.pop("colors"), **found)
 
@@ -61,7 +61,7 @@ def composite_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients to density, radiance and background."""
     segments, field = segments_of(samples), _field(density, radiance, samples, background)
-    count, channels = segments.count, background.shape[1]
+    count, channels = background.shape
     given = Seen(
         ready(to_outputs.values, "values", count, channels),
         ready(to_outputs.opacity, "opacity", count),
@@ -72,9 +72,9 @@ def composite_backward(
     to_density, to_radiance, to_background = map(torch.zeros_like, field)
     out = to_density, to_radiance, to_background
     size, slots = ray_block(RAYS, SLOTS)
-    constants = {"CHANNELS": channels, "RAYS": size, "SLOTS": slots}
-    grid = (tiles(count, size),)
-    launch(composite_backward_program, grid, field, segments, given, out, **constants)
+    grid, tile = (tiles(count, size),), (tl.constexpr(size), tl.constexpr(slots))
+    parts = (field, segments, given, out, count, tile)
+    launch(composite_backward_program, grid, *parts, CHANNELS=channels)
     return out
 
 
@@ -91,19 +91,19 @@ def _field(
 
 def gathered(weights: Tensor, samples: PackedSamples, min_weight: float) -> Tensor:
     """The weights that the samples' colours get: 0 for those that are not asked for theirs."""
-    segments, shares = segments_of(samples), torch.zeros_like(weights)
-    given = (weights, segments, float(min_weight), shares)
-    launch(gather_program, (tiles(segments.count, GATHERED),), *given, RAYS=GATHERED)
+    count, shares = len(samples.offsets) - 1, torch.zeros_like(weights)
+    given = (weights, segments_of(samples), float(min_weight), shares, count)
+    launch(gather_program, (tiles(count, GATHERED),), *given, RAYS=GATHERED)
     return shares
 
 
 def summed(values: Tensor, samples: PackedSamples) -> Tensor:
     """The sum of ``[samples columns]`` over each ray's samples, ``[rays columns]``."""
-    segments, columns = segments_of(samples), values.shape[1]
-    out = values.new_empty(segments.count, columns)
+    count, columns = len(samples.offsets) - 1, values.shape[1]
+    out = values.new_empty(count, columns)
     if columns:
         size, slots = ray_block(RAYS, SLOTS)
         constants = {"COLUMNS": columns, "RAYS": size, "SLOTS": slots}
-        grid = (tiles(segments.count, size),)
-        launch(sum_program, grid, values.contiguous(), segments, out, **constants)
+        given = (values.contiguous(), segments_of(samples), out, count)
+        launch(sum_program, (tiles(count, size),), *given, **constants)
     return out

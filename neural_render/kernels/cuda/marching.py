@@ -40,8 +40,8 @@ def march_of(spec: MarchSpec) -> March:
         t2=float(t2),
         s1=float(s1),
         s2=float(s2),
-        most=spec.max_samples_per_ray,
         finest=2.0**-spec.cascades,
+        most=tl.constexpr(spec.max_samples_per_ray),
         growing=tl.constexpr(growing),
         cascades=tl.constexpr(spec.cascades),
     )
@@ -76,27 +76,26 @@ def _marched(rays: Rays, jitter: Tensor, occupancy: Tensor, spec: MarchSpec) -> 
         ready(rays.directions, "directions", count, 3),
         ready(jitter, "jitter", count),
         occupancy.contiguous(),
-        count,
     )
 
 
 def _sample_counts(rays: MarchedRays, march: March) -> Tensor:
-    numbers = torch.zeros(rays.count, dtype=torch.int64, device=rays.origins.device)
-    given = (rays, march, numbers, (numbers, numbers, numbers, 0))
+    count = len(rays.origins)
+    numbers = torch.zeros(count, dtype=torch.int64, device=rays.origins.device)
     size, steps = ray_block(RAYS, STEPS)
-    constants = {"WRITE": False, "RAYS": size, "STEPS": steps}
-    launch(march_program, (tiles(rays.count, size),), *given, **constants)
+    given = (rays, march, (numbers,), count, 0, (tl.constexpr(size), tl.constexpr(steps)))
+    launch(march_program, (tiles(count, size),), *given, WRITE=False)
     return numbers
 
 
 def _write(rays: MarchedRays, march: March, offsets: Tensor, capacity: int) -> PackedSamples:
-    t_near = rays.origins.new_zeros(capacity)
+    count, t_near = len(rays.origins), rays.origins.new_zeros(capacity)
     t_far = torch.zeros_like(t_near)
     ray_index = torch.zeros(capacity, dtype=torch.int64, device=offsets.device)
-    given = (rays, march, offsets, (t_near, t_far, ray_index, capacity))
     size, steps = ray_block(RAYS, STEPS)
-    constants = {"WRITE": True, "RAYS": size, "STEPS": steps}
-    launch(march_program, (tiles(rays.count, size),), *given, **constants)
+    out, tile = (offsets, t_near, t_far, ray_index), (tl.constexpr(size), tl.constexpr(steps))
+    given = (rays, march, out, count, capacity, tile)
+    launch(march_program, (tiles(count, size),), *given, WRITE=True)
     kept = offsets.clamp(max=capacity)
     return PackedSamples(
         t_near=t_near,

@@ -5,13 +5,15 @@ import triton.language as tl
 from torch import Tensor
 
 from neural_render.core.errors import KernelError
-from neural_render.kernels.cuda.device import is_on_cpu, launch, ready, tiles
+from neural_render.kernels.cuda.device import block, is_on_cpu, launch, ready, tiles
 from neural_render.kernels.cuda.encoding import padded, scatter_levels
 from neural_render.kernels.cuda.programs.steps import adam_program, row_adam_program
 from neural_render.kernels.records import FactoredGradient
 from neural_render.kernels.specs import AdamSpec, HashGridSpec
 
 BLOCK = 1024
+# Entries of the table whose gradient is held densely at once, 4 bytes each.
+LARGEST_GRADIENT = 1 << 26
 
 
 def _numbers(adam: AdamSpec) -> tuple[float, ...]:
@@ -46,36 +48,46 @@ def table_adam_step(
     adam: AdamSpec,
     later: bool = False,
 ) -> None:
-    """See ``ops.table_adam_step``: level by level, in a buffer that holds the largest one.
+    """See ``ops.table_adam_step``: two launches for all levels whose dense gradients fit together.
 
     Never ``later`` than what the device does next.
     """
     layout = grid.level_layout()
-    largest = max(level.rows for level in layout)
-    dense = table.new_zeros(largest, grid.features)
-    for number, level in enumerate(layout):
-        levels, rows = range(number, number + 1), slice(level.offset, level.offset + level.rows)
+    for levels in together(grid, LARGEST_GRADIENT):
+        first, last = layout[levels[0]], layout[levels[-1]]
+        rows = slice(first.offset, last.offset + last.rows)
+        dense = table.new_zeros(rows.stop - rows.start, grid.features)
         scatter_levels(gradient.points, gradient.features, grid, levels, dense)
-        parts = (_in_place(table[rows], "the table"), _in_place(second[rows], "its moment"))
-        _step_rows(*parts, dense[: level.rows], adam, clear=True)
+        _step_rows(
+            _in_place(table[rows], "the table"), _in_place(second[rows], "its moment"), dense, adam
+        )
+
+
+def together(grid: HashGridSpec, most: int) -> list[range]:
+    """Levels one after another, grouped: ``most`` entries of the table, or a single level."""
+    groups, entries = [range(1)], 0
+    for number, level in enumerate(grid.level_layout()):
+        entries += level.rows * grid.features
+        if entries > most and number > groups[-1].start:
+            groups.append(range(number, number))
+            entries = level.rows * grid.features
+        groups[-1] = range(groups[-1].start, number + 1)
+    return groups
 
 
 @torch.no_grad()
 def row_adam_step(table: Tensor, second: Tensor, gradient: Tensor, adam: AdamSpec) -> None:
     """See ``ops.row_adam_step``."""
     gradient = ready(gradient, "gradient", *table.shape)
-    _step_rows(
-        _in_place(table, "the table"), _in_place(second, "its moment"), gradient, adam, clear=False
-    )
+    _step_rows(_in_place(table, "the table"), _in_place(second, "its moment"), gradient, adam)
 
 
-def _step_rows(
-    table: Tensor, second: Tensor, gradient: Tensor, adam: AdamSpec, clear: bool
-) -> None:
-    rows, features = table.shape
-    shape = (rows, tl.constexpr(features), padded(features, 1))
-    given = (table, second, gradient, _numbers(adam), shape)
-    launch(row_adam_program, (tiles(rows, BLOCK),), *given, CLEAR=clear, BLOCK=BLOCK)
+def _step_rows(table: Tensor, second: Tensor, gradient: Tensor, adam: AdamSpec) -> None:
+    count, features = table.shape
+    size = block(BLOCK, count)
+    shape = (tl.constexpr(features), padded(features, 1))
+    given = (table, second, gradient, _numbers(adam), count, shape)
+    launch(row_adam_program, (tiles(count, size),), *given, BLOCK=size)
 
 
 @torch.no_grad()

@@ -10,11 +10,12 @@ import torch
 
 from neural_render.core.errors import KernelError
 from neural_render.kernels import cuda, dispatch, ops
-from neural_render.kernels.cuda import device
+from neural_render.kernels.cuda import device, optimizer
 from neural_render.kernels.cuda.networks import gradient_factor
+from neural_render.kernels.cuda.optimizer import LARGEST_GRADIENT, together
 from neural_render.kernels.records import FactoredGradient, RenderGradients
 from neural_render.kernels.settings import KernelSettings, chosen_device, start_kernels
-from neural_render.kernels.specs import MlpSpec
+from neural_render.kernels.specs import AdamSpec, HashGridSpec, MlpSpec
 from tests.kernels.comparison import assert_parity, differentiate
 from tests.kernels.cuda import on_device
 from tests.kernels.problems import (
@@ -86,6 +87,31 @@ def test_sums_are_made_in_order_where_pytorch_is_told_so() -> None:
     finally:
         torch.use_deterministic_algorithms(False)
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_levels_are_stepped_together_as_far_as_their_gradients_fit() -> None:
+    grid = HashGridSpec()
+    assert together(grid, LARGEST_GRADIENT) == [range(16)]
+    entries = [level.rows * grid.features for level in grid.level_layout()]
+    for most in (0, 2 * entries[-1], 5 * entries[-1]):
+        groups = together(grid, most)
+        assert [level for group in groups for level in group] == list(range(16))
+        assert all(len(group) == 1 or sum(entries[i] for i in group) <= most for group in groups)
+    assert len(together(grid, 0)) == 16
+
+
+def test_a_table_in_parts_takes_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = small_grid()
+    points = torch.rand(20, 3, generator=generator(1))
+    features = torch.rand(grid.num_outputs, 20, generator=generator(2))
+    factored, found = FactoredGradient(points=points, features=features), []
+    for most in (LARGEST_GRADIENT, 1500):
+        monkeypatch.setattr(optimizer, "LARGEST_GRADIENT", most)
+        table, second = torch.zeros(grid.num_rows, 2), torch.zeros(grid.num_rows)
+        adam = AdamSpec(learning_rate=0.01, step=1)
+        on_device.table_adam_step(table, second, factored, grid, adam)
+        found.append(torch.cat([table, second[:, None]], dim=1))
+    assert torch.allclose(*found, rtol=1e-5) and (found[0] != 0).any()
 
 
 def test_no_gain_lies_on_no_device() -> None:

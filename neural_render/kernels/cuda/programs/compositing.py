@@ -18,7 +18,6 @@ class Segments(NamedTuple):
     offsets: Any
     t_near: Any
     t_far: Any
-    count: Any  # of rays
 
 
 class Seen(NamedTuple):
@@ -32,10 +31,10 @@ class Seen(NamedTuple):
 
 
 @triton.jit
-def ray_block(segments, RAYS: tl.constexpr):
+def ray_block(segments, count, RAYS: tl.constexpr):
     """Numbers of rays, their mask, first sample and number of samples."""
     ray = tl.program_id(0) * RAYS + tl.arange(0, RAYS)
-    known = ray < segments.count
+    known = ray < count
     start = tl.load(segments.offsets + ray, mask=known, other=0)
     end = tl.load(segments.offsets + ray + 1, mask=known, other=0)
     return ray, known, start, (end - start).to(tl.int32)
@@ -61,18 +60,17 @@ def chunk_weights(segments, density, block, depth, CHUNK, SLOTS: tl.constexpr):
     return place, inside, length, 0.5 * (t_near + t_far), weight, behind, depth + tl.sum(own, 1)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def composite_program(
-    field,
-    segments,
-    seen,
-    CHANNELS: tl.constexpr,
-    CHANNELS_TILE: tl.constexpr,
-    RAYS: tl.constexpr,
-    SLOTS: tl.constexpr,
+    field, segments, seen, count, tile, CHANNELS: tl.constexpr, CHANNELS_TILE: tl.constexpr
 ):
-    """Everything that rays see; ``field``: density, radiance ``[samples channels]``, background."""
-    block = ray_block(segments, RAYS)
+    """Everything that rays see; ``field``: density, radiance ``[samples channels]``, background.
+
+    ``tile``: its rays and slots.
+    """
+    RAYS: tl.constexpr = tile[0]
+    SLOTS: tl.constexpr = tile[1]
+    block = ray_block(segments, count, RAYS)
     ray, known, number = block[0], block[1], block[3]
     channel = tl.arange(0, CHANNELS_TILE)
     values = tl.zeros([RAYS, CHANNELS_TILE], tl.float32)
@@ -135,12 +133,12 @@ def slope_to_weights(chunk, field, given, sums, CHANNELS: tl.constexpr):
     return tl.where(inside, slope, 0.0)
 
 
-@triton.jit
-def composite_backward_program(
-    field, segments, seen, out, CHANNELS: tl.constexpr, RAYS: tl.constexpr, SLOTS: tl.constexpr
-):
+@triton.jit(do_not_specialize=["count"])
+def composite_backward_program(field, segments, seen, out, count, tile, CHANNELS: tl.constexpr):
     """Gradients to density, radiance and background, ``out``, from those to what is seen."""
-    block = ray_block(segments, RAYS)
+    RAYS: tl.constexpr = tile[0]
+    SLOTS: tl.constexpr = tile[1]
+    block = ray_block(segments, count, RAYS)
     ray, known, number = block[0], block[1], block[3]
     chunks = (tl.max(number) + SLOTS - 1) // SLOTS
     zero = tl.zeros([RAYS], tl.float32)
@@ -179,10 +177,10 @@ def composite_backward_program(
         tl.store(out[2] + ray * CHANNELS + c, to_value * (1.0 - opacity), mask=known)
 
 
-@triton.jit
-def gather_program(weights, segments, least, shares, RAYS: tl.constexpr):
+@triton.jit(do_not_specialize=["count"])
+def gather_program(weights, segments, least, shares, count, RAYS: tl.constexpr):
     """The weights that the samples' colours get (see ``RenderSpec``), slot after slot."""
-    _, known, start, number = ray_block(segments, RAYS)
+    _, known, start, number = ray_block(segments, count, RAYS)
     waiting = tl.zeros([RAYS], tl.float32)
     last = tl.zeros([RAYS], tl.int64) - 1
     for slot in range(tl.max(number)):
@@ -197,12 +195,12 @@ def gather_program(weights, segments, least, shares, RAYS: tl.constexpr):
     tl.store(shares + last, share + waiting, mask=rest)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def sum_program(
-    values, segments, out, COLUMNS: tl.constexpr, RAYS: tl.constexpr, SLOTS: tl.constexpr
+    values, segments, out, count, COLUMNS: tl.constexpr, RAYS: tl.constexpr, SLOTS: tl.constexpr
 ):
     """The sum of ``[samples columns]`` over each ray's samples, in their order."""
-    ray, known, start, number = ray_block(segments, RAYS)
+    ray, known, start, number = ray_block(segments, count, RAYS)
     for column in tl.static_range(COLUMNS):
         total = tl.zeros([RAYS], tl.float32)
         for chunk in range((tl.max(number) + SLOTS - 1) // SLOTS):

@@ -21,9 +21,9 @@ class March(NamedTuple):
     t2: Any
     s1: Any
     s2: Any
-    most: Any  # samples of a ray
     finest: Any  # half the side of the finest cascade
     # Constants:
+    most: Any  # samples of a ray
     growing: Any
     cascades: Any
 
@@ -35,7 +35,6 @@ class MarchedRays(NamedTuple):
     directions: Any
     jitter: Any
     occupancy: Any
-    count: Any
 
 
 @triton.jit
@@ -162,16 +161,17 @@ def interval_samples(rays, march, ray, lattice, CHUNK, STEPS: tl.constexpr):
     return t_near, t_far, mask
 
 
-@triton.jit
-def march_program(
-    rays, march, offsets, out, WRITE: tl.constexpr, RAYS: tl.constexpr, STEPS: tl.constexpr
-):
-    """How many samples each ray has (out[0]), or, to WRITE them from ``offsets`` on, their ends.
+@triton.jit(do_not_specialize=["count", "capacity"])
+def march_program(rays, march, out, count, capacity, tile, WRITE: tl.constexpr):
+    """How many samples each ray has, ``out[0]``, or, to WRITE them, their ends.
 
-    ``out`` then holds t_near, t_far, the ray of each sample, and the place that none may reach.
+    ``out`` then holds where those of each ray begin, and t_near, t_far and ray of samples, of which
+    none reaches ``capacity``. ``tile``: its rays and intervals.
     """
+    RAYS: tl.constexpr = tile[0]
+    STEPS: tl.constexpr = tile[1]
     ray = tl.program_id(0) * RAYS + tl.arange(0, RAYS)
-    known = ray < rays.count
+    known = ray < count
     origin = vector_of(rays.origins, ray, known)
     direction = vector_of(rays.directions, ray, known)
     jitter = tl.load(rays.jitter + ray, mask=known, other=0.0)
@@ -180,7 +180,7 @@ def march_program(
     found = tl.zeros_like(number)
     start = tl.zeros_like(number).to(tl.int64)
     if WRITE:
-        start = tl.load(offsets + ray, mask=known, other=0)
+        start = tl.load(out[0] + ray, mask=known, other=0)
     for chunk in range((tl.max(number) + STEPS - 1) // STEPS):
         t_near, t_far, mask = interval_samples(
             rays, march, (ray, origin, direction), (jitter, first, number), chunk, STEPS
@@ -189,10 +189,10 @@ def march_program(
         mask = mask & (rank <= march.most)
         if WRITE:
             place = start[:, None] + rank - 1
-            inside = mask & (place < out[3])
-            tl.store(out[0] + place, t_near, mask=inside)
-            tl.store(out[1] + place, t_far, mask=inside)
-            tl.store(out[2] + place, (ray[:, None] + tl.zeros_like(rank)).to(tl.int64), mask=inside)
+            inside = mask & (place < capacity)
+            tl.store(out[1] + place, t_near, mask=inside)
+            tl.store(out[2] + place, t_far, mask=inside)
+            tl.store(out[3] + place, (ray[:, None] + tl.zeros_like(rank)).to(tl.int64), mask=inside)
         found += tl.sum(mask.to(tl.int32), 1)
     if not WRITE:
         tl.store(out[0] + ray, found.to(tl.int64), mask=known)

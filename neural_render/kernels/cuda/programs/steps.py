@@ -25,29 +25,22 @@ def adam_program(parameter, moments, gradient, numbers, count, BLOCK: tl.constex
     tl.store(parameter + place, value - rate * change, mask=mask)
 
 
-@triton.jit
-def row_adam_program(
-    table, second, gradient, numbers, shape, CLEAR: tl.constexpr, BLOCK: tl.constexpr
-):
-    """One step of the rows whose gradient is not zero; ``shape``: rows, features, their tile.
-
-    CLEAR: leaves a gradient of zero behind, for the next level.
-    """
-    rows, features = shape[0], shape[1]
+@triton.jit(do_not_specialize=["count"])
+def row_adam_program(table, second, gradient, numbers, count, features, BLOCK: tl.constexpr):
+    """One step of the rows whose gradient is not zero; ``features``: their number and tile."""
+    FEATURES: tl.constexpr = features[0]
     row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    known = row < rows
-    column = tl.arange(0, shape[2])
-    place = row.to(tl.int64)[:, None] * features + column[None, :]
-    inside = known[:, None] & (column < features)[None, :]
+    known = row < count
+    column = tl.arange(0, features[1])
+    place = row.to(tl.int64)[:, None] * FEATURES + column[None, :]
+    inside = known[:, None] & (column < FEATURES)[None, :]
     slope = tl.load(gradient + place, mask=inside, other=0.0)
     rate, _, correction2, _, beta2, epsilon, _ = numbers
     touched = known & (tl.max((slope != 0.0).to(tl.int32), 1) != 0)
     moment = tl.load(second + row, mask=touched, other=0.0)
-    moment = beta2 * moment + (1.0 - beta2) * (tl.sum(slope * slope, 1) / features)
+    moment = beta2 * moment + (1.0 - beta2) * (tl.sum(slope * slope, 1) / FEATURES)
     change = rate * slope / (tl.sqrt(moment / correction2) + epsilon)[:, None]
     inside = inside & touched[:, None]
     value = tl.load(table + place, mask=inside, other=0.0)
     tl.store(table + place, value - change, mask=inside)
     tl.store(second + row, moment, mask=touched)
-    if CLEAR:
-        tl.store(gradient + place, tl.zeros_like(slope), mask=inside)
