@@ -54,6 +54,7 @@ def _scattered_grid(dense: Tensor, spec: HashGridSpec) -> Grid:
 
 def _grid(table: Tensor, spec: HashGridSpec, columns: tl.constexpr) -> Grid:
     scales, numbers = _level_numbers(spec, table.device)
+    lanes = spec.features & -spec.features
     primes = XOR_PRIMES[1:] if spec.hash == "xor" else spec.multipliers
     return Grid(
         table,
@@ -65,6 +66,8 @@ def _grid(table: Tensor, spec: HashGridSpec, columns: tl.constexpr) -> Grid:
         tl.constexpr(2**spec.dims),
         tl.constexpr(1 << spec.log2_rows),
         columns,
+        tl.constexpr(columns.value // lanes),
+        tl.constexpr(lanes),
         tl.constexpr(spec.hash == "xor"),
         *map(tl.constexpr, primes),
     )

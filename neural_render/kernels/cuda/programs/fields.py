@@ -10,10 +10,10 @@ import triton
 import triton.language as tl
 
 from neural_render.kernels.cuda.programs.grids import (
+    column_scales,
     coordinates_of,
     encode,
     footprint_weight,
-    level_columns,
     slopes,
 )
 from neural_render.kernels.cuda.programs.harmonics import (
@@ -286,8 +286,7 @@ def back_to_grid(gradient, samples, place, grid, gradients, factor):
     column = tl.arange(0, grid.columns)
     used = column < grid.levels * grid.features
     footprint = tl.load(samples.footprint + sample, mask=mask, other=0.0)
-    scale = level_columns(grid)[0]
-    unweighted = gradient / factor * footprint_weight(footprint, scale)
+    unweighted = gradient / factor * footprint_weight(footprint, column_scales(grid))
     by_feature = column.to(tl.int64)[None, :] * count + sample[:, None]
     tl.store(gradients.features + by_feature, unweighted, mask=mask[:, None] & used[None, :])
     if gradients.inputs_too:

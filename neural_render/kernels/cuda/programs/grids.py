@@ -1,7 +1,8 @@
 """Hash-grid features, tile by tile: a row for each sample, a column for each feature.
 
-Legend: C columns, column ``level * features + feature``, padded to a power of two; sides: what each
-axis contributes to the corners of the samples' cells, all of it ``[samples columns]``.
+Legend: C columns, column ``level * features + feature``, padded to a power of two; a group is so
+many columns as one load takes, ``lanes``, all of one level; a pair is two corners that differ in x
+alone; sides: what each axis contributes to the corners of the samples' cells, ``[samples groups]``.
 """
 
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ class Grid(NamedTuple):
     corners: Any  # of a cell
     hashed_rows: Any
     columns: Any
+    groups: Any
+    lanes: Any
     xor: Any
     prime1: Any
     prime2: Any
@@ -30,9 +33,9 @@ class Grid(NamedTuple):
 
 
 @triton.jit
-def level_columns(grid):
-    """Scale, resolution, first row, rows and density of each column's level; the columns in use."""
-    column = tl.arange(0, grid.columns)
+def level_groups(grid):
+    """Scale, resolution, first row, rows and density of each group's level; the groups in use."""
+    column = tl.arange(0, grid.groups) * grid.lanes
     used = column < grid.levels * grid.features
     level = column // grid.features
     scale = tl.load(grid.scales + level, mask=used, other=0.0)
@@ -41,6 +44,14 @@ def level_columns(grid):
     rows = tl.load(grid.numbers + level * 4 + 2, mask=used, other=1).to(tl.uint32)
     dense = tl.load(grid.numbers + level * 4 + 3, mask=used, other=0)
     return scale, resolution, first, rows, dense, used
+
+
+@triton.jit
+def column_scales(grid):
+    """The scale of each column's level; 0 for those that are not in use."""
+    column = tl.arange(0, grid.columns)
+    used = column < grid.levels * grid.features
+    return tl.load(grid.scales + column // grid.features, mask=used, other=0.0)
 
 
 @triton.jit
@@ -58,13 +69,22 @@ def axis_sides(x, scale, stride, prime):
 
 
 @triton.jit
-def sides_of(coordinates, levels, grid):
-    """``axis_sides`` along all axes; those that the grid does not have repeat the first."""
+def first_sides(x, scale, side):
+    """Step and weight of corners along the first axis, ``side`` 0 the left one and 1 the right."""
+    position = x[:, None] * scale[None, :] + 0.5
+    left = tl.floor(position)
+    cell = left.to(tl.int32).to(tl.uint32)[:, :, None] + side.to(tl.uint32)
+    right = (position - left)[:, :, None]
+    return cell, tl.where(side == 1, right, 1.0 - right)
+
+
+@triton.jit
+def sides_of(coordinates, levels, side, grid):
+    """``first_sides`` and ``axis_sides`` along the others, which repeat where there are less."""
     scale, resolution = levels[0], levels[1]
-    one = resolution * 0 + 1
-    first = axis_sides(coordinates[0], scale, one, 1)
+    first = first_sides(coordinates[0], scale, side)
     second = axis_sides(coordinates[1], scale, resolution, grid.prime1)
-    third, fourth = first, first
+    third, fourth = second, second
     if grid.dims > 2:
         third = axis_sides(coordinates[2], scale, resolution * resolution, grid.prime2)
     if grid.dims > 3:
@@ -74,63 +94,70 @@ def sides_of(coordinates, levels, grid):
 
 
 @triton.jit
-def corner_rows(sides, levels, grid, CORNER: tl.constexpr):
-    """The table's row of a corner of each cell: bit a of CORNER says on which side of axis a.
+def joined(one, other, grid):
+    """What axes contribute to a hash together."""
+    if grid.xor:
+        return one ^ other
+    else:
+        return one + other
+
+
+@triton.jit
+def pair_rows(sides, levels, grid, PAIR: tl.constexpr):
+    """The table's rows of a pair: bit a - 1 of PAIR says on which side of axis a it is.
 
     A lattice point beyond the last one of a dense level wraps, which only ``xor`` lets happen.
     """
-    rows = levels[3][None, :]
-    dense = sides[0][0][CORNER & 1] + sides[1][0][CORNER >> 1 & 1]
-    hashed = sides[0][1][CORNER & 1]
-    if grid.xor:
-        hashed = hashed ^ sides[1][1][CORNER >> 1 & 1]
-    else:
-        hashed = hashed + sides[1][1][CORNER >> 1 & 1]
+    dense, hashed = sides[1][0][PAIR & 1], sides[1][1][PAIR & 1]
     if grid.dims > 2:
-        dense += sides[2][0][CORNER >> 2 & 1]
-        if grid.xor:
-            hashed = hashed ^ sides[2][1][CORNER >> 2 & 1]
-        else:
-            hashed = hashed + sides[2][1][CORNER >> 2 & 1]
+        dense += sides[2][0][PAIR >> 1 & 1]
+        hashed = joined(hashed, sides[2][1][PAIR >> 1 & 1], grid)
     if grid.dims > 3:
-        dense += sides[3][0][CORNER >> 3 & 1]
-        if grid.xor:
-            hashed = hashed ^ sides[3][1][CORNER >> 3 & 1]
-        else:
-            hashed = hashed + sides[3][1][CORNER >> 3 & 1]
-    dense = tl.where(dense >= rows, dense - rows, dense)
+        dense += sides[3][0][PAIR >> 2 & 1]
+        hashed = joined(hashed, sides[3][1][PAIR >> 2 & 1], grid)
+    rows = levels[3][None, :, None]
+    dense = dense[:, :, None] + sides[0][0]
+    hashed = joined(hashed[:, :, None], sides[0][0], grid)
+    if grid.xor:
+        dense = tl.where(dense >= rows, dense - rows, dense)
     # Whatever a point is, the row is one of the level's.
-    row = tl.where(levels[4][None, :] != 0, dense, hashed & (grid.hashed_rows - 1))
-    return tl.minimum(row, rows - 1).to(tl.int64) + levels[2][None, :]
+    row = tl.where(levels[4][None, :, None] != 0, dense, hashed & (grid.hashed_rows - 1))
+    return tl.minimum(row, rows - 1).to(tl.int64) + levels[2][None, :, None]
 
 
 @triton.jit
-def corner_values(sides, levels, grid, CORNER: tl.constexpr):
-    """The table's entries at a corner of each cell, ``[samples columns]``."""
-    feature = tl.arange(0, grid.columns) % grid.features
-    place = corner_rows(sides, levels, grid, CORNER) * grid.features + feature[None, :]
-    return tl.load(grid.table + place, mask=levels[5][None, :], other=0.0)
+def pair_values(sides, levels, grid, PAIR: tl.constexpr):
+    """The table's entries at a pair of corners of each cell, ``[samples groups 2 lanes]``.
+
+    Neighbours in memory are loaded together: the lanes, and what a linear hash puts behind them.
+    """
+    lane = tl.arange(0, grid.lanes)[None, None, None, :]
+    feature = tl.arange(0, grid.groups) * grid.lanes % grid.features
+    start = pair_rows(sides, levels, grid, PAIR) * grid.features + feature[None, :, None]
+    used = levels[5][None, :, None, None]
+    return tl.load(grid.table + start[:, :, :, None] + lane, mask=used, other=0.0)
 
 
 @triton.jit
-def corner_weight(sides, grid, CORNER: tl.constexpr, WITHOUT: tl.constexpr):
-    """A corner's interpolation weight; instead of what axis WITHOUT contributes, its sign."""
-    if WITHOUT == 0:
-        weight = sides[1][2][CORNER >> 1 & 1] * ((CORNER & 1) * 2 - 1)
-    elif WITHOUT == 1:
-        weight = sides[0][2][CORNER & 1] * ((CORNER >> 1 & 1) * 2 - 1)
+def pair_weight(sides, grid, PAIR: tl.constexpr, WITHOUT: tl.constexpr):
+    """A pair's interpolation weight along all axes but the first, ``[samples groups]``.
+
+    Instead of what axis WITHOUT contributes, its sign.
+    """
+    if WITHOUT == 1:
+        weight = sides[1][2][PAIR & 1] * 0.0 + ((PAIR & 1) * 2 - 1)
     else:
-        weight = sides[0][2][CORNER & 1] * sides[1][2][CORNER >> 1 & 1]
+        weight = sides[1][2][PAIR & 1]
     if grid.dims > 2:
         if WITHOUT == 2:
-            weight = weight * ((CORNER >> 2 & 1) * 2 - 1)
+            weight = weight * ((PAIR >> 1 & 1) * 2 - 1)
         else:
-            weight = weight * sides[2][2][CORNER >> 2 & 1]
+            weight = weight * sides[2][2][PAIR >> 1 & 1]
     if grid.dims > 3:
         if WITHOUT == 3:
-            weight = weight * ((CORNER >> 3 & 1) * 2 - 1)
+            weight = weight * ((PAIR >> 2 & 1) * 2 - 1)
         else:
-            weight = weight * sides[3][2][CORNER >> 3 & 1]
+            weight = weight * sides[3][2][PAIR >> 2 & 1]
     return weight
 
 
@@ -146,13 +173,16 @@ def footprint_weight(footprint, scale):
 @triton.jit
 def encode(coordinates, footprint, grid):
     """The features of samples, ``[samples columns]``; 0 in columns that are not in use."""
-    levels = level_columns(grid)
-    sides = sides_of(coordinates, levels, grid)
-    features = sides[0][2][0] * 0.0
-    for corner in tl.static_range(grid.corners):
-        weight = corner_weight(sides, grid, corner, -1)
-        features += weight * corner_values(sides, levels, grid, corner)
-    return features * footprint_weight(footprint, levels[0])
+    levels = level_groups(grid)
+    sides = sides_of(coordinates, levels, tl.arange(0, 2)[None, None, :], grid)
+    pairs = tl.zeros([footprint.shape[0], grid.groups, 2, grid.lanes], tl.float32)
+    for pair in tl.static_range(grid.corners // 2):
+        weight = pair_weight(sides, grid, pair, 0)
+        pairs += weight[:, :, None, None] * pair_values(sides, levels, grid, pair)
+    # Both corners lie with neighbouring threads until here: what follows changes its layout once.
+    weight = sides[0][1] * footprint_weight(footprint, levels[0])[:, :, None]
+    features = tl.sum(weight[:, :, :, None] * pairs, 2)
+    return tl.reshape(features, [footprint.shape[0], grid.columns])
 
 
 @triton.jit
@@ -161,20 +191,27 @@ def slopes(coordinates, to_features, grid):
 
     That to an axis which the grid does not have means nothing.
     """
-    levels = level_columns(grid)
-    sides = sides_of(coordinates, levels, grid)
-    given = to_features * levels[0][None, :]
-    slope0 = tl.sum(given * 0.0, 1)
+    levels = level_groups(grid)
+    sides = sides_of(coordinates, levels, tl.arange(0, 2)[None, None, :], grid)
+    given = tl.reshape(to_features, [to_features.shape[0], grid.groups, 1, grid.lanes])
+    given = given * levels[0][None, :, None, None]
+    slope0 = tl.zeros_like(sides[0][1])
     slope1, slope2, slope3 = slope0, slope0, slope0
-    for corner in tl.static_range(grid.corners):
-        values = given * corner_values(sides, levels, grid, corner)
-        slope0 += tl.sum(values * corner_weight(sides, grid, corner, 0), 1)
-        slope1 += tl.sum(values * corner_weight(sides, grid, corner, 1), 1)
+    for pair in tl.static_range(grid.corners // 2):
+        values = tl.sum(given * pair_values(sides, levels, grid, pair), 3)
+        slope0 += values * pair_weight(sides, grid, pair, 0)[:, :, None]
+        slope1 += values * pair_weight(sides, grid, pair, 1)[:, :, None]
         if grid.dims > 2:
-            slope2 += tl.sum(values * corner_weight(sides, grid, corner, 2), 1)
+            slope2 += values * pair_weight(sides, grid, pair, 2)[:, :, None]
         if grid.dims > 3:
-            slope3 += tl.sum(values * corner_weight(sides, grid, corner, 3), 1)
-    return slope0, slope1, slope2, slope3
+            slope3 += values * pair_weight(sides, grid, pair, 3)[:, :, None]
+    sign = (tl.arange(0, 2) * 2 - 1)[None, None, :]
+    return (
+        tl.sum(tl.sum(slope0 * sign, 2), 1),
+        tl.sum(tl.sum(slope1 * sides[0][1], 2), 1),
+        tl.sum(tl.sum(slope2 * sides[0][1], 2), 1),
+        tl.sum(tl.sum(slope3 * sides[0][1], 2), 1),
+    )
 
 
 @triton.jit
@@ -216,8 +253,8 @@ def slope_program(points, footprint, grid, gradients, count, BLOCK: tl.constexpr
     inside = mask[:, None] & (column < width)[None, :]
     place = sample.to(tl.int64)[:, None] * width + column[None, :]
     given = tl.load(gradients[0] + place, mask=inside, other=0.0)
-    scale = level_columns(grid)[0]
-    given = given * footprint_weight(tl.load(footprint + sample, mask=mask, other=0.0), scale)
+    sigma = tl.load(footprint + sample, mask=mask, other=0.0)
+    given = given * footprint_weight(sigma, column_scales(grid))
     coordinates = coordinates_of(points, sample, mask, grid)
     slope = slopes(coordinates, given, grid)
     for axis in tl.static_range(grid.dims):
@@ -230,9 +267,11 @@ def slope_program(points, footprint, grid, gradients, count, BLOCK: tl.constexpr
 def scatter_program(points, gradient, grid, dense, count, first, BLOCK: tl.constexpr):
     """Adds the gradient of features, feature by feature, to rows; a level a column of programs.
 
-    ``dense`` begins with the rows of level ``first``.
+    ``dense`` begins with the rows of level ``first``. The tile has a row for each corner of a pair:
+    neighbouring threads add to neighbouring rows of a linear hash at once.
     """
-    sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    corner = tl.arange(0, 2 * BLOCK)
+    sample = tl.program_id(0) * BLOCK + corner // 2
     mask = sample < count
     level = first + tl.program_id(1)
     feature = tl.arange(0, grid.columns)
@@ -249,10 +288,14 @@ def scatter_program(points, gradient, grid, dense, count, first, BLOCK: tl.const
         tl.load(grid.numbers + level * 4 + 2 + one).to(tl.uint32),
         tl.load(grid.numbers + level * 4 + 3 + one),
     )
-    sides = sides_of(coordinates_of(points, sample, mask, grid), levels, grid)
-    for corner in tl.static_range(grid.corners):
-        weight = corner_weight(sides, grid, corner, -1)
-        place = corner_rows(sides, levels, grid, corner) * grid.features + feature[None, :]
-        # Exact zeros are left out: rows that nothing touches are not stepped.
-        added = weight * given
-        tl.atomic_add(dense + place, added, mask=inside & (added != 0.0), sem="relaxed")
+    coordinates = coordinates_of(points, sample, mask, grid)
+    sides = sides_of(coordinates, levels, (corner % 2)[:, None, None], grid)
+    # Samples whose gradient is exactly zero are left out, all features alike: then one addition may
+    # take several of them.
+    inside = inside & (tl.max((given != 0.0).to(tl.int32), 1) != 0)[:, None]
+    for pair in tl.static_range(grid.corners // 2):
+        weight = pair_weight(sides, grid, pair, 0)[:, :, None] * sides[0][1]
+        row = tl.reshape(pair_rows(sides, levels, grid, pair), [2 * BLOCK, 1])
+        added = tl.reshape(weight, [2 * BLOCK, 1]) * given
+        place = dense + row * grid.features + feature[None, :]
+        tl.atomic_add(place, added, mask=inside, sem="relaxed")
