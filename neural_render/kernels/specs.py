@@ -12,6 +12,7 @@ from typing import Literal
 XOR_PRIMES = (1, 2654435761, 805459861, 3674653429)
 MORTON_RESOLUTION = 128
 MAX_SH_DEGREE = 8  # bands of spherical harmonics that backends need know
+MARCHED_ROOM = 8  # samples that are marched, for each that survives (see ``LossSpec.room``)
 
 
 def _float32(value: float) -> float:
@@ -279,6 +280,11 @@ class LossSpec:
     and to the rays: many more samples of a camera lie in a piece of space just before it than in
     one that others see too, so that fog grows there (Philip and Deschaintre 2023, "Floaters No
     More"). The loss stays as it is. 0: everything counts in full.
+
+    ``room``: so many samples may survive, and ``MARCHED_ROOM`` times as many may be marched, in a
+    backend that keeps them where they need not be counted first. The last rays, if they find none,
+    count for nothing but in the mean of the distortion, and the others for more. 0: there is room
+    for all. A backend may always have it.
     """
 
     delta: float
@@ -289,6 +295,7 @@ class LossSpec:
     normal_weight: float = 0.0
     roulette: float = 0.0
     near_fade: float = 0.0
+    room: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

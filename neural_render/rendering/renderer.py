@@ -223,7 +223,7 @@ class Renderer:
         if not self.antialias:
             rays = replace(rays, footprint=torch.zeros_like(rays.footprint))
         if self.blur:
-            wide = rays.footprint.new_tensor(self.blur)
+            wide = rays.footprint.new_full((), self.blur)
             rays = replace(rays, footprint=torch.hypot(rays.footprint, wide))
         inputs = RenderInputs(
             rays=rays,

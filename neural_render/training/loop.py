@@ -43,6 +43,7 @@ from neural_render.training.schedules import (
 )
 from neural_render.training.settings import TrainingSettings, check_settings
 from neural_render.training.step import (
+    Outcomes,
     Problem,
     StepInput,
     StepOutcome,
@@ -162,18 +163,16 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
     """The loop. Saves the state when it ends, whether by its budget or by a signal."""
     settings, clock, resumed = problem.settings, session.clock, state.progress.step
     metrics = MetricsLog(session.run, resumed_step=resumed, tensorboard=settings.tensorboard)
-    noisy = problem.color_space == "linear"
+    noisy, outcomes = problem.color_space == "linear", Outcomes(problem.device.type == "cuda")
     with metrics, Reporter(metrics, settings.report_every, noisy_targets=noisy) as reporter:
         clock.start()
         drawn = next_step(problem, state, clock, signals)
         while drawn is not None and signals.received is None:
             step, plan, fraction = drawn.step, drawn.plan, drawn.fraction
-            outcome = training_step(problem, state, drawn)
-            if not math.isfinite(outcome.loss):
-                ops.finish()
-                raise diverged(session.run, step, f"the loss is {outcome.loss}")
+            outcomes.add(drawn, training_step(problem, state, drawn))
+            take_in(outcomes.known(), state, session, reporter)
             refresh_errors(problem, state, step)
-            state.progress = advanced(state, step, outcome, plan, clock)
+            state.progress = advanced(state, step, clock)
             # While the table's step goes on.
             drawn = next_step(problem, state, clock, signals)
             ops.finish()
@@ -185,12 +184,13 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
             if state.average.due(step):
                 state.average.update(problem.field, step)
                 state.progress = replace(state.progress, averaged_step=step)
-            reporter.count(outcome, plan, fraction)
             if reporter.due:
                 reporter.report(state)
             if session.due(settings, step):
+                take_in(outcomes.known(wait=True), state, session, reporter)
                 with clock.paused():
                     session.save(state)
+        take_in(outcomes.known(wait=True), state, session, reporter)
         finished = state.progress.step > resumed and signals.received is None
         if finished:
             generator = generator_for(
@@ -237,19 +237,39 @@ def refresh_errors(problem: Problem, state: TrainingState, step: int) -> None:
         state.errors.refresh(generator, step)
 
 
-def advanced(
-    state: TrainingState, step: int, outcome: StepOutcome, plan: StepPlan, clock: Clock
-) -> Progress:
-    """The progress after one more step."""
-    before = state.progress
-    return Progress(
-        step=step,
-        train_seconds=clock.wall,
-        train_cpu_seconds=clock.cpu,
+def take_in(
+    known: list[tuple[StepInput, StepOutcome]],
+    state: TrainingState,
+    session: Session,
+    reporter: Reporter,
+) -> None:
+    """Counts what steps saw; DivergenceError if that has no end."""
+    for drawn, outcome in known:
+        if not math.isfinite(outcome.loss):
+            ops.finish()
+            raise diverged(session.run, drawn.step, f"the loss is {outcome.loss}")
+        state.progress = counted(state.progress, outcome, drawn.plan)
+        reporter.count(outcome, drawn.plan, drawn.fraction)
+
+
+def counted(before: Progress, outcome: StepOutcome, plan: StepPlan) -> Progress:
+    """The progress with what one more step saw."""
+    return replace(
+        before,
         survivors_per_ray=observed_survivors(before.survivors_per_ray, outcome, plan.step_scale),
         num_rays=before.num_rays + outcome.num_rays,
         num_samples=before.num_samples + outcome.num_samples,
         num_samples_marched=before.num_samples_marched + outcome.num_samples_marched,
+    )
+
+
+def advanced(state: TrainingState, step: int, clock: Clock) -> Progress:
+    """The progress after one more step, but for what it saw."""
+    return replace(
+        state.progress,
+        step=step,
+        train_seconds=clock.wall,
+        train_cpu_seconds=clock.cpu,
         averaged_step=state.average.last_step,
     )
 

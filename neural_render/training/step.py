@@ -1,9 +1,10 @@
 """One training step: rays, render, loss, gradients, Adam."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from neural_render.core.processes import group
@@ -24,6 +25,7 @@ MIN_RAYS = 64
 MAX_RAYS_PER_SAMPLE = 8
 ROULETTE, RELATIVE_ROULETTE = 0.5, 1.0  # where training.roulette is -1
 SURVIVORS_MEMORY = 0.7  # of the running estimate of survivors per ray, per step
+ROOM = 1.5  # for surviving samples, of those that are aimed at (see `LossSpec`)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,32 @@ class StepOutcome:
     num_rays: int
     num_samples: int
     num_samples_marched: int
+
+
+class UnreadOutcome:
+    """What a step saw, on its way to the host: nobody waits for a GPU before it is read."""
+
+    def __init__(self, figures: Float64[Tensor, " figures"], num_rays: int) -> None:
+        """``figures``: loss, squared error, samples that survived, samples that were marched."""
+        self._figures, self._num_rays, self._copied = figures, num_rays, None
+        if figures.is_cuda:
+            self._figures = torch.empty(figures.shape, dtype=figures.dtype, pin_memory=True)
+            self._figures.copy_(figures, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record(torch.cuda.current_stream(figures.device))
+
+    def read(self) -> StepOutcome:
+        """The outcome, once the step is done."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        loss, squared_error, num_survived, num_marched = self._figures.tolist()
+        return StepOutcome(
+            loss=loss,
+            squared_error=squared_error,
+            num_rays=self._num_rays,
+            num_samples=int(num_survived),
+            num_samples_marched=int(num_marched),
+        )
 
 
 def rays_for(survivors_per_ray: float, plan: StepPlan) -> int:
@@ -158,7 +186,28 @@ def draw_step(problem: Problem, state: TrainingState, fraction: float) -> StepIn
     )
 
 
-def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> StepOutcome:
+class Outcomes:
+    """What steps saw, with their inputs, in their order.
+
+    Where it comes ``late`` that of the last step is left for the next: a GPU computes meanwhile.
+    """
+
+    def __init__(self, late: bool) -> None:
+        self._late = late
+        self._unread: list[tuple[StepInput, UnreadOutcome]] = []
+
+    def add(self, drawn: StepInput, seen: UnreadOutcome) -> None:
+        """Takes in one more step."""
+        self._unread.append((drawn, seen))
+
+    def known(self, wait: bool = False) -> list[tuple[StepInput, StepOutcome]]:
+        """Those that were not handed out; all of them if that is worth to ``wait`` for."""
+        last = len(self._unread) - (self._late and not wait)
+        found, self._unread = self._unread[: max(0, last)], self._unread[max(0, last) :]
+        return [(drawn, seen.read()) for drawn, seen in found]
+
+
+def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> UnreadOutcome:
     """Fits the field to what was drawn, in place; the table may change until ``ops.finish``."""
     settings, plan, adjustment = problem.settings, drawn.plan, state.adjustment
     found = batch_gradients(problem, state, drawn)
@@ -175,10 +224,9 @@ def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> S
     state.errors.observe(found.regions, seen.squared)
     # Of the uniform rays alone: those drawn by the error map say nothing of the whole.
     squared_error = seen.squared[state.errors.num_chosen(drawn.num_rays) :].mean()
-    # One read for all of it: on a GPU each read waits for the device.
     loss, squared_error = seen.loss.double(), squared_error.double()
     figures = torch.stack([loss, squared_error, seen.num_survived, seen.num_marched])
-    return _outcome(figures.tolist(), drawn.num_rays)
+    return UnreadOutcome(figures, drawn.num_rays)
 
 
 def batch_gradients(problem: Problem, state: TrainingState, drawn: StepInput) -> BatchGradients:
@@ -186,6 +234,10 @@ def batch_gradients(problem: Problem, state: TrainingState, drawn: StepInput) ->
     batch, adjustment = drawn.batch, state.adjustment
     shown = adjustment.apply(batch)
     renderer = problem.renderer
+    loss = loss_spec(
+        problem.settings, problem.color_space, drawn.fraction, renderer.occupancy.side(0)
+    )
+    room = math.ceil(ROOM * drawn.plan.num_samples / group.size())
     if blur := adjustment.blur(drawn.fraction):
         renderer = renderer.blurred(blur)
     seen, gradients, to_inputs = renderer.loss_gradients(
@@ -201,9 +253,7 @@ def batch_gradients(problem: Problem, state: TrainingState, drawn: StepInput) ->
             first_channel=batch.first_channel,
             gain=shown.gain,
         ),
-        loss=loss_spec(
-            problem.settings, problem.color_space, drawn.fraction, renderer.occupancy.side(0)
-        ),
+        loss=replace(loss, room=room),
         jitter=drawn.jitter,
         conditions=shown.conditions,
         step_scale=drawn.plan.step_scale,
@@ -215,13 +265,3 @@ def batch_gradients(problem: Problem, state: TrainingState, drawn: StepInput) ->
         cameras=adjustment.gradients(shown, to_inputs),
     )
     return of_whole_batch(part, drawn.num_rays)
-
-
-def _outcome(seen: list[float], num_rays: int) -> StepOutcome:
-    return StepOutcome(
-        loss=seen[0],
-        squared_error=seen[1],
-        num_rays=num_rays,
-        num_samples=int(seen[2]),
-        num_samples_marched=int(seen[3]),
-    )

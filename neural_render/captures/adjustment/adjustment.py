@@ -63,6 +63,8 @@ class CameraAdjustment:
         """
         self._cameras, self.settings, self._from_mean = cameras, settings, from_mean
         num_views, device = len(cameras), cameras.focal_px.device
+        # Once: at each step it would be waited for on a GPU.
+        self._mean_focal_px = float(cameras.focal_px.mean())
         self._lens = distinct_lenses(cameras)[0] if num_views else cameras.lens
         num_lenses = int(self._lens.max()) + 1 if num_views else 0
         shapes = {
@@ -167,7 +169,7 @@ class CameraAdjustment:
         if not (settings.moves_cameras and settings.blur and fraction < settings.blur_until):
             return 0.0
         left = 1 - fraction / settings.blur_until
-        return settings.blur * left / float(self._cameras.focal_px.mean())
+        return settings.blur * left / self._mean_focal_px
 
     def described(self) -> str:
         """What was learnt, in a line; empty where nothing is."""

@@ -19,12 +19,14 @@ from neural_render.kernels.cuda.programs.fields import (
     density_program,
     field_backward_program,
     field_program,
+    wave_program,
 )
 from neural_render.kernels.records import (
     FactoredGradient,
     FieldGradients,
     FieldInputs,
     FieldParameters,
+    PackedSamples,
     RenderInputs,
 )
 from neural_render.kernels.specs import MAX_SH_DEGREE, FieldSpec
@@ -115,6 +117,30 @@ def query_density(
     return out
 
 
+def find_densities(
+    listed: tuple[Tensor, Tensor],
+    marched: PackedSamples,
+    inputs: RenderInputs,
+    parameters: FieldParameters,
+    spec: FieldSpec,
+    density: Tensor,
+) -> None:
+    """Stores the densities of samples at their places: of those ``listed``, and so many of them."""
+    size, rays = block(BLOCK, len(listed[0])), inputs.rays
+    given = (
+        *listed,
+        (marched.t_near, marched.t_far, marched.ray_index),
+        (
+            ready(rays.origins, "origins", len(rays), 3),
+            ready(rays.directions, "directions", len(rays), 3),
+            ready(rays.footprint, "footprint", len(rays)),
+        ),
+        _density_model(parameters, spec),
+        density,
+    )
+    launch(wave_program, (tiles(len(listed[0]), size),), *given, BLOCK=size)
+
+
 def _density_alone(table: Tensor, weights: Tensor) -> FieldParameters:
     """Parameters without a colour network."""
     return FieldParameters(table=table, density_weights=weights, color_weights=weights[:0])
@@ -152,14 +178,14 @@ def query_field(
 
 
 def query_samples(
-    samples: Samples, parameters: FieldParameters, spec: FieldSpec
+    samples: Samples, parameters: FieldParameters, spec: FieldSpec, count: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Density and radiance ``[samples channels]``."""
-    count, like = len(samples.points), parameters.table
-    size, density = block(BLOCK, count), like.new_empty(count)
-    radiance = like.new_empty(count, spec.num_channels)
-    given = (samples, count, _model(parameters, spec), (density, radiance))
-    launch(field_program, (tiles(count, size),), *given, BLOCK=size)
+    """Density and radiance ``[samples channels]``; of the first ``count``, where that is given."""
+    room, like = len(samples.points), parameters.table
+    size, density = block(BLOCK, room), like.new_empty(room)
+    radiance = like.new_empty(room, spec.num_channels)
+    given = (samples, _count(samples, count), _model(parameters, spec), (density, radiance))
+    launch(field_program, (tiles(room, size),), *given, BLOCK=size)
     return density, radiance
 
 
@@ -210,9 +236,13 @@ def query_samples_backward(
     spec: FieldSpec,
     given: tuple[Tensor, Tensor],
     inputs_too: bool,
+    count: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, FactoredGradient, Tensor, Tensor]:
-    """Gradients to points, directions and conditions of each sample, table and both networks."""
-    return _backward(samples, parameters, spec, given, inputs_too)
+    """Gradients to points, directions and conditions of each sample, table and both networks.
+
+    Where ``count`` is given, samples behind so many have no gradient.
+    """
+    return _backward(samples, parameters, spec, given, inputs_too, count)
 
 
 def _backward(
@@ -221,20 +251,21 @@ def _backward(
     spec: FieldSpec,
     given: tuple[Tensor, Tensor],
     inputs_too: bool,
+    count: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, FactoredGradient, Tensor, Tensor]:
-    count, has_color = len(samples.points), given[0] is not given[1]
-    size = block(BLOCK, count)
+    room, has_color = len(samples.points), given[0] is not given[1]
+    size = block(BLOCK, room)
     given = given[0].detach().contiguous(), given[1].detach().contiguous()
     model = _model(parameters, spec) if has_color else _density_model(parameters, spec)
-    programs, each = shares(count, size)
+    programs, _ = shares(room, size)
     new = parameters.table.new_empty
     sums = [new(programs, n).zero_() for n in _weight_counts(parameters)]
     factor = gradient_factor(*given)
-    rows = count if inputs_too else 0
+    rows = room if inputs_too else 0
     gradients = FieldBackward(
         *given,
         factor,
-        features=new(spec.grid.num_outputs, count),
+        features=parameters.table.new_zeros(spec.grid.num_outputs, room),
         points=new(rows, 3),
         directions=new(rows, 3),
         conditions=new(rows, spec.num_conditions),
@@ -243,12 +274,20 @@ def _backward(
         has_color=tl.constexpr(has_color),
         inputs_too=tl.constexpr(inputs_too),
     )
-    parts = (samples, count, model, gradients, each)
+    parts = (samples, _count(samples, count), model, gradients, room)
     launch(field_backward_program, (programs,), *parts, BLOCK=size)
     factored = FactoredGradient(points=samples.points, features=gradients.features)
     to_density, to_color = (part.sum(0) / factor for part in sums)
     of_samples = gradients.points, gradients.directions, gradients.conditions
     return *of_samples, factored, to_density, to_color
+
+
+def _count(samples: Samples, count: Tensor | None) -> Tensor:
+    """How many samples there are, on the device: all of them where nothing else is given."""
+    if count is not None:
+        return count
+    points = samples.points
+    return torch.full((), len(points), dtype=torch.int64, device=points.device)
 
 
 def _weight_counts(parameters: FieldParameters) -> tuple[int, int]:

@@ -56,11 +56,24 @@ def march_rays(
     return _write(marched, march, offsets, capacity)
 
 
-def march_all(rays: Rays, jitter: Tensor, occupancy: Tensor, spec: MarchSpec) -> PackedSamples:
-    """All samples, in buffers that just hold them, for which the host waits."""
+def march_whole(
+    rays: Rays, jitter: Tensor, occupancy: Tensor, spec: MarchSpec, room: int
+) -> tuple[PackedSamples, Tensor]:
+    """All samples of the rays that find room, the first ones, and which rays these are.
+
+    Without ``room`` (0) all do, in buffers that just hold them, for which the host waits.
+    """
     marched, march = _marched(rays, jitter, occupancy, spec), march_of(spec)
-    offsets = _offsets(_sample_counts(marched, march))
-    return _write(marched, march, offsets, int(offsets[-1]))
+    offsets, fits = whole_rays(_sample_counts(marched, march), room)
+    return _write(marched, march, offsets, room or int(offsets[-1])), fits
+
+
+def whole_rays(numbers: Tensor, room: int) -> tuple[Tensor, Tensor]:
+    """Offsets of the samples of rays, none of those that find no room, and which rays do."""
+    fits = torch.ones_like(numbers, dtype=torch.bool)
+    if room:
+        fits = numbers.cumsum(0) <= room
+    return _offsets(numbers * fits), fits
 
 
 def _marched(rays: Rays, jitter: Tensor, occupancy: Tensor, spec: MarchSpec) -> MarchedRays:
@@ -136,14 +149,17 @@ class LightFront:
             float(min_transmittance),
         )
 
-    def next_samples(self, first: int, last: int) -> Tensor:
+    def next_samples(self, first: int, last: int, wait: bool) -> tuple[Tensor, Tensor]:
         """The samples in slots from ``first`` up to ``last`` of the rays that are alive.
 
-        The host waits for their number.
+        Also their number: behind so many nothing is meant, unless the host is to ``wait`` for it.
         """
         numbers = (self.numbers.clamp(max=last) - first).clamp(min=0) * self.light.alive
         offsets = _offsets(numbers)
-        return listed(self.samples.offsets[:-1] + first, numbers, offsets, int(offsets[-1]))
+        most = min(len(self.samples.t_near), len(numbers) * (last - first))
+        length = int(offsets[-1]) if wait else most
+        index = listed(self.samples.offsets[:-1] + first, numbers, offsets, length)
+        return index, offsets[-1]
 
     def advance(self, density: Tensor, first: int, last: int) -> None:
         """Lets light through these slots, whose densities are known by now."""
@@ -153,11 +169,14 @@ class LightFront:
         grid, constants = (tiles(count, size),), {"RAYS": size, "SLOTS": slots}
         launch(light_program, grid, given, self.light, first, last, count, **constants)
 
-    def survivors(self) -> tuple[PackedSamples, Tensor]:
-        """The samples that light reaches, and their places among all."""
-        numbers = self.light.survivors.to(torch.int64)
-        offsets = _offsets(numbers)
-        index = listed(self.samples.offsets[:-1], numbers, offsets, int(offsets[-1]))
+    def survivors(self, room: int) -> tuple[PackedSamples, Tensor, Tensor]:
+        """The samples that light reaches, their places among all, and the rays that find room.
+
+        Without ``room`` (0) all do, and the host waits for their number.
+        """
+        offsets, fits = whole_rays(self.light.survivors.to(torch.int64), room)
+        length = room or int(offsets[-1])
+        index = listed(self.samples.offsets[:-1], offsets.diff(), offsets, length)
         kept = PackedSamples(
             t_near=self.samples.t_near[index],
             t_far=self.samples.t_far[index],
@@ -166,4 +185,4 @@ class LightFront:
             count=offsets[-1],
             num_wanted=offsets[-1],
         )
-        return kept, index
+        return kept, index, fits

@@ -2,9 +2,12 @@
 
 Rays end where their light does: densities are found for a few samples of each ray, then for some
 more of those that are still alive, so that what is hidden is not asked for.
+
+Where a loss has room for a known number of samples (see ``LossSpec``) nobody waits for the device:
+all counts stay there, and kernels do nothing behind them. Else buffers just hold their samples.
 """
 
-from functools import partial
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -17,12 +20,12 @@ from neural_render.kernels.cuda.compositing import (
     summed,
 )
 from neural_render.kernels.cuda.fields import (
-    query_density,
+    find_densities,
     query_samples,
     query_samples_backward,
     samples_on_rays,
 )
-from neural_render.kernels.cuda.marching import LightFront, march_all
+from neural_render.kernels.cuda.marching import LightFront, march_whole
 from neural_render.kernels.records import (
     ColorTargets,
     Composited,
@@ -39,7 +42,7 @@ from neural_render.kernels.reference.rendering import (
     midpoints,
     sample_points,
 )
-from neural_render.kernels.specs import LossSpec, RenderSpec
+from neural_render.kernels.specs import MARCHED_ROOM, LossSpec, RenderSpec
 
 PARTS = FieldParts(hash_encode=HashEncode.apply, mlp=Mlp.apply)  # of the backend in use
 # Samples of a ray that have been asked for their density when light is followed again.
@@ -50,18 +53,18 @@ def render_rays(
     inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, keep: bool
 ) -> tuple[RenderOutput, PackedSamples | None]:
     """See ``ops.render_rays``; keeps the surviving samples for the backward pass if ``keep``."""
-    survivors, density, num_marched = _surviving(inputs, parameters, spec)
+    survivors, density, num_marched, _ = _surviving(inputs, parameters, spec)
     min_weight = 0.0 if keep else spec.min_weight
     if min_weight > 0.0:
         density = _stopped(density, survivors, spec.march.min_transmittance)
         seen, num_asked = _gathered_colors(inputs, parameters, spec, survivors, density)
     else:
-        place = sample_points(inputs, survivors)
-        samples = samples_on_rays(place, survivors.ray_index, inputs, spec.field)
-        density, radiance = query_samples(samples, parameters, spec.field)
-        seen = composite(density, radiance, survivors, inputs.background)
-        num_asked = survivors.count
-    output = RenderOutput(
+        seen, num_asked = _colors(inputs, parameters, spec, survivors), survivors.count
+    return _output(seen, num_marched, num_asked), survivors if keep else None
+
+
+def _output(seen: Composited, num_marched: Tensor, num_asked: Tensor) -> RenderOutput:
+    return RenderOutput(
         values=seen.values,
         opacity=seen.opacity,
         distance=seen.distance,
@@ -69,34 +72,39 @@ def render_rays(
         num_marched=num_marched,
         num_survived=num_asked,
     )
-    return output, survivors if keep else None
+
+
+def _colors(
+    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, survivors: PackedSamples
+) -> Composited:
+    """What rays see, every survivor being asked for its colour."""
+    place = sample_points(inputs, survivors)
+    samples = samples_on_rays(place, survivors.ray_index, inputs, spec.field)
+    density, radiance = query_samples(samples, parameters, spec.field, survivors.count)
+    return composite(density, radiance, survivors, inputs.background)
 
 
 def _surviving(
-    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec
-) -> tuple[PackedSamples, Tensor, Tensor]:
-    """The samples before which enough light is left, their densities, and how many were asked."""
-    marched = march_all(inputs.rays, inputs.jitter, inputs.occupancy, spec.march)
-    points, footprint = sample_points(inputs, marched)
-    density, asked = torch.zeros_like(marched.t_near), 0
+    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, room: int = 0
+) -> tuple[PackedSamples, Tensor, Tensor, Tensor]:
+    """The samples before which enough light is left, their densities, how many were asked, and
+    which rays found ``room`` (see ``LossSpec``)."""
+    marched, fits = march_whole(
+        inputs.rays, inputs.jitter, inputs.occupancy, spec.march, MARCHED_ROOM * room
+    )
+    density, asked = torch.zeros_like(marched.t_near), torch.zeros_like(marched.count)
     front, first = LightFront(marched, spec.march.min_transmittance), 0
     for last in (*WAVES, spec.march.max_samples_per_ray):
         if last <= first:
             break
-        index = front.next_samples(first, last)
+        index, count = front.next_samples(first, last, wait=not room)
         if not len(index):
             break
-        density[index] = query_density(
-            points[index],
-            parameters.table,
-            parameters.density_weights,
-            spec.field,
-            footprint[index],
-        )
+        find_densities((index, count), marched, inputs, parameters, spec.field, density)
         front.advance(density, first, last)
-        asked, first = asked + len(index), last
-    survivors, index = front.survivors()
-    return survivors, density[index], torch.full_like(survivors.count, asked)
+        asked, first = asked + count, last
+    survivors, index, kept = front.survivors(room)
+    return survivors, density[index], asked, fits & kept
 
 
 def _stopped(density: Tensor, survivors: PackedSamples, min_transmittance: float) -> Tensor:
@@ -159,7 +167,7 @@ def _gradients(
     inputs, parameters, spec = problem
     place = sample_points(inputs, survivors)
     samples = samples_on_rays(place, survivors.ray_index, inputs, spec.field)
-    density, radiance = query_samples(samples, parameters, spec.field)
+    density, radiance = query_samples(samples, parameters, spec.field, survivors.count)
     to_seen = Composited(
         values=to_output.values,
         opacity=to_output.opacity,
@@ -176,7 +184,7 @@ def _gradients(
         to_density, to_radiance = to_density * flowing, to_radiance * flowing[:, None]
     inputs_too = rays_too or spec.field.num_conditions > 0
     to_points, to_directions, to_conditions, factored, *to_weights = query_samples_backward(
-        samples, parameters, spec.field, (to_density, to_radiance), inputs_too
+        samples, parameters, spec.field, (to_density, to_radiance), inputs_too, survivors.count
     )
     to_rays = [torch.zeros_like(inputs.rays.origins)] * 2
     if rays_too:
@@ -206,10 +214,19 @@ def render_loss(
     rays_too: bool,
 ) -> tuple[RenderLoss, RenderGradients]:
     """See ``ops.render_loss``; also all gradients, to rays only if ``rays_too``."""
-    problem = inputs, parameters, specs[0]
+    problem, room = (inputs, parameters, specs[0]), specs[1].room
+    survivors, _, num_marched, fits = _surviving(*problem, room)
+    seen = _output(_colors(*problem, survivors), num_marched, survivors.count)
 
     def back(to_output: RenderOutput, saved: PackedSamples) -> RenderGradients:
         return _gradients(problem, saved, to_output, rays_too, specs[1].near_fade)
 
-    passes = partial(render_rays, *problem, keep=True), back
-    return loss_through(passes, inputs, targets, parameters, specs, rays_too, PARTS)
+    passes = (lambda: (seen, survivors)), back
+    if not room:
+        return loss_through(passes, inputs, targets, parameters, specs, rays_too, PARTS)
+    share = len(fits) / fits.sum().clamp(min=1)
+    counted = replace(targets, weights=targets.weights * fits * share)
+    found, gradients = loss_through(passes, inputs, counted, parameters, specs, rays_too, PARTS)
+    # What is not known is average.
+    mean = (found.squared * fits).sum() / fits.sum().clamp(min=1)
+    return replace(found, squared=found.squared.where(fits, mean)), gradients

@@ -190,7 +190,7 @@ def loss_through(
     zeros = torch.zeros_like(seen.opacity)
     to_distance = zeros
     if loss.distance_weight:
-        weight = value.new_tensor(loss.distance_weight)
+        weight = value.new_full((), loss.distance_weight)
         value = value + weight * distance_loss(seen.distance, seen.opacity, targets)
         (to_distance,) = pullback(
             lambda distance: distance_loss(distance, seen.opacity, targets),

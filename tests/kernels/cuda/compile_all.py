@@ -23,8 +23,21 @@ from neural_render.kernels.cuda.programs import (
     steps,
 )
 from neural_render.kernels.records import FactoredGradient, FieldInputs, FieldParameters
-from neural_render.kernels.specs import AdamSpec, FieldSpec, HashGridSpec, MarchSpec, RenderSpec
-from tests.kernels.problems import full_occupancy, parameters_of, rays_through_cube, render_inputs
+from neural_render.kernels.specs import (
+    AdamSpec,
+    FieldSpec,
+    HashGridSpec,
+    LossSpec,
+    MarchSpec,
+    RenderSpec,
+)
+from tests.kernels.problems import (
+    full_occupancy,
+    parameters_of,
+    rays_through_cube,
+    render_inputs,
+    targets_of,
+)
 
 COUNT = 8
 ADAM = AdamSpec(learning_rate=0.01, step=1)
@@ -67,6 +80,8 @@ def render(parameters: FieldParameters, field: FieldSpec) -> None:
     inputs = render_inputs(rays_through_cube(4), full_occupancy(MARCH.cascades))
     spec = RenderSpec(field=field, march=MARCH, min_weight=0.1)
     _, samples = cuda.render_rays(inputs, parameters, spec, True)
+    loss = LossSpec(delta=0.1, room=64)
+    cuda.render_loss(inputs, targets_of(4), parameters, (spec, loss), False)
     cuda.render_rays(inputs, parameters, spec, False)
     density, radiance = torch.zeros(0), torch.zeros(0, field.num_channels)
     seen = cuda.composite(density, radiance, samples, inputs.background)

@@ -19,7 +19,7 @@ from neural_render.kernels.records import FactoredGradient
 from neural_render.rendering import RenderingSettings, build_renderer
 from neural_render.training.ema import AveragedWeights
 from neural_render.training.gathering import BatchGradients, synchronise
-from neural_render.training.loop import advanced, refresh_errors, update_occupancy
+from neural_render.training.loop import advanced, counted, refresh_errors, update_occupancy
 from neural_render.training.optimizer import new_moments
 from neural_render.training.runs.state import Progress, TrainingState
 from neural_render.training.sampling.error_map import new_error_map
@@ -92,9 +92,9 @@ def leave_state(folder: Path) -> None:
     clock = Clock(1)
     for step in range(1, STEPS + 1):
         drawn = draw_step(problem, state, step / 100)
-        outcome = training_step(problem, state, drawn)
+        outcome = training_step(problem, state, drawn).read()
         refresh_errors(problem, state, step)
-        state.progress = advanced(state, step, outcome, drawn.plan, clock)
+        state.progress = counted(advanced(state, step, clock), outcome, drawn.plan)
         ops.finish()
         update_occupancy(problem, step, drawn.plan)
         state.average.update(problem.field, step)

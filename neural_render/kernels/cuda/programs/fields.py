@@ -21,6 +21,7 @@ from neural_render.kernels.cuda.programs.harmonics import (
     chosen,
     harmonics,
 )
+from neural_render.kernels.cuda.programs.marching import vector_of
 from neural_render.kernels.cuda.programs.networks import (
     add_first,
     back_to_first,
@@ -171,10 +172,42 @@ def density_program(samples, count, model, out, BLOCK: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=["count"])
-def field_program(samples, count, model, out, BLOCK: tl.constexpr):
-    """Density ``out[0]`` and radiance ``out[1]`` ``[samples channels]`` of all samples."""
+def wave_program(index, count, marched, rays, model, out, BLOCK: tl.constexpr):
+    """The density of the samples of rays that ``index`` lists, stored at their places.
+
+    The device holds their ``count``, and does nothing behind it.
+    ``marched``: t_near, t_far and ray of all samples; ``rays``: origins, directions, footprints.
+    """
+    number = tl.load(count)
+    if tl.program_id(0) * BLOCK >= number:
+        return
     sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = sample < count
+    mask = sample < number
+    place = tl.load(index + sample, mask=mask, other=0)
+    ray = tl.load(marched[2] + place, mask=mask, other=0)
+    middle = tl.load(marched[0] + place, mask=mask, other=0.0)
+    middle = 0.5 * (middle + tl.load(marched[1] + place, mask=mask, other=0.0))
+    origin, direction = vector_of(rays[0], ray, mask), vector_of(rays[1], ray, mask)
+    x, y = origin[0] + direction[0] * middle, origin[1] + direction[1] * middle
+    z = origin[2] + direction[2] * middle
+    footprint = tl.load(rays[2] + ray, mask=mask, other=0.0) * middle
+    features = encode((x, y, z, x), footprint, model.grid)
+    latent = last_values(first_values(features, model.density, model.grid), model.density)
+    exponent = chosen(latent, tl.arange(0, model.density.outputs_tile) == 0) + model.field.bias
+    tl.store(out + place, tl.exp(exponent), mask=mask)
+
+
+@triton.jit(do_not_specialize=["count"])
+def field_program(samples, count, model, out, BLOCK: tl.constexpr):
+    """Density ``out[0]`` and radiance ``out[1]`` ``[samples channels]`` of all samples.
+
+    The device holds their ``count``, and does nothing behind it.
+    """
+    number = tl.load(count)
+    if tl.program_id(0) * BLOCK >= number:
+        return
+    sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = sample < number
     features = features_of(samples, sample, mask, model.grid)
     latent = last_values(first_values(features, model.density, model.grid), model.density)
     exponent = chosen(latent, tl.arange(0, model.density.outputs_tile) == 0) + model.field.bias
@@ -280,14 +313,14 @@ def weights_of(network):
 def back_to_grid(gradient, samples, place, grid, gradients, factor):
     """Stores the gradient to features, without the factor, and to points where it is wanted.
 
-    ``place``: the samples, their mask and the number of all.
+    ``place``: the samples, their mask and how many the gradients have room for.
     """
-    sample, mask, count = place
+    sample, mask, room = place
     column = tl.arange(0, grid.columns)
     used = column < grid.levels * grid.features
     footprint = tl.load(samples.footprint + sample, mask=mask, other=0.0)
     unweighted = gradient / factor * footprint_weight(footprint, column_scales(grid))
-    by_feature = column.to(tl.int64)[None, :] * count + sample[:, None]
+    by_feature = column.to(tl.int64)[None, :] * room + sample[:, None]
     tl.store(gradients.features + by_feature, unweighted, mask=mask[:, None] & used[None, :])
     if gradients.inputs_too:
         coordinates = coordinates_of(samples.points, sample, mask, grid)
@@ -296,18 +329,21 @@ def back_to_grid(gradient, samples, place, grid, gradients, factor):
             tl.store(gradients.points + sample * grid.dims + axis, slope[axis], mask=mask)
 
 
-@triton.jit(do_not_specialize=["count", "tiles"])
-def field_backward_program(samples, count, model, gradients, tiles, BLOCK: tl.constexpr):
+@triton.jit(do_not_specialize=["count", "room"])
+def field_backward_program(samples, count, model, gradients, room, BLOCK: tl.constexpr):
     """All gradients of density and radiance; each program adds up its own ones to weights.
 
-    It takes so many tiles of samples, one after another.
+    Programs take turns with the tiles. The device holds the ``count`` of samples, and does nothing
+    behind it; gradients have ``room`` for some more.
     """
+    number = tl.load(count)
+    tiles = tl.cdiv(number, BLOCK).to(tl.int32)
     factor = tl.load(gradients.factor)
     sums = gradients.density_sums + tl.program_id(0).to(tl.int64) * weights_of(model.density)
     first_column = tl.arange(0, model.density.outputs_tile) == 0
-    for tile in range(tiles):
-        sample = (tl.program_id(0) * tiles + tile) * BLOCK + tl.arange(0, BLOCK)
-        mask = sample < count
+    for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
+        sample = tile * BLOCK + tl.arange(0, BLOCK)
+        mask = sample < number
         place = (sample, mask)
         features = features_of(samples, sample, mask, model.grid)
         z1 = first_values(features, model.density, model.grid)
@@ -335,7 +371,7 @@ def field_backward_program(samples, count, model, gradients, tiles, BLOCK: tl.co
         back_to_grid(
             product(gradient, weights, model.density),
             samples,
-            (sample, mask, count),
+            (sample, mask, room),
             model.grid,
             gradients,
             factor,

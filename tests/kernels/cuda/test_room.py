@@ -1,0 +1,115 @@
+"""A loss with room for so many samples: nobody waits for counts, and what finds none counts not."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is not installed here")
+
+import torch
+from torch import Tensor
+
+from neural_render.kernels import cuda, dispatch, ops
+from neural_render.kernels.records import ColorTargets, RenderGradients, RenderInputs, RenderLoss
+from neural_render.kernels.specs import LossSpec, RenderSpec
+from tests.kernels.cuda.waiting import no_waiting
+from tests.kernels.problems import (
+    full_occupancy,
+    march,
+    parameters_of,
+    rays_through_cube,
+    render_inputs,
+    small_field,
+    targets_of,
+)
+
+FIELD = small_field()
+SPEC = RenderSpec(field=FIELD, march=march(step=0.02))
+LOSS = LossSpec(delta=0.1, distance_weight=0.1)
+RAYS, FITTING = 40, 25
+
+
+@pytest.fixture(autouse=True)
+def float32() -> Iterator[None]:
+    """As the reference computes, also on a GPU."""
+    before = cuda.precision()
+    cuda.set_precision("float32")
+    yield
+    cuda.set_precision(before)
+
+
+needs_no_gpu = pytest.mark.skipif(not cuda.is_interpreted(), reason="tests move tensors there")
+
+
+def inputs_of(num_rays: int) -> tuple[RenderInputs, ColorTargets]:
+    """The first rays of all."""
+    inputs, targets = render_inputs(rays_through_cube(RAYS), full_occupancy()), targets_of(RAYS)
+    first = {
+        name: getattr(targets, name)[:num_rays]
+        for name in ("colors", "opacity", "background", "weights", "distance", "normals")
+    }
+    return RenderInputs(
+        rays=inputs.rays[:num_rays],
+        jitter=inputs.jitter[:num_rays],
+        background=inputs.background[:num_rays],
+        conditions=inputs.conditions[:num_rays],
+        occupancy=inputs.occupancy,
+    ), replace(targets, **first)
+
+
+def loss_of(backend: str, num_rays: int, room: int = 0) -> tuple[RenderLoss, RenderGradients]:
+    """The loss of the first rays."""
+    inputs, targets = inputs_of(num_rays)
+    with dispatch.using(backend):
+        specs = SPEC, replace(LOSS, room=room)
+        return ops.render_loss_gradients(inputs, targets, parameters_of(FIELD), specs)
+
+
+def to_parameters(found: RenderGradients) -> dict[str, Tensor]:
+    """The gradients to all parameters."""
+    table = parameters_of(FIELD).table
+    dense = dispatch.load("reference").scatter_table_gradient(found.table, table, FIELD.grid)
+    return {"table": dense, "density": found.density_weights, "color": found.color_weights}
+
+
+def assert_same(one: RenderGradients, other: RenderGradients) -> None:
+    expected = to_parameters(other)
+    for name, gradient in to_parameters(one).items():
+        error = (gradient - expected[name]).norm() / expected[name].norm()
+        assert error < 1e-4, f"{name}: {error}"
+
+
+def test_with_room_for_all_it_is_the_same_loss() -> None:
+    (found, gradients), (expected, to_all) = loss_of("cuda", RAYS, 1000), loss_of("reference", RAYS)
+    assert torch.allclose(found.loss, expected.loss, rtol=1e-5)
+    assert torch.allclose(found.squared, expected.squared, atol=1e-5)
+    assert found.num_survived == expected.num_survived
+    assert_same(gradients, to_all)
+
+
+def test_rays_that_find_no_room_count_for_nothing() -> None:
+    """The others count as if there were no more of them; an unknown error is an average one."""
+    expected, to_all = loss_of("reference", FITTING)
+    found, gradients = loss_of("cuda", RAYS, int(expected.num_survived))
+    assert torch.allclose(found.loss, expected.loss, rtol=1e-5)
+    assert found.num_survived == expected.num_survived
+    assert torch.allclose(found.squared[:FITTING], expected.squared, atol=1e-5)
+    mean = expected.squared.mean().expand(RAYS - FITTING)
+    assert torch.allclose(found.squared[FITTING:], mean, atol=1e-5)
+    assert_same(gradients, to_all)
+
+
+def test_where_no_ray_finds_room_nothing_is_learnt() -> None:
+    found, gradients = loss_of("cuda", RAYS, room=1)
+    assert found.loss == 0 and found.num_survived == 0 and (found.squared == 0).all()
+    assert not any(gradient.any() for gradient in to_parameters(gradients).values())
+
+
+@needs_no_gpu
+def test_nobody_waits_for_counts() -> None:
+    with no_waiting():
+        found, _ = loss_of("cuda", RAYS, 1000)
+    assert found.loss > 0
+    with pytest.raises(AssertionError, match="a host waits for"), no_waiting():
+        loss_of("cuda", RAYS)
