@@ -1,4 +1,4 @@
-"""Renders new views of a trained run: a video, frames with depth and opacity, or EXR files."""
+"""Renders new views of a run or a package: a video, frames with depth and opacity, or EXR files."""
 
 import os
 
@@ -10,12 +10,9 @@ import sys
 from pathlib import Path
 
 from neural_render import config
-from neural_render.captures.opening import open_capture
 from neural_render.core.processes import group
 from neural_render.kernels.settings import start_kernels
-from neural_render.training.films.views import has_views, load_views
-from neural_render.training.runs.folder import RunFolder
-from neural_render.training.runs.restore import load_for_rendering
+from neural_render.training.packages.opening import open_scene
 from neural_render.training.runs.results import Results
 
 COMMAND = config.Command(
@@ -27,6 +24,7 @@ COMMAND = config.Command(
         "python render.py path=test output=frames            # the test views, depth and opacity",
         "python render.py path=flight.json output=video,exr  # keyframes, interpolated",
         "python render.py lights.key=2 lights.environment=[0.2,0.3,0.6]  # a baked scene, relit",
+        "python render.py run=lego.nrpack size=400x400       # a package of a run, on any machine",
         "python render.py render.light_at=[0,-1,0.5] render.exposure=-1  # a light that moves",
     ),
     sections=("outputs", "run", "capture", "kernels", "render", "lights"),
@@ -38,20 +36,13 @@ COMMAND = config.Command(
 
 
 def main(settings: config.Settings) -> None:
-    """Opens the run and the cameras of its capture, renders the path, prints what was written."""
+    """Opens the run, or a package, and its cameras, renders the path, prints what was written."""
     _, _, device = start_kernels(config.own_kernels(settings.kernels))
-    run = RunFolder.open(Path(settings.run))
-    scene = load_for_rendering(run, device)
-    if has_views(run.path):
-        capture = load_views(run.path, scene.frame)
-    else:
-        capture = group.after_first(
-            lambda: open_capture(settings.capture, progress=False, images=False)
-        )
+    opened = open_scene(Path(settings.run), device)
     results = Results(
-        run=run,
-        scene=scene,
-        capture=capture,
+        run=opened.home,
+        scene=opened.scene,
+        capture=opened.views(settings.capture),
         background=settings.evaluation.background,
     )
     for path in results.film(settings.render, settings.lights, progress=group.shows_progress()):

@@ -39,7 +39,7 @@ COMMAND = config.Command(
         "python train.py run=outputs/latest training.max_seconds=600   # resume or continue a run",
         "python train.py -m seed=0,1,2              # one run after the other",
     ),
-    sections=config.sections_but("runs", "comparison", "scene", "views", "tracer", "lights"),
+    sections=config.sections_of_training("scene", "views", "tracer", "lights"),
     short={},
     configs=Path(__file__).resolve().parent / "configs",
     needs_run=False,

@@ -43,7 +43,7 @@ COMMAND = config.Command(
         "python scripts/bake.py run=outputs/latest training.max_seconds=1200   # continue",
         "python render.py lights.key=2.0 lights.environment=[0.2,0.3,0.6]     # then relight",
     ),
-    sections=config.sections_but("runs", "comparison", "capture", "lights"),
+    sections=config.sections_of_training("capture", "lights"),
     short={},
     configs=Path(__file__).resolve().parents[1] / "configs",
     needs_run=False,

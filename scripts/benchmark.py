@@ -13,6 +13,7 @@
     python scripts/benchmark.py suite=poses capture=DIR [seconds=600] [degrees=1] [shift=0.01]
     python scripts/benchmark.py suite=processes [capture=DIR] [processes=2] [steps=500] [seeds=0]
     python scripts/benchmark.py suite=gpu capture=DIR [seconds=10,60,300] [measures=kernels,steps]
+    python scripts/benchmark.py suite=package run=DIR
 
 Every suite takes backend=, threads= and precision=auto|float32|bfloat16; kernels, render and bake
 repeats=; train rounds= (3), batch= and log2_rows=, and with peers=true nerfstudio=DIR, where it is
@@ -37,6 +38,7 @@ from benchmarks import curve, frames, kernels, training
 from benchmarks.bakes import suite as bakes
 from benchmarks.captures import effects, memory, poses, sharing
 from benchmarks.devices import gpu
+from benchmarks.files import package
 from benchmarks.options import BenchmarkOptions, parsed
 from neural_render.core.errors import UserError
 
@@ -51,6 +53,7 @@ SUITES = {
     "poses": poses,
     "processes": sharing,
     "gpu": gpu,
+    "package": package,
 }
 
 

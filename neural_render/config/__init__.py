@@ -8,7 +8,7 @@ from neural_render.config.settings import (
     changed_settings,
     completed,
     differing_settings,
-    sections_but,
+    sections_of_training,
 )
 
 __all__ = [
@@ -20,6 +20,6 @@ __all__ = [
     "load_settings",
     "main",
     "own_kernels",
-    "sections_but",
+    "sections_of_training",
     "yaml_of",
 ]

@@ -22,6 +22,7 @@ from yaml import YAMLError
 from neural_render.config.arguments import unspelled
 from neural_render.config.settings import Settings, check, list_settings, typed
 from neural_render.core.errors import CheckpointError, SettingError
+from neural_render.training.packages.file import is_package
 from neural_render.training.runs.folder import RunFolder
 
 HYDRA = {
@@ -110,7 +111,10 @@ def _settings_of_job(config: DictConfig, configs: Path, needs_run: bool) -> Sett
     words = OmegaConf.to_container(HydraConfig.get().overrides.task)
     assert isinstance(words, list)
     settings = _record(config)
-    if settings.run or needs_run:
+    if needs_run and settings.run and is_package(Path(settings.run)):
+        # It holds no settings: those of looking at it are given, or the defaults.
+        settings = dataclasses.replace(settings, run=os.path.abspath(settings.run))
+    elif settings.run or needs_run:
         run = RunFolder.open(Path(settings.run)) if settings.run else latest_run(settings.outputs)
         stored = load_settings(run.config_path)
         settings = _overridden(stored, [str(word) for word in words], configs)

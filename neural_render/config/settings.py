@@ -17,10 +17,14 @@ from neural_render.fields.settings import FieldSettings
 from neural_render.kernels.settings import KernelSettings
 from neural_render.rendering.settings import RenderingSettings
 from neural_render.scenes.settings import SceneSettings, TracerSettings, ViewSettings
+from neural_render.training.packages.settings import PackageSettings
 from neural_render.training.settings import TrainingSettings
 from neural_render.training.settings import check_settings as check_training
 
 NAMING = ("outputs", "name", "run", "runs")  # settings that say which run is meant
+
+
+AFTERWARDS = ("runs", "comparison", "package")  # what is done with runs that are there
 
 
 @dataclass(kw_only=True)
@@ -34,7 +38,11 @@ class Settings:
         default="", metadata={"help": "the run's name; empty: the capture's name"}
     )
     run: str = dataclasses.field(
-        default="", metadata={"help": "an existing run folder: resume it, continue it, render it"}
+        default="",
+        metadata={
+            "help": "an existing run folder: resume it, continue it, render it; or, to look at, a"
+            " package of one"
+        },
     )
     runs: list[str] = dataclasses.field(
         default_factory=list,
@@ -54,6 +62,7 @@ class Settings:
     evaluation: EvaluationSettings = dataclasses.field(default_factory=EvaluationSettings)
     comparison: ComparisonSettings = dataclasses.field(default_factory=ComparisonSettings)
     render: RenderSettings = dataclasses.field(default_factory=RenderSettings)
+    package: PackageSettings = dataclasses.field(default_factory=PackageSettings)
     lights: dict[str, Any] = dataclasses.field(
         default_factory=dict,
         metadata={
@@ -63,9 +72,10 @@ class Settings:
     )
 
 
-def sections_but(*names: str) -> tuple[str, ...]:
-    """The names of the tree's sections without these."""
-    return tuple(entry.name for entry in dataclasses.fields(Settings) if entry.name not in names)
+def sections_of_training(*without: str) -> tuple[str, ...]:
+    """The names of the tree's sections that a program which makes runs takes, but some."""
+    left_out = (*AFTERWARDS, *without)
+    return tuple(entry.name for entry in dataclasses.fields(Settings) if entry.name not in left_out)
 
 
 @dataclass(frozen=True, kw_only=True)

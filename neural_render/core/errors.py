@@ -21,6 +21,10 @@ class CheckpointError(UserError):
     """A checkpoint or run folder is missing, truncated, of another architecture or not ours."""
 
 
+class PackageError(UserError):
+    """A package is missing, truncated, not ours, from a newer version or too large."""
+
+
 class KernelError(UserError):
     """A kernel backend that was asked for by name cannot run here."""
 

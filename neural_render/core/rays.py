@@ -63,6 +63,26 @@ class RayBatch:
     conditions: Float[Tensor, "rays conditions"]
     first_channel: int = 0
 
+    @classmethod
+    def of_colors(
+        cls,
+        rays: Rays,
+        targets: Float[Tensor, "rays channels"],
+        opacity: Float[Tensor, " rays"],
+    ) -> "RayBatch":
+        """Rays of one view of which nothing else is known."""
+        none = torch.zeros_like(opacity)
+        return cls(
+            rays=rays,
+            targets=targets,
+            opacity=opacity,
+            weights=torch.ones_like(opacity),
+            view=none.long(),
+            distance=none,
+            normals=torch.zeros_like(rays.origins),
+            conditions=targets.new_zeros(len(targets), 0),
+        )
+
     def __getitem__(self, index: slice) -> "RayBatch":
         """The rays at ``index`` with what was seen along them."""
         return RayBatch(

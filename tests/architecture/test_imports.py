@@ -46,6 +46,18 @@ def test_the_command_line_is_quiet() -> None:
     assert probe(REPOSITORY, modules, ["beartype", "mitsuba"]) == ([], "")
 
 
+def test_the_package_itself_loads_nothing() -> None:
+    """What it offers comes from the floors below when it is asked for."""
+    code = f"import {PACKAGE}, sys; dir({PACKAGE}); print(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert PACKAGE in loaded
+    assert not {"torch", "numpy", "jaxtyping", "hydra"} & loaded
+    assert not {name for name in loaded if name.startswith(f"{PACKAGE}.")}
+
+
 def test_a_loud_module_is_found(tmp_path: Path) -> None:
     """Printing, writing, reading the machine's files, asking for a GPU, threads, environment."""
     text = """

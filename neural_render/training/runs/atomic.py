@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -18,11 +19,13 @@ PARTIAL = ".partial"
 DTYPES = {
     torch.float32: "F32",
     torch.float64: "F64",
+    torch.float16: "F16",
     torch.int64: "I64",
     torch.int32: "I32",
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+PLAIN = MappingProxyType({"format": "pt"})
 
 
 @contextmanager
@@ -59,9 +62,11 @@ def write_folder(
             raise
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] = PLAIN
+) -> None:
     """A safetensors file, written piece by piece: no second copy of the tensors in memory."""
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, object] = {"__metadata__": dict(metadata)}
     end = 0
     for name, tensor in tensors.items():
         start, end = end, end + tensor.numel() * tensor.element_size()

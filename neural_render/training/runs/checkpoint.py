@@ -103,8 +103,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
         document = _document(path)
         record = records.from_json(RunRecord, document["run"], "run")
         progress = records.from_json(Progress, document["progress"], "progress")
-        _check_limits(record)
-        _check_lighting(record.lighting, record.field)
+        check_limits(record)
+        check_lighting(record.lighting, record.field)
         shapes = _shapes(path)
         for group in ("field", "average", "moment1", "moment2"):
             _check_shapes(group, record.field, shapes, document["version"])
@@ -225,38 +225,39 @@ def _document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _check_limits(record: RunRecord) -> None:
+def check_limits(record: RunRecord) -> None:
+    """ValueError for a size that nothing should be computed from."""
     for owner in (record.field, record.field.grid, record.march, record.frame):
         for entry in dataclasses.fields(owner):
             value = getattr(owner, entry.name)
             low = 0 if entry.name in MAY_BE_ZERO else 1
             if entry.name in LIMITS and not low <= value <= LIMITS[entry.name]:
-                raise ValueError(f"state.json says {entry.name}={value}, which is out of range")
+                raise ValueError(f"its record says {entry.name}={value}, which is out of range")
 
 
-def _check_lighting(lighting: Lighting, spec: FieldSpec) -> None:
+def check_lighting(lighting: Lighting, spec: FieldSpec) -> None:
     """ValueError for lights that do not fit the field, or whose numbers nothing can be lit with."""
     names = [group.name for group in lighting.groups]
     if len(set(names)) < len(names) or "" in names:
-        raise ValueError("state.json gives two light groups one name, or one no name")
+        raise ValueError("its record gives two light groups one name, or one no name")
     if names and 3 * len(names) != spec.num_channels:
         raise ValueError(
-            f"state.json has {len(names)} light groups for a field of {spec.num_channels} channels"
+            f"its record has {len(names)} light groups for a field of {spec.num_channels} channels"
         )
     numbers = [lighting.exposure, *(group.scale for group in lighting.groups)]
     if not all(0 < number < math.inf for number in numbers):
-        raise ValueError("state.json says an exposure or a light's scale that is not above 0")
+        raise ValueError("its record says an exposure or a light's scale that is not above 0")
     colors = [value for group in lighting.groups for value in group.color]
     if not all(0 <= value < math.inf for value in colors):
-        raise ValueError("state.json says a light's color that is negative or not finite")
+        raise ValueError("its record says a light's color that is negative or not finite")
     places = [value for light in lighting.moving for value in (*light.low, *light.high, *light.at)]
     if not all(map(math.isfinite, places)):
-        raise ValueError("state.json says places of a moving light that are not finite")
+        raise ValueError("its record says places of a moving light that are not finite")
     if len(lighting.moving) > 1 or any(light.group not in names for light in lighting.moving):
-        raise ValueError("state.json says several moving lights, or one of no light group")
+        raise ValueError("its record says several moving lights, or one of no light group")
     if lighting.num_conditions not in (0, spec.num_conditions):
         raise ValueError(
-            f"state.json has a moving light for a field of {spec.num_conditions} conditions"
+            f"its record has a moving light for a field of {spec.num_conditions} conditions"
         )
 
 

@@ -68,6 +68,11 @@ class RunFolder:
         """The run in ``path``, or that ``latest`` points to; CheckpointError if there is none."""
         if path.name == "latest" and path.is_file():
             path = path.parent / path.read_text(encoding="utf-8").strip()
+        if path.is_file():
+            raise CheckpointError(
+                f"run={path} is a file, and what is asked for needs a run's whole folder: give that"
+                " folder (render.py and neural_render.load open packages too)."
+            )
         if not path.is_dir():
             raise CheckpointError(f"run={path} is not there: give the folder of an earlier run.")
         run = cls(path=path.resolve())
@@ -107,6 +112,11 @@ class RunFolder:
     def evaluation_path(self) -> Path:
         """The folder of test metrics and images."""
         return self.path / "evaluation"
+
+    @property
+    def renders_path(self) -> Path:
+        """The folder of the films and frames that were rendered from it."""
+        return self.path / "renders"
 
     @property
     def report_path(self) -> Path:

@@ -1,5 +1,6 @@
-"""A finished run, ready to render: nothing but its folder is needed."""
+"""A finished run, ready to render: nothing but its folder is needed (packages: `packages`)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -57,14 +58,34 @@ def load_for_rendering(run: RunFolder, device: torch.device) -> TrainedScene:
     """The scene of the run's last checkpoint; CheckpointError if there is none or it is broken."""
     checkpoint = open_checkpoint(run.last_checkpoint())
     record = checkpoint.record
+    occupancy = OccupancyGrid(record.march.cascades, device)
+    restore_occupancy(checkpoint, occupancy)
+    return rebuilt(
+        record,
+        checkpoint.progress,
+        checkpoint.tensors("average"),
+        occupancy,
+        environment=(load_environment(run.path),) if run.environment_path.exists() else (),
+        cameras=checkpoint.tensors("cameras"),
+    )
+
+
+def rebuilt(
+    record: RunRecord,
+    progress: Progress,
+    weights: Mapping[str, Tensor],
+    occupancy: OccupancyGrid,
+    *,
+    environment: tuple[EnvironmentMap, ...],
+    cameras: dict[str, Tensor],
+) -> TrainedScene:
+    """The scene that a record describes, with these weights (whose shapes were checked)."""
+    device = occupancy.bits.device
     field = RadianceField(record.field, torch.Generator().manual_seed(0)).to(device)
-    weights = checkpoint.tensors("average")
     with torch.no_grad():
         for name, parameter in field.named_parameters():
             parameter.copy_(weights[name])
             parameter.requires_grad_(False)
-    occupancy = OccupancyGrid(record.march.cascades, device)
-    restore_occupancy(checkpoint, occupancy)
     level = 1.0 if record.background == "white" else 0.0
     return TrainedScene(
         field=field,
@@ -77,8 +98,8 @@ def load_for_rendering(run: RunFolder, device: torch.device) -> TrainedScene:
         frame=record.frame,
         background=torch.full((field.num_channels,), level, device=device),
         lighting=record.lighting,
-        environment=(load_environment(run.path),) if run.environment_path.exists() else (),
+        environment=environment,
         record=record,
-        progress=checkpoint.progress,
-        cameras=checkpoint.tensors("cameras"),
+        progress=progress,
+        cameras=cameras,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +26,7 @@ from neural_render.export.folder import holds_film
 from neural_render.export.frames import write_film
 from neural_render.training.films.held_out import held_out, refined
 from neural_render.training.films.shooting import scene_film, scene_renders
+from neural_render.training.packages.file import PackageFile
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene
 
@@ -36,7 +37,7 @@ NO_DIALS: Mapping[str, Any] = MappingProxyType({})
 class Results:
     """A trained scene, the photos it was made from, and where what it has to show belongs."""
 
-    run: RunFolder
+    run: RunFolder | PackageFile  # a package is only filmed
     scene: TrainedScene
     capture: Capture
     background: str  # white, black or auto
@@ -47,6 +48,7 @@ class Results:
             return self._measured(settings, progress)
 
     def _measured(self, settings: EvaluationSettings, progress: bool) -> dict[str, Any]:
+        assert isinstance(self.run, RunFolder)
         background = background_color(self._background_name)
         seen = held_out(self.scene, self.capture, settings)
         return evaluate(
@@ -68,6 +70,7 @@ class Results:
 
     def report(self, record: Mapping[str, Any], changed_settings: Mapping[str, Any]) -> None:
         """Writes ``report.html`` about what ``measure`` returned."""
+        assert isinstance(self.run, RunFolder)
         if group.is_first():
             write_report(
                 self.run.report_path,
@@ -86,7 +89,7 @@ class Results:
         max_side: int = 0,
         progress: bool,
     ) -> tuple[Path, ...]:
-        """The paths of the film that ``settings`` ask for, in ``renders/``; none for ``none``.
+        """The paths of the film that ``settings`` ask for, in ``renders_path``; none for ``none``.
 
         Frames that an interrupted film of the same views left are not rendered again; those of
         other views in their place are replaced. ``lights`` are dials (``lights.NAME``).
@@ -101,8 +104,10 @@ class Results:
         film = scene_film(
             self.scene, cameras, settings, lights=lights, background=self._background_name
         )
+        if isinstance(self.run, PackageFile):
+            film = replace(film, description={**film.description, "package": self.run.stamp})
         size = film.description["size"]
-        folder = self.run.path / "renders" / f"{name}_{size}"
+        folder = self.run.renders_path / f"{name}_{size}"
         with nullcontext() if progress else told_if_slow(f"rendering the film {name}"):
             return write_film(
                 film,

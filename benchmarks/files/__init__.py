@@ -1,0 +1,1 @@
+"""Suites about what is taken away from a run."""

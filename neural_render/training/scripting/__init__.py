@@ -1,0 +1,1 @@
+"""What Python programs see of a trained scene: ``neural_render.load`` and what it gives."""

@@ -1,0 +1,90 @@
+"""What a scene is at points of the world, where its renderer would look.
+
+Legend: x a point and d a unit direction in the world, f the field's frame, p its image in the
+field's cube (``SceneFrame.projection``), |J d| how much longer a short way along d becomes in the
+cube. Light through a length is dimmed alike in both: density in the world is that of the cube times
+|J d|.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from neural_render.core.projection import Projection
+from neural_render.core.protocols import SceneFrame
+from neural_render.kernels.cells import unpack_bits
+from neural_render.kernels.morton import morton_encode
+from neural_render.kernels.specs import MORTON_RESOLUTION
+from neural_render.rendering import OccupancyGrid
+from neural_render.training.runs.restore import TrainedScene
+
+POINTS_AT_ONCE = 1 << 18
+
+
+@torch.no_grad()
+def query_world(
+    scene: TrainedScene,
+    points: Float[Tensor, "samples 3"],
+    directions: Float[Tensor, "samples 3"],
+    conditions: Float[Tensor, " conditions"],
+) -> tuple[Float[Tensor, " samples"], Float[Tensor, "samples channels"]]:
+    """Density per world unit and radiance of all channels; zero where nothing is ever sampled.
+
+    What a field says of space that no camera saw, or that was found empty, was never fitted.
+    """
+    density = points.new_zeros(len(points))
+    radiance = points.new_zeros(len(points), scene.field.num_channels)
+    occupied = unpack_bits(scene.renderer.occupancy.bits)
+    for start in range(0, len(points), POINTS_AT_ONCE):
+        here = slice(start, start + POINTS_AT_ONCE)
+        places, stretch = into_cube(points[here], directions[here], scene.frame)
+        seen = is_sampled(places, occupied, scene.renderer.occupancy).nonzero()[:, 0]
+        if not len(seen):
+            continue
+        told = conditions.to(places).repeat(1, 1) if len(conditions) else None
+        index = torch.zeros_like(seen) if len(conditions) else None
+        found = scene.field.query(places[seen], directions[here][seen], told, index)
+        density[here][seen] = found[0] * stretch[seen]
+        radiance[here][seen] = found[1]
+    return density, radiance
+
+
+def into_cube(
+    points: Float[Tensor, "samples 3"], directions: Float[Tensor, "samples 3"], frame: SceneFrame
+) -> tuple[Float[Tensor, "samples 3"], Float[Tensor, " samples"]]:
+    """Where world points are in the field's cube, and how much a way in a direction stretches."""
+    place = frame.world_from_field.inverse()
+    inside = place.apply(points)
+    if frame.projection.is_identity:
+        return inside, torch.full_like(points[:, 0], place.scale)
+    image = frame.projection.apply(inside)
+    return image, place.scale * _stretch(frame.projection, inside, image, directions)
+
+
+def _stretch(
+    projection: Projection,
+    points: Float[Tensor, "samples 3"],
+    image: Float[Tensor, "samples 3"],
+    directions: Float[Tensor, "samples 3"],
+) -> Float[Tensor, " samples"]:
+    """|J d|: with P = H (x, 1) and Q = H (d, 0), J d = (Q - p Q_w) / P_w."""
+    matrix = points.new_tensor(projection.matrix).view(4, 4)
+    way = directions @ matrix[:, :3].T
+    depth = points @ matrix[3, :3] + matrix[3, 3]
+    return (way[:, :3] - image * way[:, 3:]).norm(dim=1) / depth.abs().clamp(min=1e-12)
+
+
+def is_sampled(
+    points: Float[Tensor, "samples 3"],
+    occupied: Bool[Tensor, "cascades cells"],
+    occupancy: OccupancyGrid,
+) -> Bool[Tensor, " samples"]:
+    """Whether points of the cube lie in it, and in an occupied cell of the finest grid there."""
+    inside = (points.isfinite() & (points >= 0) & (points < 1)).all(dim=1)
+    found = torch.zeros_like(inside)
+    for cascade in reversed(range(occupancy.cascades)):
+        cell = ((points - 0.5) / occupancy.side(cascade) + 0.5) * MORTON_RESOLUTION
+        within = inside & ((cell >= 0) & (cell < MORTON_RESOLUTION)).all(dim=1)
+        index = morton_encode(cell[within].long())
+        found[within] = occupied[cascade][index]
+    return found

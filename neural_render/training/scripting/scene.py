@@ -1,0 +1,266 @@
+"""A trained scene in a Python program: rendered, asked, looked around in."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from neural_render.captures.records import Capture
+from neural_render.captures.settings import CaptureSettings
+from neural_render.core.errors import CheckpointError, SettingError
+from neural_render.core.flight.keyframes import keyframe_path
+from neural_render.core.flight.paths import orbit_path, reframed, spiral_path, up_of
+from neural_render.core.lights import check_dials
+from neural_render.evaluation.protocol import background_name
+from neural_render.export.film import RenderSettings
+from neural_render.export.frames import z_depth
+from neural_render.kernels.settings import KernelSettings, start_kernels
+from neural_render.rendering.lit import set_dials
+from neural_render.training.films.shooting import scene_film
+from neural_render.training.packages.format import Quality
+from neural_render.training.packages.opening import OpenedScene, open_scene
+from neural_render.training.runs.restore import TrainedScene
+from neural_render.training.scripting.answers import Picture, Samples
+from neural_render.training.scripting.camera import Camera, Number, Vector, cameras_of, checked_size
+from neural_render.training.scripting.querying import query_world
+
+PATHS = {"orbit": orbit_path, "spiral": spiral_path}
+Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneCameras:
+    """The cameras of the photos that a scene was made from, or of its bake."""
+
+    train: tuple[Camera, ...]
+    test: tuple[Camera, ...]  # of views that training never saw
+
+
+class Scene:
+    """A trained scene: what ``neural_render.load`` gives.
+
+    All places, directions, densities and depths are in the capture's own world.
+    """
+
+    def __init__(self, opened: OpenedScene, settings_of: Callable[[Path], CaptureSettings]) -> None:
+        """``settings_of`` reads from a run's ``config.yaml`` where its photos are."""
+        self._opened, self._settings_of = opened, settings_of
+
+    def __repr__(self) -> str:
+        """What it is, in a line."""
+        return f"<Scene {self.name}: {self.trained.progress.step} steps, {self.path}>"
+
+    @property
+    def name(self) -> str:
+        """What the run was called."""
+        return self._opened.name
+
+    @property
+    def path(self) -> Path:
+        """The run's folder or the package."""
+        return self._opened.home.path
+
+    @property
+    def trained(self) -> TrainedScene:
+        """Field, renderer, frame and lights, as the other modules take them."""
+        return self._opened.scene
+
+    @property
+    def lights(self) -> tuple[str, ...]:
+        """The names of a baked scene's light groups; none of a scene made from photos."""
+        return tuple(light.name for light in self.trained.lighting.groups)
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """The low and the high corner of the cube outside of which there is nothing, in the world.
+
+        Of a scene that was photographed from one side, only what is before its cameras lies in it.
+        """
+        corners = torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+        low, high = self.trained.frame.world_from_field.apply(corners).numpy()
+        return low, high
+
+    @property
+    def quality(self) -> Quality | None:
+        """What a package cost, as it was measured; None of a run's folder."""
+        return self._opened.quality[0] if self._opened.quality else None
+
+    @cached_property
+    def cameras(self) -> SceneCameras:
+        """The cameras of the capture, as training found them.
+
+        CaptureError where a run's photos are no longer there; packages hold their cameras.
+        """
+        capture = self._capture
+        return SceneCameras(
+            train=cameras_of(capture.train.cameras, capture.train.names),
+            test=cameras_of(capture.test.cameras, capture.test.names),
+        )
+
+    def camera(
+        self,
+        position: Vector,
+        look_at: Vector,
+        *,
+        fov_deg: Number = 0,
+        up: Vector | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Camera:
+        """A camera at a place that looks at a point.
+
+        What is not stated is as in the photos: the angle of view, what is up, the size.
+        """
+        like = self.cameras.train[0]
+        upward = up_of(self._capture.train.cameras).numpy() if up is None else up
+        return Camera.looking(
+            position, look_at, up=upward, fov_deg=fov_deg or like.fov_deg, size=size or like.size
+        )
+
+    def along(
+        self, path: str | Path, frames: int = 90, *, size: tuple[int, int] | None = None
+    ) -> tuple[Camera, ...]:
+        """The cameras of an ``orbit``, a ``spiral`` or a JSON file of keyframes."""
+        if frames < 1:
+            raise SettingError(f"frames={frames} is no length of a film: give 1 or more.")
+        like = self._capture.train.cameras
+        if isinstance(path, str) and path in PATHS:
+            found = PATHS[path](like, frames)
+        elif Path(path).suffix.lower() == ".json":
+            found = keyframe_path(Path(path), like, frames)
+        else:
+            raise SettingError(f"{path} is no camera path: give orbit, spiral or a JSON file.")
+        return cameras_of(found if size is None else reframed(found, *checked_size(size)))
+
+    def render(
+        self,
+        camera: Camera,
+        *,
+        size: tuple[int, int] | None = None,
+        lights: Mapping[str, Any] | None = None,
+        light_at: Sequence[Number] = (),
+        exposure: Number = 0,
+        background: str = "auto",
+    ) -> Picture:
+        """What the camera sees.
+
+        Of a baked scene ``lights`` are dials by name: a factor on the light's colour, or a colour
+        instead of it; ``light_at`` is where its moving light stands, or the direction in which it
+        shines; ``exposure`` in stops. ``background`` is auto, white, black, or environment.
+        """
+        if size is not None:
+            camera = camera.resized(*checked_size(size))
+        settings = RenderSettings(
+            exposure=float(exposure),
+            light_at=[float(value) for value in light_at],
+            backdrop=background,
+        )
+        if background not in ("auto", "white", "black", "environment"):
+            raise SettingError(
+                f"background={background} is not known: give auto, white, black or environment."
+            )
+        check_dials(lights or {})
+        film = scene_film(
+            self.trained,
+            camera.record,
+            settings,
+            lights=lights or {},
+            background=self._background,
+        )
+        image = film.render_one(0)
+        layers = film.development.layers(image)
+        distance = image.distance * film.world_from_field_scale
+        return Picture(
+            color=_array(film.development.picture(image, 0)),
+            linear=_array(torch.stack([layers[name] for name in "RGB"], dim=-1)),
+            opacity=_array(image.opacity),
+            depth=_array(z_depth(distance, camera.record, 0)),
+            distance=_array(distance),
+        )
+
+    def query(
+        self,
+        points: Any,
+        directions: Any = (0.0, 0.0, 1.0),
+        *,
+        lights: Mapping[str, Any] | None = None,
+        light_at: Sequence[Number] = (),
+    ) -> Samples:
+        """What the field is at ``points`` [samples 3] seen along ``directions`` (one, or one each).
+
+        Both are in the capture's world; ``directions`` lead away from the eye and need not have
+        unit length. Where the renderer never looks (outside of the scene, or in space that was
+        found to be empty) all is 0.
+        """
+        device = self.trained.background.device
+        places, ways = _points(points, "points"), _points(directions, "directions")
+        if len(ways) == 1:
+            ways = ways.expand_as(places)
+        if len(ways) != len(places):
+            raise SettingError(
+                f"there are {len(places)} points and {len(ways)} directions: give one direction, or"
+                " one for each point."
+            )
+        ways = torch.nn.functional.normalize(ways, dim=1)
+        dials = set_dials(self.trained.lighting, lights or {}, light_at)
+        conditions = dials.conditions
+        if not len(conditions):
+            conditions = torch.zeros(self.trained.num_conditions)
+        density, radiance = query_world(
+            self.trained, places.to(device), ways.to(device), conditions
+        )
+        if self.lights:
+            radiance = self.trained.lighting.mixed(radiance, dials.emission)
+        return Samples(density=_array(density), radiance=_array(radiance))
+
+    @cached_property
+    def _capture(self) -> Capture:
+        settings = CaptureSettings()
+        if not self._opened.packed:
+            config = self.path / "config.yaml"
+            settings = self._settings_of(config)
+        return self._opened.refined_views(settings)
+
+    @property
+    def _background(self) -> str:
+        """White or black, as the run was made and measured."""
+        return background_name("auto", trained=self.trained.record.background, has_opacity=False)
+
+
+def open_for_python(
+    path: str | Path,
+    device: str | torch.device | None,
+    settings_of: Callable[[Path], CaptureSettings],
+) -> Scene:
+    """The scene in a run's folder or a package, and the kernels started for it."""
+    kernels = KernelSettings()
+    if device is not None:
+        kernels = replace(kernels, device=torch.device(device).type)
+    place = Path(path).expanduser()
+    if not place.exists():
+        raise CheckpointError(
+            f"{place} is not there: train a run first (python train.py), or give the folder of one,"
+            " or a package."
+        )
+    _, _, chosen = start_kernels(kernels)
+    return Scene(open_scene(place, chosen), settings_of)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    """The values as numpy has them, in main memory."""
+    return tensor.detach().float().cpu().contiguous().numpy()
+
+
+def _points(values: Any, name: str) -> torch.Tensor:
+    """Rows of three finite numbers; SettingError for anything else."""
+    try:
+        given = values.detach().cpu() if isinstance(values, torch.Tensor) else values
+        found = torch.as_tensor(np.asarray(given, dtype=np.float32)).reshape(-1, 3)
+    except (TypeError, ValueError, RuntimeError):
+        found = torch.full((1, 3), torch.nan)
+    if not bool(found.isfinite().all()):
+        raise SettingError(f"{name} are no places: give finite numbers in rows of three (x, y, z).")
+    return found

@@ -1,0 +1,55 @@
+"""Makes one small file of a run, which render.py, the viewer and Python open on any machine."""
+
+import os
+
+# Idle threads of torch's OpenMP pool spin by default and would take the cores away from the
+# kernels' own threads. OpenMP reads this once, when torch is loaded: hence before any import.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import sys
+from pathlib import Path
+
+from neural_render import config
+from neural_render.captures.opening import open_capture
+from neural_render.kernels.settings import start_kernels
+from neural_render.training.films.views import has_views, load_views
+from neural_render.training.packages.making import Original, make_package, summary
+from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.restore import load_for_rendering
+
+COMMAND = config.Command(
+    program="scripts/package.py",
+    summary=str(__doc__),
+    examples=(
+        "python scripts/package.py                               # the latest run",
+        "python scripts/package.py run=outputs/lego/... output=lego.nrpack",
+        "python scripts/package.py max_loss_db=0.2               # smaller, and a little worse",
+        "python render.py run=lego.nrpack                        # what it is for",
+    ),
+    sections=("outputs", "run", "capture", "kernels", "evaluation", "package"),
+    short={name: f"package.{name}" for name in ("output", "max_loss_db")},
+    configs=Path(__file__).resolve().parents[1] / "configs",
+    needs_run=True,
+)
+
+
+def main(settings: config.Settings) -> None:
+    """Opens the run and its photos, packages it, says what that cost, prints the file's path."""
+    progress = sys.stderr.isatty()
+    _, _, device = start_kernels(settings.kernels)
+    run = RunFolder.open(Path(settings.run))
+    scene = load_for_rendering(run, device)
+    if has_views(run.path):
+        capture = load_views(run.path, scene.frame)
+    else:
+        capture = open_capture(settings.capture, progress=progress)
+    original = Original(
+        run=run, scene=scene, capture=capture, background=settings.evaluation.background
+    )
+    made = make_package(original, settings.package, progress=progress)
+    print(summary(made))
+    print(made.file.path)
+
+
+if __name__ == "__main__":
+    sys.exit(config.main(COMMAND, main))

@@ -1,0 +1,1 @@
+"""Packages from the command line, and trained scenes in Python programs."""
