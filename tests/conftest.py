@@ -1,5 +1,6 @@
 """What every test runs under: checked shapes, few threads, repeatable random cases, real data."""
 
+import gc
 import os
 import sys
 from importlib.util import find_spec
@@ -50,6 +51,27 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("repeatable")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Lets each worker keep to its part of the tests until it is done, and then help another.
+
+    So what a folder's tests share, such as a trained run, is made once, not once for each worker.
+    Where xdist is not installed there are no workers.
+    """
+    if config.getoption("dist", "no") == "load":
+        config.option.dist = "worksteal"
+
+
+def pytest_collection_finish() -> None:
+    """Takes modules and tests, a million objects, out of every search for garbage that follows."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Lets them be found again: native modules tell of what is left when Python ends."""
+    gc.unfreeze()
 
 
 def find_real_data() -> Path:

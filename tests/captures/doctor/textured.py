@@ -6,6 +6,7 @@ world's symmetries hides a fault.
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ def write_textured_capture(folder: Path) -> Path:
         frames.append({"file_path": name, "transform_matrix": (pose @ OPENGL).tolist()})
     write_frames(folder, frames)
     return folder
+
+
+@cache
+def unbroken_capture(base: Path) -> Path:
+    """Such a capture in ``base``, once for all tests; what opening it finds is kept beside it."""
+    return write_textured_capture(base / "textured")
 
 
 def write_frames(folder: Path, frames: list[dict[str, Any]], focal_px: float = FOCAL_PX) -> None:

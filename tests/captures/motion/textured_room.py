@@ -4,6 +4,7 @@ Structure from motion works on them in seconds: three planes and a few standing 
 with smooth random spots, seen by pinhole cameras.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ def _looking(position: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.stack([right, np.cross(forward, right), forward, position], axis=1)
 
 
+@cache
 def _texture(index: int) -> np.ndarray:
     """Random spots of several sizes, from dark to bright."""
     numbers = np.random.default_rng(index)

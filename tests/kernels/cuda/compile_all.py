@@ -1,8 +1,8 @@
 """Compiles every kernel of the cuda backend for one GPU, by its number: 80, 90, 100.
 
-For 90 those of the default field; for the others those of a field of fewer levels and layers: the
-same programs in shorter loops, which take two thirds of the time. In a process of its own: Triton's
-interpreter, under which the tests run, leaves nothing to compile.
+For 90 those of the default field; for the others those of a field of fewer levels, layers and
+harmonics: the same programs in shorter loops, which take half the time. In a process of its own:
+Triton's interpreter, under which the tests run, leaves nothing to compile.
 """
 
 import sys
@@ -42,7 +42,8 @@ from tests.kernels.problems import (
 COUNT = 8
 ADAM = AdamSpec(learning_rate=0.01, step=1)
 GRID = HashGridSpec(log2_rows=12)
-FIELD, SHORT = FieldSpec(grid=GRID), FieldSpec(grid=replace(GRID, levels=8), color_layers=1)
+FIELD = FieldSpec(grid=GRID)
+SHORT = FieldSpec(grid=replace(GRID, levels=8), color_layers=1, sh_degree=2)
 FULL_SIZE = 90
 MARCH = MarchSpec(step=0.01, cone_angle=0.01, cascades=2)
 

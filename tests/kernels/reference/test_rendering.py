@@ -212,7 +212,7 @@ def test_gradients_do_not_depend_on_timing() -> None:
     specs = RenderSpec(field=field, march=march()), LossSpec(delta=0.1)
     found = [
         vars(ops.render_loss_gradients(inputs, targets_of(700), parameters_of(field), specs)[1])
-        for _ in range(20)
+        for _ in range(8)
     ]
     for name, expected in found[0].items():
         if isinstance(expected, Tensor):

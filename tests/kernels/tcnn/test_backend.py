@@ -193,8 +193,8 @@ def test_a_field_learns(device: str) -> None:
     """Twenty steps of the table's and the networks' own optimisers bring the loss down."""
     field = replace(FIELDS["plain"], density_bias=1.0)
     specs = RenderSpec(field=field, march=march()), LossSpec(delta=0.1)
-    inputs = onto(render_inputs(rays_through_cube(200), occupancy_of(ball(0.4))), device)
-    targets = onto(targets_of(200), device)
+    inputs = onto(render_inputs(rays_through_cube(60), occupancy_of(ball(0.4))), device)
+    targets = onto(targets_of(60), device)
     parameters = onto(parameters_of(field), device)
     second = torch.zeros(field.grid.num_rows, device=device)
     weights = (parameters.density_weights, parameters.color_weights)

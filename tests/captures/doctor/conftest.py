@@ -1,0 +1,13 @@
+"""One unbroken capture for all tests of the doctor."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.captures.doctor.textured import unbroken_capture
+
+
+@pytest.fixture(scope="session")
+def textured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A capture that nothing is wrong with."""
+    return unbroken_capture(tmp_path_factory.getbasetemp())
