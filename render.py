@@ -1,4 +1,4 @@
-"""Renders new views of a run or a package: a video, frames with depth and opacity, or EXR files."""
+"""Renders new views of a run or a package: videos, pictures, layers, depths; through any lens."""
 
 import os
 
@@ -23,12 +23,17 @@ COMMAND = config.Command(
         "python render.py run=outputs/fox/2026-01-31_12-00-00 path=spiral size=1280x720",
         "python render.py path=test output=frames            # the test views, depth and opacity",
         "python render.py path=flight.json output=video,exr  # keyframes, interpolated",
+        "python render.py render.lens.aperture=0.05 render.shutter=0.5    # as a film camera blurs",
+        "python render.py camera=panorama render.stereo.layout=top_bottom render.stereo.eyes=0.064",
+        "python render.py render.backdrop=transparent render.video.codec=prores4444",
         "python render.py lights.key=2 lights.environment=[0.2,0.3,0.6]  # a baked scene, relit",
         "python render.py run=lego.nrpack size=400x400       # a package of a run, on any machine",
         "python render.py render.light_at=[0,-1,0.5] render.exposure=-1  # a light that moves",
     ),
     sections=("outputs", "run", "capture", "kernels", "render", "lights"),
-    short={name: f"render.{name}" for name in ("path", "output", "size", "frames", "fps")},
+    short={
+        name: f"render.{name}" for name in ("path", "output", "size", "frames", "fps", "camera")
+    },
     configs=Path(__file__).resolve().parent / "configs",
     needs_run=True,
     shares=True,

@@ -12,7 +12,7 @@ from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import SettingError
 from neural_render.core.lights import check_dials
 from neural_render.evaluation.settings import ComparisonSettings, EvaluationSettings
-from neural_render.export.film import RenderSettings, check_film
+from neural_render.export.settings import RenderSettings, check_film
 from neural_render.fields.settings import FieldSettings
 from neural_render.kernels.settings import KernelSettings
 from neural_render.rendering.settings import RenderingSettings

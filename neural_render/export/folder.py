@@ -9,8 +9,16 @@ from typing import Any
 from neural_render.core.errors import OutputError
 from neural_render.core.files import whole_file
 
-PARTS = {"frames": ("color_{}.png", "depth_{}.png", "opacity_{}.png"), "exr": ("frame_{}.exr",)}
-_FRAME_FILE = re.compile(r"(color|depth|opacity)_\d{4,}\.png|frame_\d{4,}\.exr")
+PARTS = {
+    "frames": ("color_{}.png", "depth_{}.png", "opacity_{}.png"),
+    "png16": ("picture_{}.png",),
+    "exr": ("frame_{}.exr",),
+    "depth": ("depth_{}.npy",),
+}
+OUTPUTS = ("video", *PARTS)
+_FRAME_FILE = re.compile(
+    r"(color|depth|opacity|picture)_\d{4,}\.png|frame_\d{4,}\.exr|depth_\d{4,}\.npy"
+)
 _UNITS = "z-depth in the capture's units; the colours run from the first limit to the second"
 
 

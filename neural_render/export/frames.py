@@ -1,203 +1,237 @@
-"""A camera path as files: numbered PNG pictures, EXR layers, a video; one render per frame.
+"""A camera path as files: numbered pictures, layers, depths, a video; one exposure per frame.
 
-    frames   color_0000.png, depth_0000.png (z-depth as colours), opacity_0000.png
-    exr      frame_0000.exr: R G B (scene-linear, associated), for each light group GROUP.R GROUP.G
-             GROUP.B (the same at its unit emission), A, Z (z-depth), distance (along the ray), both
-             in the capture's own units
-    video    video.mp4
+    frames   color_0000.png, depth_0000.png (depth as colours), opacity_0000.png, of 8 bits
+    png16    picture_0000.png: the colours in 16 bits
+    exr      frame_0000.exr: see ``layers``
+    depth    depth_0000.npy: 32-bit floats [height width], depth along the camera's axis in the
+             capture's own units (fisheyes, panoramas: the distance), infinite where nothing is
+    video    video.mp4, .mov or .webm: see ``video.codecs``
 
-``frames.json`` beside them says what was rendered, and which depths the colours mean.
+Pictures that keep their opacity have it as a fourth channel, not multiplied into the colours.
+``frames.json`` beside the files says what was rendered, and which depths the colours mean.
 """
 
+import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from neural_render.core.cameras import Cameras, image_rays
-from neural_render.core.color import quantised
 from neural_render.core.processes import group
 from neural_render.export.developing import Development
-from neural_render.export.folder import PARTS, FrameFolder
+from neural_render.export.folder import OUTPUTS, PARTS, FrameFolder
 from neural_render.export.images import (
-    EMPTY_DEPTH,
-    MIN_OPACITY,
+    Attribute,
     depth_limits,
     depth_picture,
+    levels_of,
+    read_levels,
+    write_array,
     write_exr,
+    write_levels,
     write_png,
 )
-from neural_render.export.video import write_video
-from neural_render.rendering.images import Image
+from neural_render.export.layers import DATA, Exposed, exr_channels, is_empty
+from neural_render.export.video.writing import VideoStyle, write_video
 
-OUTPUTS = ("video", "frames", "exr")
+FRAMES_AHEAD = 2  # that are exposed and wait until their files are written
 _COLOR, _DEPTH, _OPACITY = PARTS["frames"]
+(_PICTURE,) = PARTS["png16"]
 (_LAYERS,) = PARTS["exr"]
+(_ARRAY,) = PARTS["depth"]
+_PICTURES = {8: _COLOR, 16: _PICTURE}  # what holds the pictures of a video, by its bits
+
+_log = logging.getLogger("neural_render")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Film:
-    """What is filmed: cameras in the world, and a function that renders what they see.
+    """What is filmed: a function that exposes a frame, and what becomes of it.
 
-    ``development`` makes pictures and layers of the renders. ``description`` (JSON) tells this film
-    from others: run, step, path.
+    ``attributes`` are those of a frame's EXR. ``description`` (JSON) tells this film from others:
+    run, step, path, settings. ``unit_of_depth`` stands in for depths where nothing is seen.
     """
 
-    cameras: Cameras
-    render_one: Callable[[int], Image]
+    num_frames: int
+    expose: Callable[[int], Exposed]
     development: Development
-    world_from_field_scale: float
+    attributes: Callable[[int], Mapping[str, Attribute]]
     description: Mapping[str, Any]
+    unit_of_depth: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """Which files are wanted; ``exr`` (half or float) is the precision of an EXR's colours."""
+
+    outputs: tuple[str, ...]
+    exr: str = "half"
+    video: VideoStyle = field(default_factory=VideoStyle)
+
+    @property
+    def numbered(self) -> tuple[str, ...]:
+        """The outputs that are files for each frame."""
+        return tuple(output for output in OUTPUTS if output in self.outputs and output in PARTS)
+
+    @property
+    def layers(self) -> bool:
+        """Whether colours are wanted layer by layer."""
+        return "exr" in self.outputs
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """What is to be known of the surfaces, by the names of its channels."""
+        if self.layers:
+            return DATA
+        return ("Z", "distance") if {"frames", "depth"} & set(self.outputs) else ()
 
 
 def write_film(
-    film: Film,
-    folder: Path,
-    *,
-    outputs: tuple[str, ...],
-    frames_per_second: float = 30.0,
-    exr: str = "half",
-    resume: bool = False,
-    progress: bool = True,
+    film: Film, folder: Path, delivery: Delivery, *, resume: bool = False, progress: bool = True
 ) -> tuple[Path, ...]:
-    """The paths to look at: the video, the first colour picture, the first EXR; what was asked for.
+    """The paths to look at: the video, and the first file of each other kind that was asked for.
 
     With ``resume``, frames that an interrupted film of the same description left complete are not
     rendered again; without, the frames of any earlier film in ``folder`` are removed first.
-    ``exr`` (half or float) is the precision of an EXR's colours and opacity. Several processes
-    share the frames; the first one makes the video. Raises ``OutputError`` where nothing can be
-    written or the frames in ``folder`` are another's.
+    Several processes share the frames; the first one makes the video. Raises ``OutputError`` where
+    nothing can be written or the frames in ``folder`` are another's.
     """
-    assert outputs and set(outputs) <= set(OUTPUTS), outputs
-    numbered = tuple(output for output in OUTPUTS if output in outputs and output in PARTS)
+    assert delivery.outputs and set(delivery.outputs) <= set(OUTPUTS), delivery
     # The others find what the first one left of an earlier film.
     frames = group.after_first(
         lambda: FrameFolder(
-            folder, film.description, numbered, resume=resume or not group.is_first()
+            folder, film.description, delivery.numbered, resume=resume or not group.is_first()
         )
     )
-    everything = list(range(len(film.cameras)))
+    everything = list(range(film.num_frames))
     missing = group.of_first(lambda: frames.missing(len(everything)))
-    if "video" not in outputs:
-        for _ in _pictures(film, frames, missing, missing, exr=exr, progress=progress):
+    made = _Pictures(film, frames, delivery)
+    paths = tuple(frames.file(PARTS[output][0], 0) for output in delivery.numbered)
+    if "video" not in delivery.outputs:
+        for _ in made.of(missing, missing, progress):
             continue
-        return tuple(frames.file(PARTS[output][0], 0) for output in numbered)
-    if "frames" not in outputs:
-        missing = everything  # EXR does not hold the 8-bit pictures that the video is made of
-    video = folder / "video.mp4"
-    made = _pictures(film, frames, everything, missing, exr=exr, progress=progress)
-    pictures = group.in_turn(made, len(everything))
+        return paths
+    kept = _PICTURES[delivery.video.codec.bits] in frames.parts
+    # Where no pictures of the codec's bits are left behind, all are made again.
+    pictures = _in_turn(made.of(everything, missing if kept else everything, progress), everything)
+    video = folder / delivery.video.codec.file
     if group.is_first():
-        write_video(video, pictures, frames_per_second=frames_per_second)
+        with _said_if_begun_anew(video, kept):
+            write_video(video, pictures, delivery.video)
     for _ in pictures:  # of the others, which send theirs
         continue
-    return (video, *(frames.file(PARTS[output][0], 0) for output in numbered))
+    return (video, *paths)
 
 
-def z_depth(
-    distance: Float[Tensor, "height width"], cameras: Cameras, index: int
-) -> Float[Tensor, "height width"]:
-    """Depth along the axis of camera ``index`` of distances along its rays, in the same units."""
-    forward = cameras.world_from_camera[index, :, 2]
-    cosine = image_rays(cameras, index).directions @ forward
-    return distance * cosine.to(distance).view_as(distance)
-
-
-def _pictures(
-    film: Film,
-    frames: FrameFolder,
-    indices: list[int],
-    missing: list[int],
-    *,
-    exr: str,
-    progress: bool,
-) -> Iterator[UInt8[Tensor, "height width 3"]]:
-    """This process's share of the 8-bit sRGB pictures, rendered where ``missing``; their files are
-    written before each."""
-    own, render = group.share(indices), set(missing)
-    ahead = _rendered_ahead(film, frames, [index for index in own if index in render])
-    for index in tqdm(own, desc="render", unit="frame", disable=not progress):
-        if index in render:
-            image = ahead.pop(index, None) or _rendered(film, index)
-            picture = film.development.picture(image, index)
-            if frames.parts:
-                _write_frame(film, frames, index, image, picture, exr)
-            yield quantised(picture)
-        else:
-            yield _read_picture(frames.file(_COLOR, index))
-
-
-def _rendered(film: Film, index: int) -> Image:
-    return film.render_one(index).to(torch.device("cpu"))
-
-
-def _rendered_ahead(film: Film, frames: FrameFolder, own: Sequence[int]) -> dict[int, Image]:
-    """This process's first frame, where the first of all is still to say which depths the colours
-    mean; afterwards ``frames`` knows them in each process."""
-    if _COLOR not in frames.parts or frames.depth_limits is not None:
-        return {}
-    ahead = {index: _rendered(film, index) for index in own[:1]}
-
-    def limits() -> tuple[float, float] | None:
-        for index, image in ahead.items():
-            depth = z_depth(image.distance * film.world_from_field_scale, film.cameras, index)
-            frames.fix_depth_limits(
-                depth_limits(depth, image.opacity) or (0.0, film.world_from_field_scale)
-            )
-        return frames.depth_limits
-
-    frames.depth_limits = group.of_first(limits)
-    return ahead
-
-
-def _write_frame(
-    film: Film,
-    frames: FrameFolder,
-    index: int,
-    image: Image,
-    srgb: Float[Tensor, "height width 3"],
-    exr: str,
-) -> None:
-    """Write the files of one frame that the folder is to hold; ``srgb`` is its colour picture."""
-    distance = image.distance * film.world_from_field_scale
-    depth = z_depth(distance, film.cameras, index)
-    if _LAYERS in frames.parts:
-        layers = _layers(film, image, distance=distance, depth=depth)
-        half = set(layers) - {"Z", "distance"} if exr == "half" else set()
-        write_exr(frames.file(_LAYERS, index), layers, half=half)
-    if _COLOR not in frames.parts:
+def _in_turn(made: Iterator[Tensor], everything: list[int]) -> Iterator[Tensor]:
+    """All pictures in order, as bytes between processes: not every type can be sent."""
+    if group.size() == 1:
+        yield from made
         return
-    assert frames.depth_limits is not None, "the first frame has told them"
-    picture = depth_picture(depth, image.opacity, frames.depth_limits)
-    write_png(frames.file(_COLOR, index), srgb)
-    write_png(frames.file(_DEPTH, index), picture)
-    write_png(frames.file(_OPACITY, index), image.opacity[..., None])
+    sent = (picture.view(torch.uint8) for picture in made)
+    for picture in group.in_turn(sent, len(everything)):
+        deep = picture.shape[-1] > 4
+        yield picture.view(torch.uint16) if deep else picture
 
 
-def _layers(
-    film: Film,
-    image: Image,
-    *,
-    distance: Float[Tensor, "height width"],
-    depth: Float[Tensor, "height width"],
-) -> dict[str, Float[Tensor, "height width"]]:
-    """The channels of an EXR by their names."""
-    empty = image.opacity < MIN_OPACITY
-    return {
-        **film.development.layers(image),
-        "A": image.opacity,
-        "Z": depth.masked_fill(empty, EMPTY_DEPTH),
-        "distance": distance.masked_fill(empty, EMPTY_DEPTH),
-    }
+@contextmanager
+def _said_if_begun_anew(video: Path, kept: bool) -> Iterator[None]:
+    """Inside, an interruption says what is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not kept:
+            _log.warning(
+                "%s was not finished and will begin anew: with output=video,frames (h264, vp9) or"
+                " output=video,png16 (others), frames that are done are kept",
+                video,
+            )
+        raise
 
 
-def _read_picture(path: Path) -> UInt8[Tensor, "height width 3"]:
-    import PIL.Image
+@dataclass(frozen=True)
+class _Pictures:
+    """Makes the frames of a film: exposes one while the files of the one before are written."""
 
-    return torch.from_numpy(np.array(PIL.Image.open(path).convert("RGB")))
+    film: Film
+    frames: FrameFolder
+    delivery: Delivery
+
+    def of(self, indices: list[int], missing: list[int], progress: bool) -> Iterator[Tensor]:
+        """This process's share of the pictures as the video wants them, exposed where ``missing``;
+        their files are written before each. Errors of writing come as soon as they are known."""
+        own, render = group.share(indices), set(missing)
+        ahead = self._exposed_ahead([index for index in own if index in render])
+        waiting: deque[Future[Tensor]] = deque()
+        # What is exposed is written even if somebody presses Ctrl-C: leaving `with` waits for it.
+        with ThreadPoolExecutor(1) as writer:
+            for index in tqdm(own, desc="render", unit="frame", disable=not progress):
+                if index in render:
+                    exposed = ahead.pop(index, None) or self.film.expose(index)
+                    waiting.append(writer.submit(self._finish, index, exposed))
+                else:
+                    waiting.append(writer.submit(self._read, index))
+                if len(waiting) > FRAMES_AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def _exposed_ahead(self, own: Sequence[int]) -> dict[int, Exposed]:
+        """This process's first frame, where the first of all is still to say which depths the
+        colours mean; afterwards ``frames`` knows them in each process."""
+        frames = self.frames
+        if _COLOR not in frames.parts or frames.depth_limits is not None:
+            return {}
+        ahead = {index: self.film.expose(index) for index in own[:1]}
+
+        def limits() -> tuple[float, float] | None:
+            for exposed in ahead.values():
+                seen = exposed.opacity.masked_fill(is_empty(exposed), 0.0)
+                found = depth_limits(exposed.data["Z"], seen)
+                frames.fix_depth_limits(found or (0.0, self.film.unit_of_depth))
+            return frames.depth_limits
+
+        frames.depth_limits = group.of_first(limits)
+        return ahead
+
+    def _finish(self, index: int, exposed: Exposed) -> Tensor:
+        """The picture as the video wants it, after the frame's files are written."""
+        parts, picture = self.frames.parts, torch.empty(0, 0, 3)
+        if {_COLOR, _PICTURE} & set(parts) or "video" in self.delivery.outputs:
+            picture = self.film.development.picture(exposed.light, exposed.opacity)
+        if _LAYERS in parts:
+            half = {*exposed.layers, "A"} if self.delivery.exr == "half" else ()
+            path, attributes = self.frames.file(_LAYERS, index), self.film.attributes(index)
+            write_exr(path, exr_channels(exposed), half=half, attributes=attributes)
+        if _ARRAY in parts:
+            depth = exposed.data["Z"].masked_fill(is_empty(exposed), torch.inf)
+            write_array(self.frames.file(_ARRAY, index), depth)
+        if _PICTURE in parts:
+            write_levels(self.frames.file(_PICTURE, index), levels_of(picture, 16))
+        if _COLOR in parts:
+            self._write_views(index, exposed, picture)
+        return levels_of(picture, self.delivery.video.codec.bits)
+
+    def _write_views(
+        self, index: int, exposed: Exposed, picture: Float[Tensor, "height width channels"]
+    ) -> None:
+        """The 8-bit pictures of colour, depth and opacity."""
+        limits = self.frames.depth_limits
+        assert limits is not None, "the first frame has told them"
+        seen = exposed.opacity.masked_fill(is_empty(exposed), 0.0)
+        write_png(self.frames.file(_COLOR, index), picture)
+        write_png(self.frames.file(_DEPTH, index), depth_picture(exposed.data["Z"], seen, limits))
+        write_png(self.frames.file(_OPACITY, index), exposed.opacity[..., None])
+
+    def _read(self, index: int) -> Tensor:
+        """A picture that an earlier film left."""
+        bits = self.delivery.video.codec.bits
+        return read_levels(self.frames.file(_PICTURES[bits], index), bits)

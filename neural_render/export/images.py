@@ -4,6 +4,7 @@ Nothing here is differentiable. Values are display-referred sRGB for PNG and sce
 ``display_color`` and ``associated_linear`` are the only places where one becomes the other.
 """
 
+import io
 import struct
 import zlib
 from collections.abc import Collection, Mapping
@@ -22,6 +23,9 @@ COLOUR_SPACES = ("srgb", "linear")
 EMPTY_DEPTH = 1e10  # where nothing is seen; what Blender writes too
 MIN_OPACITY = 1e-3  # below it a depth is not worth the name
 LARGEST_HALF = 65504.0
+# Of an EXR's header; the last kind: the name of a type, and values.
+Attribute = str | float | tuple[str, tuple[float | int, ...]]
+LINEAR_PRIMARIES = (0.64, 0.33, 0.3, 0.6, 0.15, 0.06, 0.3127, 0.329)  # Rec. 709, as EXR wants them
 _EMPTY_GREY = 0.5
 _PNG_KINDS = {1: 0, 3: 2, 4: 6}  # PNG's colour type by the number of channels
 _PNG_FILTER_UP = 2
@@ -86,11 +90,54 @@ def depth_limits(
 def write_png(path: Path, srgb: Float[Tensor, "height width channels"], *, bits: int = 8) -> None:
     """Write sRGB (1 grey, 3 or straight 4 channels) in [0, 1], rounded, in 8 or 16 bits."""
     assert srgb.shape[-1] in _PNG_KINDS and bits in (8, 16), f"{tuple(srgb.shape)}, {bits} bits"
-    values = srgb.detach().cpu().double().nan_to_num(0.0).clamp(0, 1)
-    levels = (values * (2**bits - 1)).round().numpy()
-    encoded = png_bytes(levels.astype(np.uint8 if bits == 8 else np.uint16))
+    write_levels(path, levels_of(srgb, bits))
+
+
+def levels_of(
+    values: Float[Tensor, "height width channels"], bits: int
+) -> UInt8[Tensor, "height width channels"] | UInt16[Tensor, "height width channels"]:
+    """Values of [0, 1] in 8 or 16 bits: clamped and rounded, what is no number as 0."""
+    known = values.detach().cpu().float().nan_to_num(0.0).clamp(0, 1)
+    levels = (known * (2**bits - 1)).round().numpy()
+    return torch.from_numpy(levels.astype(np.uint8 if bits == 8 else np.uint16))
+
+
+def write_levels(
+    path: Path,
+    levels: UInt8[Tensor, "height width channels"] | UInt16[Tensor, "height width channels"],
+) -> None:
+    """Write the PNG of such levels: sRGB, 1 grey, 3 or straight 4 channels."""
+    encoded = png_bytes(levels.numpy())
     with whole_file(path) as temporary:
         temporary.write_bytes(encoded)
+
+
+def write_array(path: Path, values: Float[Tensor, "height width"]) -> None:
+    """Write 32-bit floats in NumPy's own format (``.npy``)."""
+    encoded = io.BytesIO()  # NumPy does not notice that a disk is full
+    np.save(encoded, values.detach().cpu().float().numpy())
+    with whole_file(path) as temporary:
+        temporary.write_bytes(encoded.getvalue())
+
+
+def read_levels(
+    path: Path, bits: int
+) -> UInt8[Tensor, "height width channels"] | UInt16[Tensor, "height width channels"]:
+    """The levels of a PNG that ``write_levels`` wrote with so many bits."""
+    if bits == 8:
+        import PIL.Image
+
+        return torch.from_numpy(np.array(PIL.Image.open(path)))
+    import OpenImageIO as oiio  # Pillow reads no more than 8 bits of colours
+
+    straight = oiio.ImageSpec()
+    straight.attribute("oiio:UnassociatedAlpha", 1)
+    source = oiio.ImageInput.open(str(path), straight)
+    pixels = None if source is None else source.read_image("uint16")
+    if source is None or pixels is None:
+        raise OutputError(f"{path} cannot be read back: delete it, and its frame is made anew.")
+    source.close()
+    return torch.from_numpy(pixels)
 
 
 def png_bytes(
@@ -119,7 +166,7 @@ def write_exr(
     layers: Mapping[str, Float[Tensor, "height width"]],
     *,
     half: Collection[str] = (),
-    attributes: Mapping[str, str | float] | None = None,
+    attributes: Mapping[str, Attribute] | None = None,
 ) -> None:
     """Write one OpenEXR, losslessly compressed, whose channels are named by ``layers``.
 
@@ -132,7 +179,12 @@ def write_exr(
         planes.append(plane.clamp(-LARGEST_HALF, LARGEST_HALF) if name in half else plane)
     pixels = torch.stack(planes, dim=-1)
     kinds = {name: "half" if name in half else "float" for name in layers}
-    stated = {"compression": "zip", "oiio:ColorSpace": "lin_rec709", **(attributes or {})}
+    stated: dict[str, Attribute] = {
+        "compression": "zip",
+        "oiio:ColorSpace": "lin_rec709",
+        "chromaticities": ("float[8]", LINEAR_PRIMARIES),
+        **(attributes or {}),
+    }
     _write_openimageio(path, pixels.numpy(), kinds, stated)
 
 
@@ -144,7 +196,7 @@ def _write_openimageio(
     path: Path,
     pixels: Float[np.ndarray, "height width channels"],
     kinds: Mapping[str, str],
-    attributes: Mapping[str, str | float],
+    attributes: Mapping[str, Attribute],
 ) -> None:
     try:
         import OpenImageIO as oiio
@@ -158,7 +210,7 @@ def _write_openimageio(
     if "half" in kinds.values():
         spec.channelformats = tuple(oiio.TypeDesc(kind) for kind in kinds.values())
     for key, value in attributes.items():
-        spec.attribute(key, value)
+        spec.attribute(key, *(value if isinstance(value, tuple) else (value,)))
     with whole_file(path) as temporary:
         output = oiio.ImageOutput.create(str(temporary))
         assert output is not None, oiio.geterror()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from neural_render.core.cameras import Cameras, image_directions, rays_from_pose
 from neural_render.core.protocols import FarField, Field
+from neural_render.core.rays import Rays
 from neural_render.rendering.renderer import Renderer
 
 RAYS_AT_ONCE = 1 << 18
@@ -54,14 +55,54 @@ def render_image(
     width, height = int(cameras.width[index]), int(cameras.height[index])
     if width * height > PIXELS_AT_ONCE and height > TILE:
         return _in_bands(renderer, field, cameras, index, background, conditions)
-    device = background.device
     directions, footprint = tiled_lens(lens_numbers(cameras, index), TILE)
     pose = cameras.world_from_camera[index]
-    rays = rays_from_pose(pose, directions.to(pose), footprint.to(pose)).to(device)
+    rays = rays_from_pose(pose, directions.to(pose), footprint.to(pose))
+    return image_of_tiles(renderer, field, rays, (width, height), background, conditions)
+
+
+@torch.no_grad()
+def image_of_tiles(
+    renderer: Renderer,
+    field: Field,
+    rays: Rays,
+    size: tuple[int, int],
+    background: Float[Tensor, " channels"],
+    conditions: Float[Tensor, " conditions"] | None = None,
+) -> Image:
+    """What ``rays`` (field frame) see as a picture of ``size`` (width, height).
+
+    There is one ray for each pixel, in the order of ``tiled_order`` with tiles of ``TILE`` pixels.
+    """
+    width, height = size
+    values, opacity, distance = seen_along(renderer, field, rays, background, conditions)
+    place = tiled_order(width, height, TILE)[1].to(background.device)
+    return Image(
+        color=values.index_select(0, place).view(height, width, -1),
+        opacity=opacity.index_select(0, place).view(height, width),
+        distance=distance.index_select(0, place).view(height, width),
+    )
+
+
+@torch.no_grad()
+def seen_along(
+    renderer: Renderer,
+    field: Field,
+    rays: Rays,
+    background: Float[Tensor, " channels"],
+    conditions: Float[Tensor, " conditions"] | None = None,
+) -> tuple[Float[Tensor, "rays channels"], Float[Tensor, " rays"], Float[Tensor, " rays"]]:
+    """The values, the opacity and the distance of each ray (field frame), as in pictures.
+
+    Where the field knows what is far, and a ray sees more of that than of anything nearer, its
+    distance is 0.
+    """
+    device = background.device
+    rays = rays.to(device)
     sparing = renderer.for_pictures()
     at_once = SAMPLED_AT_ONCE if field.fused_view() is None else RAYS_AT_ONCE
     pieces = []
-    for start in range(0, width * height, at_once):
+    for start in range(0, max(len(rays), 1), at_once):
         here = rays[start : start + at_once]
         seen = sparing.render(
             field,
@@ -71,18 +112,14 @@ def render_image(
             conditions=None if conditions is None else conditions.repeat(len(here), 1),
         )
         pieces.append((seen.values, seen.opacity, seen.distance))
-    place = tiled_order(width, height, TILE)[1].to(device)
-    color, opacity, distance = (
-        (parts[0] if len(parts) == 1 else torch.cat(parts)).index_select(0, place)
-        for parts in zip(*pieces, strict=True)
+    values, opacity, distance = (
+        parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*pieces, strict=True)
     )
     if isinstance(field, FarField) and field.has_far:
-        opacity = torch.ones_like(opacity)  # what is far covers all that is behind
-    return Image(
-        color=color.view(height, width, -1),
-        opacity=opacity.view(height, width),
-        distance=distance.view(height, width),
-    )
+        # What is far covers all that is behind, and is at no distance.
+        distance = distance.where(opacity > 0.5, 0.0)
+        opacity = torch.ones_like(opacity)
+    return values, opacity, distance
 
 
 def _in_bands(

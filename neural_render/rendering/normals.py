@@ -12,6 +12,7 @@ from torch import Tensor
 from neural_render.core.cameras import Cameras, image_rays
 from neural_render.core.projection import IDENTITY_PROJECTION, Projection
 from neural_render.core.protocols import Field
+from neural_render.core.rays import Rays
 from neural_render.rendering.renderer import Renderer
 
 POINTS_AT_ONCE = 1 << 18
@@ -59,10 +60,18 @@ def image_normals(
     difference is as wide as a step of the renderer or a pixel there, whichever is more.
     """
     rays = image_rays(cameras, index).to(distance.device)
-    seen = distance.flatten() > 0
-    t = distance.flatten()[seen]
+    found = ray_normals(renderer, field, rays, distance.flatten())
+    return found.view(*distance.shape, 3)
+
+
+def ray_normals(
+    renderer: Renderer, field: Field, rays: Rays, distance: Float[Tensor, " rays"]
+) -> Float[Tensor, "rays 3"]:
+    """``image_normals`` of any rays (field frame)."""
+    seen = distance > 0
+    t = distance[seen]
     points = rays.origins[seen] + t[:, None] * rays.directions[seen]
     radius = (rays.footprint[seen] * t).clamp(min=renderer.march.step)
-    normals = distance.new_zeros(distance.numel(), 3)
+    normals = distance.new_zeros(len(distance), 3)
     normals[seen] = surface_normals(field, points, radius, renderer.projection)
-    return normals.view(*distance.shape, 3)
+    return normals

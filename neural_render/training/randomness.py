@@ -2,7 +2,7 @@
 
 import torch
 
-PURPOSES = ("initialise", "rays", "march", "occupancy", "settle", "errors", "fit")
+PURPOSES = ("initialise", "rays", "march", "occupancy", "settle", "errors", "fit", "film")
 
 
 def generator_for(seed: int, step: int, purpose: str, device: torch.device) -> torch.Generator:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,10 @@ from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.cameras import Cameras, Lens
 from neural_render.core.errors import SettingError
+from neural_render.core.flight.paths import up_of
 from neural_render.core.transforms import look_at
-from neural_render.export.film import (
-    RenderSettings,
-    film_cameras,
-    outputs_of,
-    size_of,
-    surround,
-)
+from neural_render.export.film import film_cameras, film_eyes, surround
+from neural_render.export.settings import LensSettings, RenderSettings, StereoSettings
 from tests.tiny_capture import camera_poses, write_blender_capture
 
 
@@ -96,18 +93,45 @@ def test_an_unknown_path_is_refused(capture: Capture) -> None:
         film_cameras(RenderSettings(path="orbti"), capture, max_side=0)
 
 
-def test_outputs_are_taken_once_each() -> None:
-    assert outputs_of(RenderSettings(output="exr, video,exr")) == ("exr", "video")
-    assert outputs_of(RenderSettings(output="none")) == ()
+def test_a_panorama_is_level_and_twice_as_wide(capture: Capture) -> None:
+    settings = RenderSettings(camera="panorama", frames=3)
+    name, cameras = film_cameras(settings, capture, max_side=0)
+    assert name == "orbit_panorama"
+    assert (cameras.width.tolist(), cameras.height.tolist()) == ([64] * 3, [32] * 3)
+    assert cameras.lens.tolist() == [int(Lens.EQUIRECTANGULAR)] * 3
+    up = up_of(capture.train.cameras).float()
+    torch.testing.assert_close(cameras.world_from_camera[..., 1], -up.expand(3, 3))
+    _, small = film_cameras(settings, capture, max_side=20)
+    assert (small.width.tolist(), small.height.tolist()) == ([20] * 3, [10] * 3)
 
 
-@pytest.mark.parametrize("output", ["gif", "", "video,", "none,video"])
-def test_unknown_outputs_are_refused(output: str) -> None:
-    with pytest.raises(SettingError, match=rf"render\.output={output} is not known: give one"):
-        outputs_of(RenderSettings(output=output))
+def test_a_fisheye_is_square_and_has_to_fill_its_picture(capture: Capture) -> None:
+    name, cameras = film_cameras(RenderSettings(camera="fisheye", frames=2), capture, max_side=0)
+    assert name == "orbit_fisheye" and cameras.width.tolist() == cameras.height.tolist() == [32, 32]
+    with pytest.raises(SettingError, match=r"render\.fov=300 does not fill pictures of 32x32"):
+        film_cameras(RenderSettings(camera="fisheye", fov=300.0), capture, max_side=0)
 
 
-@pytest.mark.parametrize("size", ["800", "x", "0x5", "5x0", "20000x2", "-3x4", "axb"])
-def test_what_is_no_size_is_refused(size: str) -> None:
-    with pytest.raises(SettingError, match=rf"render\.size={size} is not a size: give WIDTHx"):
-        size_of(RenderSettings(size=size))
+def test_two_eyes_see_what_one_would(capture: Capture) -> None:
+    settings = RenderSettings(path="test")
+    _, cameras = film_cameras(settings, capture, max_side=0)
+    (alone,) = film_eyes(settings, cameras)
+    assert alone.cameras is cameras
+    settings = RenderSettings(path="test", stereo=StereoSettings(layout="top_bottom", eyes=0.5))
+    left, right = film_eyes(settings, cameras)
+    apart = right.cameras.world_from_camera[..., 3] - left.cameras.world_from_camera[..., 3]
+    torch.testing.assert_close(apart, 0.5 * cameras.world_from_camera[..., 0])
+
+
+@pytest.mark.parametrize("group", ["lens", "stereo"])
+def test_photos_with_wide_lenses_have_no_aperture_and_no_convergence(
+    capture: Capture, group: str
+) -> None:
+    settings = RenderSettings(path="test", lens=LensSettings(aperture=0.1))
+    if group == "stereo":
+        stereo = StereoSettings(layout="top_bottom", eyes=1.0, convergence=2.0)
+        settings = RenderSettings(path="test", stereo=stereo)
+    _, cameras = film_cameras(settings, capture, max_side=0)
+    wide = replace(cameras, lens=torch.full_like(cameras.lens, int(Lens.FISHEYE)))
+    with pytest.raises(SettingError, match=rf"render\.{group}\..* add render\.camera=pinhole"):
+        film_eyes(settings, wide)

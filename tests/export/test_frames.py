@@ -16,9 +16,12 @@ import torch
 from neural_render.core.cameras import Cameras, image_rays
 from neural_render.core.color import film_from_linear, linear_from_srgb
 from neural_render.core.errors import OutputError
-from neural_render.export.developing import PlainDevelopment
-from neural_render.export.frames import Film, write_film, z_depth
-from neural_render.export.images import EMPTY_DEPTH
+from neural_render.export.developing import Development, PlainDevelopment, Render
+from neural_render.export.frames import Delivery, Film, write_film
+from neural_render.export.images import EMPTY_DEPTH, read_levels
+from neural_render.export.layers import DATA, NORMALS, PLACES, Exposed
+from neural_render.export.video.codecs import CODECS
+from neural_render.export.video.writing import VideoStyle
 from neural_render.rendering.images import Image
 from tests.small_disk import FULL, small_disk
 
@@ -48,11 +51,11 @@ def make_cameras(count: int) -> Cameras:
 class Wall:
     """A half-transparent wall facing the cameras, nothing to its right; remembers what it drew."""
 
-    def __init__(self, cameras: Cameras) -> None:
-        self.cameras, self.drawn = cameras, list[int]()
+    def __init__(self, cameras: Cameras, development: Development) -> None:
+        self.cameras, self.development, self.drawn = cameras, development, list[int]()
 
-    def __call__(self, index: int) -> Image:
-        self.drawn.append(index)
+    def image(self, index: int) -> Image:
+        """The render of it."""
         forward = image_rays(self.cameras, index).directions[:, 2].view(HEIGHT, WIDTH)
         opacity = torch.full((HEIGHT, WIDTH), 0.75)
         opacity[:, WIDTH - 6 :] = 0.0
@@ -63,45 +66,60 @@ class Wall:
             distance=WALL_DEPTH / forward / SCALE * (opacity > 0),
         )
 
+    def __call__(self, index: int) -> Exposed:
+        self.drawn.append(index)
+        image = self.image(index)
+        distance, depth = image.distance * SCALE, WALL_DEPTH * (image.opacity > 0)
+        render = Render(image=image, directions=torch.ones(HEIGHT, WIDTH, 3))
+        places = {name: depth for name in PLACES + NORMALS}
+        return Exposed(
+            light=self.development.light(render),
+            opacity=image.opacity,
+            layers=self.development.layers(image),
+            data={"Z": depth, "distance": distance, **places},
+        )
 
-def make_film(count: int = 4, colour_space: str = "srgb", **description: Any) -> tuple[Film, Wall]:
-    cameras = make_cameras(count)
-    wall = Wall(cameras)
+
+def make_film(
+    count: int = 4, colour_space: str = "srgb", transparent: bool = False, **description: Any
+) -> tuple[Film, Wall]:
+    development = PlainDevelopment(
+        background=BACKGROUND, colour_space=colour_space, transparent=transparent
+    )
+    wall = Wall(make_cameras(count), development)
     film = Film(
-        cameras=cameras,
-        render_one=wall,
-        development=PlainDevelopment(background=BACKGROUND, colour_space=colour_space),
-        world_from_field_scale=SCALE,
+        num_frames=count,
+        expose=wall,
+        development=development,
+        attributes=lambda index: {"Software": f"frame {index}"},
         description={"step": 100, **description},
+        unit_of_depth=SCALE,
     )
     return film, wall
 
 
-def write(film: Film, folder: Path, *outputs: str, **options: Any) -> tuple[Path, ...]:
-    return write_film(film, folder, outputs=outputs, progress=False, **options)
+def write(
+    film: Film, folder: Path, *outputs: str, resume: bool = False, **style: Any
+) -> tuple[Path, ...]:
+    """What ``write_film`` gives; ``exr`` is the delivery's, all other ``style`` the video's."""
+    exr = style.pop("exr", "half")
+    delivery = Delivery(outputs=outputs, exr=exr, video=VideoStyle(**style))
+    return write_film(film, folder, delivery, resume=resume, progress=False)
 
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def stop_at(index: int, render: Callable[[int], Image]) -> Callable[[int], Image]:
-    """The same renders until somebody presses Ctrl-C in frame ``index``."""
+def stop_at(index: int, render: Callable[[int], Exposed]) -> Callable[[int], Exposed]:
+    """The same frames until somebody presses Ctrl-C in frame ``index``."""
 
-    def stopped(asked: int) -> Image:
+    def stopped(asked: int) -> Exposed:
         if asked == index:
             raise KeyboardInterrupt
         return render(asked)
 
     return stopped
-
-
-def test_depth_is_measured_along_the_axis() -> None:
-    cameras = make_cameras(1)
-    distance = Wall(cameras)(0).distance[:, :8] * SCALE
-    depth = z_depth(Wall(cameras)(0).distance * SCALE, cameras, 0)[:, :8]
-    torch.testing.assert_close(depth, torch.full((HEIGHT, 8), WALL_DEPTH))
-    assert float(distance.max()) > 1.2 * WALL_DEPTH, "the view is wide enough to tell them apart"
 
 
 def test_frames_hold_colour_depth_and_opacity(tmp_path: Path) -> None:
@@ -125,7 +143,7 @@ def test_frames_hold_colour_depth_and_opacity(tmp_path: Path) -> None:
 def test_pictures_are_srgb_and_exr_is_linear(tmp_path: Path, colour_space: str) -> None:
     film, wall = make_film(1, colour_space)
     write(film, tmp_path, "frames", "exr", exr="float")
-    color = wall(0).color
+    color = wall.image(0).color
     expected = color if colour_space == "srgb" else film_from_linear(color)
     picture = torch.tensor(np.array(PIL.Image.open(tmp_path / "color_0000.png"))) / 255
     torch.testing.assert_close(picture, expected, atol=0.5 / 255 + 1e-6, rtol=0)
@@ -133,15 +151,15 @@ def test_pictures_are_srgb_and_exr_is_linear(tmp_path: Path, colour_space: str) 
     source = oiio.ImageInput.open(str(tmp_path / "frame_0000.exr"))
     layers = dict(zip(source.spec().channelnames, np.moveaxis(source.read_image(), -1, 0),
                       strict=True))  # fmt: skip
-    assert set(layers) == {"R", "G", "B", "A", "Z", "distance"}
+    assert set(layers) == {*"RGBA", *DATA}
     surface = torch.tensor(COLOR)
     surface = linear_from_srgb(surface) if colour_space == "srgb" else surface
     for name, value in zip("RGB", (0.75 * surface).tolist(), strict=True):
         np.testing.assert_allclose(layers[name][:, :8], value, rtol=1e-5)
         assert np.abs(layers[name][:, WIDTH - 6 :]).max() < 1e-6
     np.testing.assert_allclose(layers["Z"][:, :8], WALL_DEPTH, rtol=1e-5)
-    np.testing.assert_allclose(layers["distance"], np.where(
-        layers["A"] > 0, wall(0).distance.numpy() * SCALE, EMPTY_DEPTH), rtol=1e-6)  # fmt: skip
+    distance = np.where(layers["A"] > 0, wall.image(0).distance.numpy() * SCALE, EMPTY_DEPTH)
+    np.testing.assert_allclose(layers["distance"], distance, rtol=1e-6)
 
 
 def test_all_outputs_come_from_one_render_each(tmp_path: Path) -> None:
@@ -160,17 +178,20 @@ def test_a_video_alone_leaves_nothing_else(tmp_path: Path) -> None:
     assert names(tmp_path) == {"video.mp4", "color_0007.png"}
 
 
-@pytest.mark.parametrize("outputs", [("frames",), ("exr",), ("frames", "exr", "video")])
+@pytest.mark.parametrize(
+    "outputs",
+    [("frames",), ("exr",), ("png16", "depth"), ("frames", "exr", "video")],
+)
 def test_an_interrupted_film_is_resumed(tmp_path: Path, outputs: tuple[str, ...]) -> None:
     film, wall = make_film(4)
     with pytest.raises(KeyboardInterrupt):
-        write(replace(film, render_one=stop_at(2, wall)), tmp_path / "a", *outputs)
+        write(replace(film, expose=stop_at(2, wall)), tmp_path / "a", *outputs)
     assert wall.drawn == [0, 1]
     write(film, tmp_path / "a", *outputs, resume=True)
     assert wall.drawn == [0, 1, 2, 3], "no frame was rendered twice"
     write(film, tmp_path / "b", *outputs)
     assert names(tmp_path / "a") == names(tmp_path / "b")
-    for path in (tmp_path / "b").glob("*.png"):
+    for path in (*(tmp_path / "b").glob("*.png"), *(tmp_path / "b").glob("*.npy")):
         assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
     if "video" in outputs:
         assert (tmp_path / "a/video.mp4").read_bytes() == (tmp_path / "b/video.mp4").read_bytes()
@@ -184,6 +205,96 @@ def test_a_frame_of_which_one_file_is_missing_is_rendered_again(tmp_path: Path) 
     write(film, tmp_path, "frames", resume=True)
     assert wall.drawn == [1]
     assert (tmp_path / "opacity_0001.png").is_file()
+
+
+def test_depth_arrays_hold_depths(tmp_path: Path) -> None:
+    film, _ = make_film(2)
+    assert write(film, tmp_path, "depth") == (tmp_path / "depth_0000.npy",)
+    found = np.load(tmp_path / "depth_0001.npy")
+    assert found.dtype == np.float32 and found.shape == (HEIGHT, WIDTH)
+    assert (found[:, : WIDTH - 6] == WALL_DEPTH).all() and np.isposinf(found[:, WIDTH - 6 :]).all()
+
+
+def test_deep_pictures_have_sixteen_bits(tmp_path: Path) -> None:
+    film, wall = make_film(1)
+    assert write(film, tmp_path, "png16") == (tmp_path / "picture_0000.png",)
+    levels = read_levels(tmp_path / "picture_0000.png", 16).float() / 65535
+    torch.testing.assert_close(levels, wall.image(0).color, atol=1e-5, rtol=0)
+
+
+def test_transparent_pictures_keep_opacity_and_straight_colours(tmp_path: Path) -> None:
+    film, _ = make_film(1, transparent=True)
+    write(film, tmp_path, "frames", "png16")
+    for name, bits in (("color_0000.png", 8), ("picture_0000.png", 16)):
+        levels = read_levels(tmp_path / name, bits).double() / (2**bits - 1)
+        expected = torch.tensor([*COLOR, 0.75], dtype=torch.double)
+        assert (levels[:, :8] - expected).abs().max() < 0.51 / (2**bits - 1) + 2e-6
+        assert not levels[:, WIDTH - 6 :].any()
+
+
+@pytest.mark.parametrize("codec", ["prores4444", "vp9"])
+def test_transparent_videos_keep_opacity(tmp_path: Path, codec: str) -> None:
+    film, _ = make_film(2, transparent=True)
+    (video,) = write(film, tmp_path, "video", codec=CODECS[codec])
+    assert video.name == CODECS[codec].file
+    with av.open(str(video)) as container:
+        stream = container.streams.video[0]
+        # The usual decoder of VP9 leaves the opacity out.
+        decoder = av.CodecContext.create("libvpx-vp9", "r") if codec == "vp9" else None
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        (frame, *_) = (decoder or stream.codec_context).decode(packets[0]) or (
+            stream.codec_context.decode(None)
+        )
+    opacity = frame.to_ndarray(format="rgba")[..., 3].astype(float) / 255
+    assert np.abs(opacity[:, :14] - 0.75).max() < 0.01 and opacity[:, WIDTH - 4 :].max() < 0.01
+
+
+def test_deep_videos_are_resumed_from_deep_pictures_and_from_no_others(tmp_path: Path) -> None:
+    film, wall = make_film(3)
+    write(film, tmp_path / "a", "png16")
+    write(film, tmp_path / "a", "png16", "video", resume=True, codec=CODECS["prores"])
+    assert wall.drawn == [0, 1, 2]
+    fresh, _ = make_film(3)
+    write(fresh, tmp_path / "b", "video", codec=CODECS["prores"])
+    found, expected = (read_planes(tmp_path / name / "video.mov") for name in ("a", "b"))
+    assert found == expected and len(found) == 3
+    wall.drawn.clear()
+    write(film, tmp_path / "c", "frames")
+    write(film, tmp_path / "c", "frames", "video", resume=True, codec=CODECS["prores"])
+    assert wall.drawn == [0, 1, 2] * 2, "8 bits are not enough"
+
+
+def read_planes(path: Path) -> list[bytes]:
+    """The planes of each frame, one after another."""
+    with av.open(str(path)) as container:
+        return [b"".join(map(bytes, frame.planes)) for frame in container.decode(video=0)]
+
+
+def test_a_video_that_will_begin_anew_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    film, wall = make_film(5)
+    stopped = replace(film, expose=stop_at(4, wall))
+    with pytest.raises(KeyboardInterrupt):
+        write(stopped, tmp_path / "a", "video", "frames")
+    assert caplog.text == "", "its frames are kept"
+    with pytest.raises(KeyboardInterrupt):
+        write(stopped, tmp_path / "b", "video")
+    assert "b/video.mp4 was not finished and will begin anew: with output=video,fr" in caplog.text
+
+
+def test_a_writer_that_fails_ends_the_film(tmp_path: Path) -> None:
+    """Files are written while the next frames are exposed: the error comes a little later."""
+    film, wall = make_film(30)
+
+    def fails(index: int) -> dict[str, str]:
+        if index == 3:
+            raise OutputError("no room for frame 3")
+        return {}
+
+    with pytest.raises(OutputError, match="no room for frame 3"):
+        write(replace(film, attributes=fails), tmp_path, "exr")
+    assert wall.drawn[-1] <= 6
 
 
 def test_a_video_of_exr_frames_has_to_be_rendered_again(tmp_path: Path) -> None:
@@ -230,24 +341,24 @@ def test_other_files_stay(tmp_path: Path) -> None:
 def test_views_of_nothing_have_depth_pictures_too(tmp_path: Path) -> None:
     film, wall = make_film(1)
 
-    def nothing(index: int) -> Image:
-        image = wall(index)
-        zero = torch.zeros_like(image.opacity)
-        return replace(image, opacity=zero, distance=zero)
+    def nothing(index: int) -> Exposed:
+        exposed = wall(index)
+        zero = torch.zeros_like(exposed.opacity)
+        return replace(exposed, opacity=zero, data=dict.fromkeys(exposed.data, zero))
 
-    write(replace(film, render_one=nothing), tmp_path, "frames")
+    write(replace(film, expose=nothing), tmp_path, "frames")
     assert (np.asarray(PIL.Image.open(tmp_path / "depth_0000.png")) == 128).all()
 
 
-@pytest.mark.parametrize("output", ["frames", "exr", "video"])
+@pytest.mark.parametrize("output", ["frames", "exr", "video", "png16", "depth"])
 def test_a_full_disk_is_one_sentence(tmp_path: Path, output: str) -> None:
     film, wall = make_film(40)
     generator = torch.Generator().manual_seed(0)
 
-    def noise(index: int) -> Image:
-        color = torch.rand(HEIGHT, WIDTH, 3, generator=generator)
-        return replace(wall(index), color=color)
+    def noise(index: int) -> Exposed:
+        light = torch.rand(HEIGHT, WIDTH, 3, generator=generator)
+        return replace(wall(index), light=light)
 
     with pytest.raises(OutputError, match=FULL), small_disk(900):
-        write(replace(film, render_one=noise), tmp_path, output)
+        write(replace(film, expose=noise), tmp_path, output)
     assert names(tmp_path) <= {"frames.json"}

@@ -50,7 +50,8 @@ def test_frames_that_are_shared_out_are_those_of_one_process(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """An odd number of them, in every kind of file."""
-    words = ("path=orbit", "output=video,frames,exr", "frames=3", "size=30x20")
+    words = ("path=orbit", "output=video,frames,exr,depth", "frames=3", "size=30x20")
+    words = (*words, "render.video.codec=prores")
     whole, shared = (shutil.copytree(trained_run, tmp_path / name) for name in ("one", "two"))
     monkeypatch.chdir(tmp_path)
     done: Finished = run_here(
@@ -63,10 +64,10 @@ def test_frames_that_are_shared_out_are_those_of_one_process(
     assert ended.returncode == 0, said(logs, 0) + said(logs, 1)
     assert said(logs, 0) == said(logs, 1) == ""
     found, wanted = (contents(run / "renders/orbit_30x20") for run in (shared, whole))
-    assert len(found) == 3 * 3 + 3 + 2
+    assert len(found) == 3 * 3 + 3 + 3 + 2
     assert found.keys() == wanted.keys()
     assert [name for name in found if found[name] != wanted[name]] == []
-    assert str(shared / "renders/orbit_30x20/video.mp4") in said(logs, 0, "stdout")
+    assert str(shared / "renders/orbit_30x20/video.mov") in said(logs, 0, "stdout")
 
 
 def test_test_views_that_are_shared_out_are_measured_as_by_one_process(

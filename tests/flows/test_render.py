@@ -86,6 +86,44 @@ def test_keyframes_become_layers(render, copied_run: Path, tmp_path: Path) -> No
     assert (copied_run / "renders/my flight_8x8/frame_0003.exr").is_file()
 
 
+def test_every_kind_of_file_of_two_blurred_eyes(render, copied_run: Path) -> None:
+    """Depth of field, motion blur and stereo in one film, and what it takes to go on with it."""
+    words = (
+        "path=orbit",
+        "output=png16,depth,exr,video",
+        "size=16x12",
+        "frames=3",
+        "render.shutter=0.5",
+        "render.lens.aperture=0.2",
+        "render.supersampling=2",
+        "render.stereo.layout=side_by_side",
+        "render.stereo.eyes=0.1",
+        "render.backdrop=transparent",
+        "render.video.codec=prores4444",
+    )
+    done = render(*words)
+    folder = copied_run / "renders/orbit_stereo_16x12"
+    first = ["video.mov", "picture_0000.png", "frame_0000.exr", "depth_0000.npy"]
+    assert written(done, copied_run) == [f"{folder.name}/{name}" for name in first]
+    assert np.load(folder / "depth_0002.npy").shape == (12, 32)
+    source = oiio.ImageInput.open(str(folder / "frame_0001.exr"))
+    assert {"Z", "P.X", "N.Z", "distance"} < set(source.spec().channelnames)
+    kept = (folder / "frame_0000.exr").stat().st_mtime_ns
+    (folder / "depth_0002.npy").unlink()
+    assert render(*words).code == 0
+    assert (folder / "depth_0002.npy").is_file()
+    assert (folder / "frame_0000.exr").stat().st_mtime_ns == kept
+    assert render(*words, "render.lens.focus=1").code == 0, "another film"
+    assert (folder / "frame_0000.exr").stat().st_mtime_ns != kept
+
+
+def test_all_around(render, copied_run: Path) -> None:
+    done = render("path=orbit", "output=frames,video", "camera=panorama", "frames=1", "size=32x16")
+    first = "orbit_panorama_32x16/video.mp4", "orbit_panorama_32x16/color_0000.png"
+    assert written(done, copied_run) == list(first)
+    assert b"sv3d" in (copied_run / "renders" / first[0]).read_bytes()
+
+
 def light_up(run_folder: Path) -> None:
     """Makes a run of one light group of it."""
     group = {"name": "Küche 1.001", "color": [1.0, 1.0, 1.0], "scale": 1.0}
@@ -149,7 +187,11 @@ def test_frames_that_are_there_are_not_rendered_again(render, copied_run: Path) 
             "render.path=orbti is not known: give orbit, spiral, test, train, auto or",
         ),
         (["path=gone.json"], "the camera path gone.json does not exist"),
-        (["output=gif"], "render.output=gif is not known: give one or more of video, frames, exr"),
+        (["output=gif"], "render.output=gif is not known: give one or more of video, frames, png"),
+        (["render.lens.aperture=-1"], "render.lens.aperture=-1 is too small; give at least 0"),
+        (["render.lens.focus=2"], "render.lens.focus=2 changes nothing for a pinhole: give the"),
+        (["render.video.codec=av1"], "render.video.codec=av1 is not one of h264, h265, prores"),
+        (["camera=panorama", "size=9x9"], "render.size=9x9 is not that of a panorama"),
         (["size=800"], "render.size=800 is not a size: give WIDTHxHEIGHT in pixels"),
         (["size=0x9"], "render.size=0x9 is not a size"),
         (["frames=0"], "render.frames=0 is too small; give at least 1"),

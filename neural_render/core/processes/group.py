@@ -139,8 +139,8 @@ def tensor_of_first(tensor: Tensor) -> Tensor:
 
 
 def in_turn(
-    made: Iterator[UInt8[Tensor, "height width 3"]], total: int
-) -> Iterator[UInt8[Tensor, "height width 3"]]:
+    made: Iterator[UInt8[Tensor, "height width values"]], total: int
+) -> Iterator[UInt8[Tensor, "height width values"]]:
     """All ``total`` pictures in order, on the first process; nothing on the others, which send.
 
     Each makes its ``share``, and may be one picture ahead of what was taken from it.

@@ -21,11 +21,12 @@ from neural_render.evaluation.protocol import (
     background_name,
 )
 from neural_render.evaluation.settings import EvaluationSettings
-from neural_render.export.film import RenderSettings, film_cameras, outputs_of
+from neural_render.export.film import film_cameras
 from neural_render.export.folder import holds_film
 from neural_render.export.frames import write_film
+from neural_render.export.settings import RenderSettings, outputs_of
 from neural_render.training.films.held_out import held_out, refined
-from neural_render.training.films.shooting import scene_film, scene_renders
+from neural_render.training.films.shooting import delivery_of, scene_film, scene_renders
 from neural_render.training.packages.file import PackageFile
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene
@@ -96,8 +97,7 @@ class Results:
         Where training refined its cameras, the film follows them. ``max_side`` bounds the frames
         where no size is stated; 0: they are as large as the photos.
         """
-        outputs = outputs_of(settings)
-        if not outputs:
+        if not outputs_of(settings):
             return ()
         capture = refined(self.scene, self.capture)
         name, cameras = film_cameras(settings, capture, max_side=max_side)
@@ -106,15 +106,13 @@ class Results:
         )
         if isinstance(self.run, PackageFile):
             film = replace(film, description={**film.description, "package": self.run.stamp})
-        size = film.description["size"]
-        folder = self.run.renders_path / f"{name}_{size}"
+        eyes = "" if settings.stereo.layout == "none" else "_stereo"
+        folder = self.run.renders_path / f"{name}{eyes}_{film.description['size']}"
         with nullcontext() if progress else told_if_slow(f"rendering the film {name}"):
             return write_film(
                 film,
                 folder,
-                outputs=outputs,
-                frames_per_second=settings.fps,
-                exr=settings.exr,
+                delivery_of(settings, cameras),
                 resume=group.of_first(lambda: holds_film(folder, film.description)),
                 progress=progress,
             )

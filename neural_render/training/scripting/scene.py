@@ -16,8 +16,7 @@ from neural_render.core.flight.keyframes import keyframe_path
 from neural_render.core.flight.paths import orbit_path, reframed, spiral_path, up_of
 from neural_render.core.lights import check_dials
 from neural_render.evaluation.protocol import background_name
-from neural_render.export.film import RenderSettings
-from neural_render.export.frames import z_depth
+from neural_render.export.settings import RenderSettings
 from neural_render.kernels.settings import KernelSettings, start_kernels
 from neural_render.rendering.lit import set_dials
 from neural_render.training.films.shooting import scene_film
@@ -154,6 +153,7 @@ class Scene:
         if size is not None:
             camera = camera.resized(*checked_size(size))
         settings = RenderSettings(
+            output="none",
             exposure=float(exposure),
             light_at=[float(value) for value in light_at],
             backdrop=background,
@@ -169,16 +169,15 @@ class Scene:
             settings,
             lights=lights or {},
             background=self._background,
+            also=("Z", "distance"),
         )
-        image = film.render_one(0)
-        layers = film.development.layers(image)
-        distance = image.distance * film.world_from_field_scale
+        seen = film.expose(0)
         return Picture(
-            color=_array(film.development.picture(image, 0)),
-            linear=_array(torch.stack([layers[name] for name in "RGB"], dim=-1)),
-            opacity=_array(image.opacity),
-            depth=_array(z_depth(distance, camera.record, 0)),
-            distance=_array(distance),
+            color=_array(film.development.picture(seen.light, seen.opacity)),
+            linear=_array(torch.stack([seen.layers[name] for name in "RGB"], dim=-1)),
+            opacity=_array(seen.opacity),
+            depth=_array(seen.data["Z"]),
+            distance=_array(seen.data["distance"]),
         )
 
     def query(

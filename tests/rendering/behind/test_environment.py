@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from neural_render.core.cameras import Cameras, image_rays
 from neural_render.rendering.environment import EnvironmentMap
 from tests.rendering.test_images import camera
 
@@ -19,6 +20,12 @@ def turned(axis: tuple[int, int, int], degrees: float) -> torch.Tensor:
     cross = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     angle = math.radians(degrees)
     return torch.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
+
+
+def directions(cameras: Cameras) -> torch.Tensor:
+    """Where the pixels of the first camera look."""
+    size = int(cameras.height[0]), int(cameras.width[0]), 3
+    return image_rays(cameras, 0).directions.view(*size)
 
 
 ROTATIONS = {"as it is": torch.eye(3), "turned": turned((1, 2, 3), 50) @ turned((1, 0, 0), 90)}
@@ -77,7 +84,7 @@ def test_a_camera_sees_it_averaged_over_each_pixel() -> None:
     u = (math.atan2(ahead[0], -ahead[2]) / math.tau) % 1
     row, column = round(math.acos(ahead[1]) / math.pi * 511), int(u * 1024)
     picture[row - 2 : row + 3, column - 2 : column + 3] = 100.0
-    found = sky.behind(seen, 0, torch.ones(7, 9) > 0)
+    found = sky.behind(directions(seen), torch.ones(7, 9) > 0)
     assert found.shape == (7, 9, 3)
     assert found[3, 4, 0] > 1 and found[0, 0, 0] == 0
     assert found[..., 0].max() == found[3, 4, 0]
@@ -87,14 +94,23 @@ def test_upright_cameras_see_the_zenith_above() -> None:
     picture = torch.zeros(32, 64, 3)
     picture[:16] = 1.0
     sky = EnvironmentMap(picture=picture, world_from_environment=turned((1, 0, 0), 90))
-    found = sky.behind(camera(8, 20), 0, torch.ones(20, 8) > 0)  # of a world whose z is up
+    found = sky.behind(directions(camera(8, 20)), torch.ones(20, 8) > 0)  # of a world whose z is up
     assert (found[:7] > 0.99).all() and (found[13:] < 0.01).all()
 
 
 def test_pixels_that_nobody_wants_are_black() -> None:
     sky = EnvironmentMap(picture=torch.full((3, 4, 3), 2.0), world_from_environment=torch.eye(3))
     wanted = torch.zeros(7, 9, dtype=torch.bool)
-    assert not sky.behind(camera(9, 7), 0, wanted).any()
+    seen = directions(camera(9, 7))
+    assert not sky.behind(seen, wanted).any()
     wanted[2, 3] = True
-    found = sky.behind(camera(9, 7), 0, wanted)
+    found = sky.behind(seen, wanted)
     assert found[2, 3].tolist() == pytest.approx([2.0] * 3) and found.count_nonzero() == 3
+
+
+def test_a_point_of_a_pixel_is_looked_up_alone() -> None:
+    """Where directions differ from pixel to pixel at random."""
+    sky = EnvironmentMap(picture=PICTURE, world_from_environment=torch.eye(3))
+    toward = DIRECTIONS[:12].view(3, 4, 3)
+    found = sky.behind(toward, torch.ones(3, 4) > 0, 0.0)
+    torch.testing.assert_close(found.view(-1, 3), sky.radiance(DIRECTIONS[:12]))

@@ -14,7 +14,8 @@ from neural_render.captures.records import Capture
 from neural_render.core.cameras import Cameras, project
 from neural_render.core.errors import CheckpointError
 from neural_render.evaluation.settings import EvaluationSettings
-from neural_render.export.film import RenderSettings, film_cameras
+from neural_render.export.film import film_cameras
+from neural_render.export.settings import RenderSettings
 from neural_render.kernels import dispatch
 from neural_render.training.films.held_out import described, held_out
 from neural_render.training.films.held_out import refined as found_cameras

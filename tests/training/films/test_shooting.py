@@ -16,8 +16,9 @@ from neural_render.core.cameras import Cameras
 from neural_render.core.color import film_from_linear, quantised
 from neural_render.core.errors import SettingError
 from neural_render.core.lights import LightGroup, Lighting, MovingLight
-from neural_render.export.film import RenderSettings
-from neural_render.export.frames import write_film
+from neural_render.export.frames import Delivery, write_film
+from neural_render.export.layers import DATA
+from neural_render.export.settings import LensSettings, RenderSettings, StereoSettings
 from neural_render.fields import FieldSettings, GridSettings, RadianceField, field_spec
 from neural_render.rendering import RenderingSettings, build_renderer
 from neural_render.rendering.environment import EnvironmentMap
@@ -93,9 +94,9 @@ def shoot(
     folder: Path, scene: TrainedScene, lights: Mapping[str, Any] = FILE, **words: Any
 ) -> tuple[dict[str, np.ndarray], torch.Tensor]:
     """The layers of the EXR and the 8-bit picture of a film of one frame."""
-    settings = RenderSettings(**words)
+    settings = RenderSettings(output="frames,exr", **words)
     film = scene_film(scene, CAMERA, settings, lights=lights, background="white")
-    write_film(film, folder, outputs=("frames", "exr"), exr="float", progress=False)
+    write_film(film, folder, Delivery(outputs=("frames", "exr"), exr="float"), progress=False)
     source = oiio.ImageInput.open(str(folder / "frame_0000.exr"))
     planes = np.moveaxis(source.read_image("float"), -1, 0)
     layers = dict(zip(source.spec().channelnames, planes, strict=True))
@@ -112,7 +113,7 @@ def rgb(layers: Mapping[str, np.ndarray], group: str = "") -> torch.Tensor:
 def test_layers_are_the_lights_and_their_sum(tmp_path: Path) -> None:
     layers, _ = shoot(tmp_path, lit_scene())
     groups = {f"{name}.{c}" for name in ("key", "environment") for c in "RGB"}
-    assert set(layers) == {"R", "G", "B", "A", "Z", "distance"} | groups
+    assert set(layers) == {*"RGBA", *DATA} | groups
     expected = rgb(layers, "key") * torch.tensor([4.0, 2.0, 1.0]) + rgb(layers, "environment")
     torch.testing.assert_close(rgb(layers), expected, atol=1e-6, rtol=1e-5)
     assert rgb(layers).max() > 0.1
@@ -175,13 +176,59 @@ def test_the_light_moves(tmp_path: Path) -> None:
     assert np.array_equal(there["A"], other["A"])
 
 
+def test_a_film_of_sub_frames_is_the_mean_of_blocks(tmp_path: Path) -> None:
+    scene = lit_scene()
+    layers, _ = shoot(tmp_path, scene, supersampling=3)
+    dials = set_dials(LIGHTING, {}, [])
+    expected = dials.mixed(scene_renders(scene, CAMERA, (0.0,) * 6, dials.conditions, 3)(0))
+    torch.testing.assert_close(rgb(layers), expected.color, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(torch.tensor(layers["A"]), expected.opacity, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("backdrop", ["environment", "white", "transparent"])
+def test_sub_frames_have_the_backdrop_of_one(tmp_path: Path, backdrop: str) -> None:
+    scene = lit_scene(environment=(SKY,))
+    words: dict[str, Any] = {"backdrop": backdrop, "exposure": -2.0}
+    _, one = shoot(tmp_path / "a", scene, **words)
+    _, many = shoot(tmp_path / "b", scene, supersampling=2, **words)
+    assert one.shape == many.shape == (14, 21, 4 if backdrop == "transparent" else 3)
+    assert (one.float() - many.float()).abs().mean() < 12
+
+
+def test_transparent_pictures_show_what_covers_their_pixels(tmp_path: Path) -> None:
+    layers, picture = shoot(tmp_path, lit_scene(), backdrop="transparent")
+    opacity = torch.tensor(layers["A"])[..., None]
+    shown = film_from_linear(rgb(layers) / opacity.clamp(min=1e-3) * 0.5)
+    expected = quantised(torch.cat([shown, opacity], dim=-1))
+    assert (picture.int() - expected.int()).abs().max() <= 1
+
+
 def test_films_under_other_lights_are_other_films() -> None:
     scene = lit_scene()
     films = [
         scene_film(scene, CAMERA, RenderSettings(**words), lights=dials, background="white")
-        for dials, words in (({}, {}), ({"key": 2.0}, {}), ({}, {"exposure": 1.0}))
+        for dials, words in (
+            ({}, {}),
+            ({"key": 2.0}, {}),
+            ({}, {"exposure": 1.0}),
+            ({}, {"supersampling": 2}),
+            ({}, {"lens": LensSettings(aperture=0.1)}),
+            ({}, {"lens": LensSettings(aperture=0.1, focus="2")}),
+            ({}, {"backdrop": "transparent"}),
+            ({}, {"stereo": StereoSettings(layout="top_bottom", eyes=0.1)}),
+        )
     ]
-    assert len({str(film.description) for film in films}) == 3
+    assert len({str(film.description) for film in films}) == len(films)
+
+
+def test_files_make_no_other_film() -> None:
+    """Of one film there may be first pictures, then a video."""
+    scene = lit_scene()
+    one, other = (
+        scene_film(scene, CAMERA, settings, lights={}, background="white")
+        for settings in (RenderSettings(), RenderSettings(output="exr", fps=24.0))
+    )
+    assert one.description == other.description
 
 
 def test_what_the_run_has_not_is_told() -> None:

@@ -3,6 +3,7 @@
 import logging
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -13,7 +14,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from neural_render.core.errors import OutputError
-from neural_render.export.video import write_video
+from neural_render.export.video.codecs import CODECS
+from neural_render.export.video.writing import VideoStyle, write_video
 from tests.small_disk import FULL, small_disk
 
 PATCHES = [(230, 20, 30), (0, 200, 40), (20, 30, 220), (128, 128, 128), (255, 255, 255), (0, 0, 0)]
@@ -53,7 +55,7 @@ def srgb_levels(frame: av.VideoFrame) -> np.ndarray:
 
 def test_frames_sizes_and_colours_come_back(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
-    assert write_video(path, patches(14), frames_per_second=25.0) == 14
+    assert write_video(path, patches(14), VideoStyle(frames_per_second=25.0)) == 14
     frames = decode(path)
     assert len(frames) == 14
     for turn, frame in enumerate(frames):
@@ -66,7 +68,7 @@ def test_frames_sizes_and_colours_come_back(tmp_path: Path) -> None:
 
 def test_players_are_told_what_it_is(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
-    write_video(path, patches(3), frames_per_second=24.0)
+    write_video(path, patches(3), VideoStyle(frames_per_second=24.0))
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         context = stream.codec_context
@@ -83,6 +85,53 @@ def test_odd_sizes_are_padded_and_said(tmp_path: Path, caplog: pytest.LogCapture
         write_video(path, patches(2, height=47, width=97))
     assert "a.mp4 is 98x48: H.264 takes only even sizes, so 97x47 was padded" in caplog.text
     assert decode(path)[0].shape == (48, 98, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "encoded", "pixels", "tag"),
+    [
+        ("h265", "hevc", "yuv420p10le", "hvc1"),
+        ("prores", "prores", "yuv422p10le", "apch"),
+        ("prores4444", "prores", "yuv444p12le", "ap4h"),
+        ("vp9", "vp9", "yuv420p", ""),
+    ],
+)
+def test_every_codec_says_what_it_is_and_keeps_colours(
+    tmp_path: Path, name: str, encoded: str, pixels: str, tag: str
+) -> None:
+    """ProRes 4444 is decoded to 12 bits, whatever it was made of."""
+    codec = CODECS[name]
+    path = tmp_path / codec.file
+    frames = patches(3)
+    if codec.bits == 16:
+        frames = (torch.from_numpy(frame.numpy().astype(np.uint16) * 257) for frame in frames)
+    write_video(path, frames, VideoStyle(codec=codec, frames_per_second=24.0))
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        assert (context.name, context.pix_fmt, stream.average_rate) == (encoded, pixels, 24)
+        assert context.codec_tag.strip("\0") == tag
+        seen = list(container.decode(video=0))
+    assert len(seen) == 3
+    tags = seen[0].color_primaries, seen[0].color_trc, seen[0].colorspace, seen[0].color_range
+    assert tags == (1, 1, 1, 1)
+    luma = np.frombuffer(seen[1].planes[0], dtype=np.uint8 if name == "vp9" else np.uint16)
+    luma = luma.reshape(48, -1)[24].astype(float)
+    top = {"yuv444p12le": 16.0, "yuv420p": 1.0}.get(pixels, 4.0)
+    for place in range(6):
+        red, green, blue = (level / 255 for level in PATCHES[(place + 1) % 6])
+        expected = 16 + 219 * (0.2126 * red + 0.7152 * green + 0.0722 * blue)
+        assert abs(luma[place * 16 + 8] / top - expected) < 1.5, place
+
+
+def test_quality_is_chosen(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (64, 64, 3), generator=generator, dtype=torch.uint8)
+    sizes = []
+    for crf in (10, 40):
+        write_video(tmp_path / "a.mp4", [noise] * 3, VideoStyle(crf=crf))
+        sizes.append((tmp_path / "a.mp4").stat().st_size)
+    assert sizes[0] > 3 * sizes[1]
 
 
 def test_frames_are_taken_one_at_a_time(tmp_path: Path) -> None:
@@ -110,7 +159,8 @@ def test_no_frames_are_refused(tmp_path: Path) -> None:
 
 def test_a_missing_encoder_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"this PyAV has no libx999; .*render\.output=frames"):
-        write_video(tmp_path / "a.mp4", patches(1), codec="libx999")
+        unknown = replace(CODECS["h264"], encoder="libx999")
+        write_video(tmp_path / "a.mp4", patches(1), VideoStyle(codec=unknown))
 
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""How films are exposed: lenses, sub-frames, two eyes, pictures of all that is around."""

@@ -1,0 +1,1 @@
+"""Videos by PyAV, and what players are told of those that are seen through glasses."""

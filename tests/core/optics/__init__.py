@@ -1,0 +1,1 @@
+"""Lenses, sub-frames, eyes and panoramas."""
