@@ -1,8 +1,10 @@
 """What every test runs under: checked shapes, few threads, repeatable random cases, real data."""
 
 import gc
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -83,6 +85,15 @@ def find_real_data() -> Path:
     if not folder.is_dir():
         pytest.fail(f"{DATA_VARIABLE}={stated} is not a folder")
     return folder
+
+
+@pytest.fixture
+def quiet_log() -> Iterator[None]:
+    """Puts the package's log back as it was, since a program takes it for itself."""
+    logger = logging.getLogger("neural_render")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,6 @@
 
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import pytest
 
 from neural_render.config.settings import Settings, list_settings
 from tests.architecture.sources import REPOSITORY
+from tests.flows.programs import run, run_here
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(
@@ -103,22 +102,33 @@ def test_documented_settings_exist() -> None:
     assert unknown_settings(README) == []
 
 
-@pytest.mark.parametrize("call", sorted(set(programs(README))), ids=" ".join)
-def test_documented_commands_are_understood(call: tuple[str, ...], tmp_path: Path) -> None:
-    """Each composes its settings; nothing is trained, rendered or left behind."""
+CALLS = sorted(set(programs(README)))
+FIRST = {name: next(call for call in CALLS if call[0] == name) for name in {c[0] for c in CALLS}}
+
+
+@pytest.mark.parametrize("call", CALLS, ids=" ".join)
+@pytest.mark.usefixtures("quiet_log")
+def test_documented_commands_are_understood(
+    call: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each composes its settings; nothing is trained, rendered or left behind.
+
+    A program's first call is a process, which takes seconds to start, the others run in this one.
+    """
     more = [] if "--help" in call else ["--cfg", "job"]
     words = list(call)
     if "-m" in call:  # of a sweep the first job
         words = [word.split(",")[0] for word in call if word != "-m"]
-    result = subprocess.run(
-        [sys.executable, REPOSITORY / words[0], *words[1:], *more],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout
+    monkeypatch.chdir(tmp_path)
+    if call in FIRST.values():
+        done = run(*words, *more, folder=tmp_path)
+    else:
+        done = run_here(*words, *more, monkeypatch=monkeypatch, capsys=capsys)
+    assert done.code == 0, done.errors
+    assert done.output
     assert list(tmp_path.iterdir()) == []
 
 

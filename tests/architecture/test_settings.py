@@ -3,14 +3,13 @@
 import dataclasses
 import importlib
 import inspect
-import subprocess
-import sys
 from dataclasses import dataclass, field
 
 import pytest
 
 from neural_render.config.settings import Settings, check_ranges, list_settings
 from tests.architecture.sources import PACKAGE, REPOSITORY, python
+from tests.flows.programs import run_here
 
 # The names that are promised to users and to later issues.
 CANONICAL = {
@@ -84,15 +83,14 @@ def test_the_promised_names_exist() -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_composes(preset: str) -> None:
-    result = subprocess.run(
-        [sys.executable, "train.py", f"preset={preset}", "--cfg", "job"],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+@pytest.mark.usefixtures("quiet_log")
+def test_every_preset_composes(
+    preset: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (f"preset={preset}", "--cfg", "job")
+    done = run_here("train.py", *words, monkeypatch=monkeypatch, capsys=capsys)
+    assert (done.code, done.errors) == (0, "")
+    assert "training:" in done.output
 
 
 def test_careless_settings_are_found() -> None:

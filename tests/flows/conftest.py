@@ -1,7 +1,5 @@
 """One capture and one trained run for all flow tests: starting a program takes seconds."""
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,12 +32,3 @@ def trained(home: Path, tiny: Path) -> Finished:
 def trained_run(home: Path, trained: Finished) -> Path:
     """The folder of that run."""
     return home / trained.last_line
-
-
-@pytest.fixture
-def quiet_log() -> Iterator[None]:
-    """Puts the package's log back as it was, since a program takes it for itself."""
-    logger = logging.getLogger("neural_render")
-    before = logger.handlers[:], logger.level, logger.propagate
-    yield
-    logger.handlers[:], logger.level, logger.propagate = before
