@@ -42,7 +42,7 @@ from neural_render.export.images import (
 from neural_render.export.layers import DATA, Exposed, exr_channels, is_empty
 from neural_render.export.video.writing import VideoStyle, write_video
 
-FRAMES_AHEAD = 2  # that are exposed and wait until their files are written
+FRAMES_AHEAD = 1  # that were exposed and wait until their files are written
 _COLOR, _DEPTH, _OPACITY = PARTS["frames"]
 (_PICTURE,) = PARTS["png16"]
 (_LAYERS,) = PARTS["exr"]

@@ -9,7 +9,7 @@ from torch import Tensor
 from neural_render.fields import FieldSettings, RadianceField, field_spec
 from neural_render.kernels import dispatch, ops
 from neural_render.rendering import RenderingSettings, build_renderer
-from neural_render.rendering.images import render_image
+from neural_render.rendering.images import render_image, seen_along
 from tests.rendering.analytic import CPU, frame, rays_into_cube, small_field
 from tests.rendering.test_images import camera
 from tests.rendering.test_loss_gradients import TOLERANCE, Unfused, dense, like, problem
@@ -93,6 +93,19 @@ def test_pictures_of_it_are_covered_everywhere() -> None:
     assert torch.equal(images[0].opacity, torch.ones(8, 12)) and not images[0].distance.any()
     plain = render_image(renderer, small_field(density_bias=-30.0), camera(12, 8), 0, torch.ones(3))
     assert not plain.opacity.any()
+
+
+def test_what_is_seen_through_haze_is_at_no_distance() -> None:
+    """Where a ray sees more of what is far than of anything nearer."""
+    renderer = build_renderer(RenderingSettings(step=0.02), frame(), CPU)
+    field, rays = far_field(0.0), rays_into_cube(200)
+    background, jitter = torch.zeros(200, 3), torch.full((200,), 0.5)
+    with torch.no_grad():
+        near = renderer.for_pictures().render(field, rays, background=background, jitter=jitter)
+    _, opacity, distance = seen_along(renderer, field, rays, torch.zeros(3))
+    mostly = near.opacity > 0.5
+    assert mostly.any() and not mostly.all()
+    assert torch.equal(distance, near.distance.where(mostly, 0.0)) and (opacity == 1).all()
 
 
 def test_only_what_may_show_it_has_it() -> None:
