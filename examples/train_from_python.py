@@ -5,8 +5,11 @@
 Without a capture it takes the embedded one, at half its size. 300 steps take some seconds.
 """
 
+import os
 import sys
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before PyTorch, whose threads else spin
 
 import numpy as np
 from PIL import Image

@@ -1,5 +1,6 @@
 """A trained scene in a Python program: rendered, asked, looked around in."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -155,19 +156,18 @@ class Scene:
         settings = RenderSettings(
             output="none",
             exposure=float(exposure),
-            light_at=[float(value) for value in light_at],
+            light_at=_place(light_at),
             backdrop=background,
         )
         if background not in ("auto", "white", "black", "environment"):
             raise SettingError(
                 f"background={background} is not known: give auto, white, black or environment."
             )
-        check_dials(lights or {})
         film = scene_film(
             self.trained,
             camera.record,
             settings,
-            lights=lights or {},
+            lights=_dials(lights),
             background=self._background,
             also=("Z", "distance"),
         )
@@ -204,7 +204,7 @@ class Scene:
                 " one for each point."
             )
         ways = torch.nn.functional.normalize(ways, dim=1)
-        dials = set_dials(self.trained.lighting, lights or {}, light_at)
+        dials = set_dials(self.trained.lighting, _dials(lights), _place(light_at))
         conditions = dials.conditions
         if not len(conditions):
             conditions = torch.zeros(self.trained.num_conditions)
@@ -246,6 +246,25 @@ def open_for_python(
         )
     _, _, chosen = start_kernels(kernels)
     return Scene(open_scene(place, chosen), settings_of)
+
+
+def _dials(lights: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Dials as they are asked for; SettingError for what is none."""
+    check_dials(lights or {})
+    return {
+        name: [float(value) for value in dial] if isinstance(dial, list | tuple) else dial
+        for name, dial in (lights or {}).items()
+    }
+
+
+def _place(at: Sequence[Number]) -> list[float]:
+    """Three finite numbers or none; SettingError for anything else."""
+    place = [float(value) for value in at]
+    if len(place) not in (0, 3) or not all(map(math.isfinite, place)):
+        raise SettingError(
+            f"light_at={at!r} is no place and no direction: give three finite numbers."
+        )
+    return place
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
