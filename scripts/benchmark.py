@@ -7,6 +7,7 @@
     python scripts/benchmark.py suite=curve capture=DIR seconds=15,30,60,300 [prototype=DIR]
     python scripts/benchmark.py suite=curve capture=DIR holdout=true
     python scripts/benchmark.py suite=render run=DIR [views=5]
+    python scripts/benchmark.py suite=splats run=DIR [file=FILE.ply] [views=25]
     python scripts/benchmark.py suite=bake [parts=materials,triangles,moving,supervision]
     python scripts/benchmark.py suite=memory [seconds=60] [photos=60] [width=6000] [gib=2]
     python scripts/benchmark.py suite=settings captures=DIR,DIR [seconds=40] [max_side=480]
@@ -40,6 +41,7 @@ from benchmarks.captures import effects, memory, poses, sharing
 from benchmarks.devices import gpu
 from benchmarks.files import package
 from benchmarks.options import BenchmarkOptions, parsed
+from benchmarks.splats import suite as splats
 from neural_render.core.errors import UserError
 
 SUITES = {
@@ -54,6 +56,7 @@ SUITES = {
     "processes": sharing,
     "gpu": gpu,
     "package": package,
+    "splats": splats,
 }
 
 

@@ -12,6 +12,7 @@ from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import SettingError
 from neural_render.core.lights import check_dials
 from neural_render.evaluation.settings import ComparisonSettings, EvaluationSettings
+from neural_render.export.formats import ExportSettings
 from neural_render.export.settings import RenderSettings, check_film
 from neural_render.fields.settings import FieldSettings
 from neural_render.kernels.settings import KernelSettings
@@ -24,7 +25,7 @@ from neural_render.training.settings import check_settings as check_training
 NAMING = ("outputs", "name", "run", "runs")  # settings that say which run is meant
 
 
-AFTERWARDS = ("runs", "comparison", "package")  # what is done with runs that are there
+AFTERWARDS = ("runs", "comparison", "export", "package")  # what is done with runs that are there
 
 
 @dataclass(kw_only=True)
@@ -63,6 +64,7 @@ class Settings:
     comparison: ComparisonSettings = dataclasses.field(default_factory=ComparisonSettings)
     render: RenderSettings = dataclasses.field(default_factory=RenderSettings)
     package: PackageSettings = dataclasses.field(default_factory=PackageSettings)
+    export: ExportSettings = dataclasses.field(default_factory=ExportSettings)
     lights: dict[str, Any] = dataclasses.field(
         default_factory=dict,
         metadata={

@@ -3,6 +3,7 @@
 import torch
 
 PURPOSES = ("initialise", "rays", "march", "occupancy", "settle", "errors", "fit", "film")
+PURPOSES += ("splats",)
 
 
 def generator_for(seed: int, step: int, purpose: str, device: torch.device) -> torch.Generator:

@@ -40,3 +40,4 @@ from neural_render.kernels.cpu.rendering import (
     render_rays,
     render_rays_backward,
 )
+from neural_render.kernels.cpu.splats.drawing import draw_splats, draw_splats_backward

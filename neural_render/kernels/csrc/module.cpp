@@ -22,6 +22,7 @@ void bind_occupancy(nb::module_& m);  // occupancy_module.cpp
 #endif
 
 void bind_pixels(nb::module_& m);  // pixels_module.cpp
+void bind_splats(nb::module_& m);  // splats_module.cpp
 
 namespace {
 
@@ -353,4 +354,5 @@ NB_MODULE(NR_MODULE, m) {
   bind_arrays(m);
   bind_occupancy(m);
   bind_pixels(m);
+  bind_splats(m);
 }

@@ -34,3 +34,4 @@ from neural_render.kernels.reference.occupancy import (
     occupancy_update,
 )
 from neural_render.kernels.reference.pixels import pick_pixels, shoot_rays
+from neural_render.kernels.reference.splats.drawing import draw_splats, draw_splats_backward

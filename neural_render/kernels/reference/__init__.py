@@ -38,6 +38,7 @@ from neural_render.kernels.reference.rendering import (
     render_rays,
     render_rays_backward,
 )
+from neural_render.kernels.reference.splats.drawing import draw_splats, draw_splats_backward
 
 
 def set_threads(threads: int) -> None:

@@ -1,0 +1,1 @@
+"""What exported splats look like, drawn by nothing that fitted them."""

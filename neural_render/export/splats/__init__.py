@@ -1,0 +1,1 @@
+"""Gaussian splats as files (``ply``); what is in them is fitted by ``training.splats``."""

@@ -1,0 +1,1 @@
+"""How the ops on Gaussian splats reach the native kernels."""

@@ -1,0 +1,1 @@
+"""The definition of the ops on Gaussian splats (see ``kernels.splats.ops``)."""

@@ -1,0 +1,1 @@
+"""Gaussian splats fitted to what a trained scene's own renders show."""

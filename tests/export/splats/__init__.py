@@ -1,0 +1,1 @@
+"""Files of Gaussian splats, read by others."""

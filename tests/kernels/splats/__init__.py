@@ -1,0 +1,1 @@
+"""Pictures of Gaussian splats: closed forms, gradients, and the kernels against the reference."""
