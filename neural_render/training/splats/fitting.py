@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from neural_render.captures.records import Capture
+from neural_render.core.cameras import Cameras
 from neural_render.core.errors import OutputError
 from neural_render.core.waiting.patience import told_if_slow
 from neural_render.export.formats import ExportSettings
@@ -21,6 +22,7 @@ from neural_render.export.splats.settings import SplatSettings
 from neural_render.kernels import dispatch
 from neural_render.kernels.splats import ops
 from neural_render.kernels.splats.records import Splats
+from neural_render.rendering import Image
 from neural_render.training.films.held_out import refined
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.restore import TrainedScene
@@ -72,14 +74,12 @@ def export_splats(
     cameras = fitting_cameras(train, wanted.views, wanted.max_side, generator)
     per_view = -(-(1 + SPARE_PLACES) * wanted.count // len(cameras))
     parts: list[Places] = []
+
+    def keep(cameras: Cameras, index: int, image: Image, picture: Tensor) -> None:
+        parts.append(places_seen(cameras, index, image, picture, per_view, generator))
+
     with nullcontext() if progress else told_if_slow("rendering views to fit splats to"):
-        views = render_views(
-            scene,
-            cameras,
-            look,
-            lambda *seen: parts.append(places_seen(*seen, per_view, generator)),
-            progress=progress,
-        )
+        views = render_views(scene, cameras, look, keep, progress=progress)
     places = all_places(parts)
     if not len(places):
         raise OutputError(

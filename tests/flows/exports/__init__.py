@@ -1,0 +1,1 @@
+"""Programs that take runs away: their files."""
