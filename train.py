@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from neural_render import config
@@ -14,18 +15,20 @@ from neural_render.captures.adjustment.adjustment import CameraAdjustment
 from neural_render.captures.doctor.examination import open_checked
 from neural_render.captures.streaming import photo_source
 from neural_render.core.processes import group
-from neural_render.fields import RadianceField, field_spec
 from neural_render.kernels import dispatch
 from neural_render.kernels.settings import start_kernels
-from neural_render.rendering import build_renderer
-from neural_render.rendering.settings import clear_distance
-from neural_render.training.films.photographed import photographed
+from neural_render.training.films.photographed import (
+    photographed,
+    photographed_field,
+    photographed_renderer,
+)
 from neural_render.training.loop import RunContext, train
-from neural_render.training.randomness import generator_for
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.results import Results, summary
 from neural_render.training.schedules import auto_log2_rows
+from neural_render.training.watching.audience import audience_of, check_audience
+from neural_render.training.watching.surroundings import photographed_surroundings
 
 TURNTABLE_SIDE = 400  # pixels: the film after training is a look, render.py makes the large ones
 
@@ -37,10 +40,11 @@ COMMAND = config.Command(
         "python train.py capture.path=photos/fox name=fox training.max_seconds=300",
         "python train.py capture.path=photos/fox capture.max_side=960 preset=quality",
         "python train.py run=outputs/latest training.max_seconds=600   # resume or continue a run",
+        "python train.py viewer=on                  # watched in a browser",
         "python train.py -m seed=0,1,2              # one run after the other",
     ),
     sections=config.sections_of_training("scene", "views", "tracer", "lights"),
-    short={},
+    short={"viewer": "viewer.show"},
     configs=Path(__file__).resolve().parent / "configs",
     needs_run=False,
     shares=True,
@@ -50,37 +54,31 @@ COMMAND = config.Command(
 def main(settings: config.Settings) -> None:
     """Opens the photos, builds field and renderer, trains, measures, films."""
     progress = group.shows_progress()
+    check_audience(settings.viewer, group.size())
     backend, threads, device = start_kernels(config.own_kernels(settings.kernels))
     capture = open_checked(settings.capture, progress=progress, check=not settings.run)
     rows = auto_log2_rows(settings.training, device)
     settings = config.completed(settings, name=capture.name, log2_rows=rows)
     source, training = photographed(photo_source(capture, device), capture, settings.training)
-    frame, conditions = capture.frame, settings.capture.adjust.appearance
-    spec = field_spec(
-        settings.field,
-        num_channels=source.num_channels,
-        cascades=frame.cascades,
-        radiance="sigmoid",
-        num_conditions=conditions,
-        has_far=frame.projection.is_identity and not capture.has_opacity,
-    )
-    field = RadianceField(spec, generator_for(settings.seed, 0, "initialise", device))
-    renderer = build_renderer(settings.rendering, frame, device)
-    cameras = capture.train.cameras.in_frame(frame.world_from_field.inverse())
-    renderer.mark_unseen(cameras, clear_distance(settings.rendering, frame))
+    conditions = settings.capture.adjust.appearance
+    field = photographed_field(settings.field, capture, conditions, settings.seed, device)
+    points_first = settings.training.points_first > 0
+    renderer = photographed_renderer(settings.rendering, capture, device, points_first=points_first)
+    cameras = capture.train.cameras.in_frame(capture.frame.world_from_field.inverse())
     adjustment = CameraAdjustment(cameras.to(device), settings.capture.adjust)
-    if settings.training.points_first:
-        renderer.begin_around(capture.points_in_field())
     run = RunFolder.begun(settings.run, settings.outputs, settings.name)
-    context = RunContext(
-        seed=settings.seed,
-        backend=backend,
-        precision=dispatch.precision(),
-        threads=threads,
-        capture=str(capture.path),
-        config=config.yaml_of(settings),
-    )
-    train(source, field, renderer, training, run, context, adjustment)
+    around = partial(photographed_surroundings, capture, run)
+    with audience_of(settings.viewer, around, run) as audience:
+        context = RunContext(
+            seed=settings.seed,
+            backend=backend,
+            precision=dispatch.precision(),
+            threads=threads,
+            capture=str(capture.path),
+            config=config.yaml_of(settings),
+            audience=audience,
+        )
+        train(source, field, renderer, training, run, context, adjustment)
     del source  # and the photos that it holds: large pictures need the memory
 
     results = Results(

@@ -9,28 +9,30 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import sys
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from neural_render import config
 from neural_render.kernels import dispatch
 from neural_render.kernels.settings import start_kernels
-from neural_render.rendering import build_renderer
 from neural_render.scenes.source import TracedSource
 from neural_render.scenes.tracing.process import TracerProcess
-from neural_render.training.films.bakes import BakeMeasures
+from neural_render.training.films.bakes import bake_measures
 from neural_render.training.films.baking import (
     bake_training,
     begin_bake,
     begin_scene,
-    carve,
     held_out_views,
     lit_field,
+    lit_renderer,
 )
 from neural_render.training.films.views import load_views
 from neural_render.training.loop import RunContext, train
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.results import Results, summary
 from neural_render.training.schedules import auto_log2_rows
+from neural_render.training.watching.audience import audience_of, check_audience
+from neural_render.training.watching.surroundings import baked_surroundings
 
 PREVIEW_SIDE = 400  # pixels: the film after a bake is a look, render.py makes the large ones
 
@@ -44,7 +46,7 @@ COMMAND = config.Command(
         "python render.py lights.key=2.0 lights.environment=[0.2,0.3,0.6]     # then relight",
     ),
     sections=config.sections_of_training("capture", "lights"),
-    short={},
+    short={"viewer": "viewer.show"},
     configs=Path(__file__).resolve().parents[1] / "configs",
     needs_run=False,
 )
@@ -53,6 +55,7 @@ COMMAND = config.Command(
 def main(settings: config.Settings) -> None:
     """Loads the scene in the tracer's process, bakes it, measures and films it."""
     progress = sys.stderr.isatty()
+    check_audience(settings.viewer, 1)
     backend, threads, device = start_kernels(settings.kernels)
     with closing(TracerProcess(settings.scene, settings.views, settings.tracer)) as process:
         rows = auto_log2_rows(settings.training, device)
@@ -60,12 +63,11 @@ def main(settings: config.Settings) -> None:
         stage = begin_scene(process, settings.run, settings.seed)
         settings = replace(settings, training=bake_training(settings.training))
         run = begin_bake(process, settings.run, Path(settings.outputs), settings.name)
-        with closing(
-            TracedSource(process, *stage, settings.tracer, seed=settings.seed, device=device)
-        ) as source:
+        around = partial(baked_surroundings, run, stage[1])
+        tracer = TracedSource(process, *stage, settings.tracer, seed=settings.seed, device=device)
+        with closing(tracer) as source, audience_of(settings.viewer, around, run) as audience:
             field = lit_field(settings.field, source, settings.seed)
-            renderer = build_renderer(settings.rendering, source.frame, device)
-            carve(settings.tracer, source, renderer, settings.seed)
+            renderer = lit_renderer(settings.rendering, settings.tracer, source, settings.seed)
             context = RunContext(
                 seed=settings.seed,
                 backend=backend,
@@ -75,19 +77,14 @@ def main(settings: config.Settings) -> None:
                 config=config.yaml_of(settings),
                 color_space="linear",
                 lighting=source.lighting,
+                audience=audience,
             )
             train(source, field, renderer, settings.training, run, context)
             traced = source.figures
         references = held_out_views(process, settings.scene, settings.outputs, progress=progress)
     scene = load_for_rendering(run, device)
     capture = load_views(run.path, scene.frame)
-    measures = BakeMeasures(
-        run=run,
-        scene=scene,
-        references=references,
-        samples=settings.views.reference_samples,
-        supersampling=settings.views.supersampling,
-    )
+    measures = bake_measures(run, scene, references, settings.views)
     record = measures.measure(settings.evaluation, traced, split=capture.split, progress=progress)
     results = Results(run=run, scene=scene, capture=capture, background="black")
     results.report(record, config.changed_settings(settings))

@@ -21,6 +21,7 @@ from neural_render.scenes.settings import SceneSettings, TracerSettings, ViewSet
 from neural_render.training.packages.settings import PackageSettings
 from neural_render.training.settings import TrainingSettings
 from neural_render.training.settings import check_settings as check_training
+from neural_render.viewer.settings import ViewerSettings
 
 NAMING = ("outputs", "name", "run", "runs")  # settings that say which run is meant
 
@@ -65,6 +66,7 @@ class Settings:
     render: RenderSettings = dataclasses.field(default_factory=RenderSettings)
     package: PackageSettings = dataclasses.field(default_factory=PackageSettings)
     export: ExportSettings = dataclasses.field(default_factory=ExportSettings)
+    viewer: ViewerSettings = dataclasses.field(default_factory=ViewerSettings)
     lights: dict[str, Any] = dataclasses.field(
         default_factory=dict,
         metadata={

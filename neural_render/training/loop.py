@@ -52,6 +52,8 @@ from neural_render.training.step import (
     training_step,
 )
 from neural_render.training.stopping import SIGNALS, StopSignals, TrainingInterrupted
+from neural_render.training.watching.audience import NOBODY, Audience
+from neural_render.training.watching.stages import training_stage
 
 PHOTOGRAPHED = Lighting()
 
@@ -70,6 +72,7 @@ class RunContext:
     config: str  # the resolved settings, to be stored as config.yaml
     color_space: str = "srgb"
     lighting: Lighting = PHOTOGRAPHED
+    audience: Audience = NOBODY
 
 
 def train(
@@ -119,8 +122,9 @@ def train(
         take_up(run, record, state)
         # Only now: what cannot be resumed keeps the settings that it was made with.
         group.of_first(lambda: write_config(run, context))
+        context.audience.begin(lambda: training_stage(state, renderer, record, run))
         with curves_left(run, signals):
-            fit(problem, state, Session(run, record, context.threads, state), signals)
+            fit(problem, state, Session(run, record, context, state), signals)
         signals.agree()
     if learnt := state.adjustment.described():
         _log.info("cameras: %s", learnt)
@@ -134,14 +138,14 @@ def train(
 
 
 class Session:
-    """One sitting of a run: its clock, and what it saves and when."""
+    """One sitting of a run: its clock, who watches, and what it saves and when."""
 
     def __init__(
-        self, run: RunFolder, record: RunRecord, threads: int, state: TrainingState
+        self, run: RunFolder, record: RunRecord, context: RunContext, state: TrainingState
     ) -> None:
-        self.run, self.record = run, record
+        self.run, self.record, self.audience = run, record, context.audience
         done = state.progress
-        self.clock = Clock(threads, done.train_seconds, done.train_cpu_seconds)
+        self.clock = Clock(context.threads, done.train_seconds, done.train_cpu_seconds)
         self._saved = done if run.checkpoints() else None
         self._saved_at = time.perf_counter()
 
@@ -185,29 +189,35 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
                 state.average.update(problem.field, step)
                 state.progress = replace(state.progress, averaged_step=step)
             if reporter.due:
-                reporter.report(state)
+                session.audience.told(reporter.report(state))
             if session.due(settings, step):
                 take_in(outcomes.known(wait=True), state, session, reporter)
                 with clock.paused():
                     session.save(state)
+            if session.audience.is_waiting(step):
+                with clock.paused():
+                    session.audience.serve(step, lambda: signals.received is not None)
         take_in(outcomes.known(wait=True), state, session, reporter)
-        finished = state.progress.step > resumed and signals.received is None
-        if finished:
-            generator = generator_for(
-                problem.seed, state.progress.step + 1, "settle", problem.device
-            )
-            problem.renderer.settle_occupancy(problem.field, generator=generator)
+        if state.progress.step > resumed and signals.received is None:
+            settle(problem, state, clock)
         clock.stop()
-        if finished:
-            state.average.update(problem.field, state.progress.step)
-            state.progress = replace(
-                state.progress,
-                train_seconds=clock.wall,
-                train_cpu_seconds=clock.cpu,
-                averaged_step=state.average.last_step,
-            )
-        reporter.report(state)
+        session.audience.told(reporter.report(state))
     group.of_first(lambda: session.save(state))
+
+
+def settle(problem: Problem, state: TrainingState, clock: Clock) -> None:
+    """Completes the occupancy grid and the average of a field that stays as it is."""
+    step = state.progress.step
+    generator = generator_for(problem.seed, step + 1, "settle", problem.device)
+    problem.renderer.settle_occupancy(problem.field, generator=generator)
+    clock.stop()
+    state.average.update(problem.field, step)
+    state.progress = replace(
+        state.progress,
+        train_seconds=clock.wall,
+        train_cpu_seconds=clock.cpu,
+        averaged_step=state.average.last_step,
+    )
 
 
 def next_step(
@@ -249,7 +259,7 @@ def take_in(
             ops.finish()
             raise diverged(session.run, drawn.step, f"the loss is {outcome.loss}")
         state.progress = counted(state.progress, outcome, drawn.plan)
-        reporter.count(outcome, drawn.plan, drawn.fraction)
+        reporter.count(outcome, drawn.plan, drawn.fraction, session.clock.wall)
 
 
 def counted(before: Progress, outcome: StepOutcome, plan: StepPlan) -> Progress:

@@ -19,6 +19,7 @@ from neural_render.training.loop import RunContext, train
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.state import Progress
 from neural_render.training.settings import TrainingSettings
+from neural_render.training.watching.audience import NOBODY, Audience
 
 CPU = torch.device("cpu")
 RADIUS = 0.3
@@ -125,6 +126,7 @@ def train_ball(
     kernels: tuple[str, int] = ("auto", 2),
     lighting: Lighting = PHOTOGRAPHED,
     renderer: Renderer | None = None,
+    audience: Audience = NOBODY,
 ) -> tuple[Progress, RadianceField]:
     """Trains or resumes a run on the ball; ``kernels``: backend (auto: the fastest) and threads."""
     backend, threads = kernels
@@ -139,6 +141,7 @@ def train_ball(
         config="seed: 5\n",
         color_space="linear" if field.spec.radiance == "exp" else "srgb",
         lighting=lighting,
+        audience=audience,
     )
     source = source or StripedBall()
     with dispatch.using(name) as active:

@@ -65,6 +65,19 @@ def keyframe_path(path: Path, like: Cameras, num_frames: int) -> Cameras:
     return pinholes_with_fov(poses, fov, _size(like), like)
 
 
+def load_keyframes(path: Path, like: Cameras) -> tuple[Keyframes, int]:
+    """The keyframes in a file of our own format, and the number of frames it states, 0 if none.
+
+    Where it states no field of view it is that of ``like``. UserError where the file is no path.
+    """
+    content = _load(path)
+    if "keyframes" not in content:
+        raise UserError(
+            f"the camera path {path} holds finished frames: give an object with keyframes."
+        )
+    return _read_keyframes(path, content, like), _stated_length(path, content)
+
+
 def frame_times(keyframes: Keyframes, num_frames: int) -> Float[Tensor, " frames"]:
     """Evenly spaced times from first to last keyframe, or around the loop, its end left out."""
     start = keyframes.times[0].item()

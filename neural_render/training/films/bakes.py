@@ -15,6 +15,7 @@ from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.rendering import Image
 from neural_render.rendering.lit import Dials, set_dials
 from neural_render.scenes.references import References
+from neural_render.scenes.settings import ViewSettings
 from neural_render.scenes.source import TracedFigures
 from neural_render.training.films.shooting import scene_renders
 from neural_render.training.runs.folder import RunFolder
@@ -140,3 +141,16 @@ def other_emission(emission: tuple[Color, ...], generator: torch.Generator) -> t
         red, green, blue = (intensity * tint / tint.mean()).tolist()
         found.append((red, green, blue))
     return tuple(found)
+
+
+def bake_measures(
+    run: RunFolder, scene: TrainedScene, references: References, views: ViewSettings
+) -> BakeMeasures:
+    """What measures a bake on the references of its held-out views, as ``views`` say."""
+    return BakeMeasures(
+        run=run,
+        scene=scene,
+        references=references,
+        samples=views.reference_samples,
+        supersampling=views.supersampling,
+    )

@@ -14,7 +14,7 @@ from neural_render.core.protocols import SceneFrame
 from neural_render.export.environment import save_environment
 from neural_render.fields import RadianceField, field_spec
 from neural_render.fields.settings import FieldSettings
-from neural_render.rendering import Renderer
+from neural_render.rendering import Renderer, RenderingSettings, build_renderer
 from neural_render.rendering.emptiness.carving import empty_cells
 from neural_render.rendering.environment import EnvironmentMap
 from neural_render.scenes.references import References, drawn_cameras, trace_references
@@ -118,6 +118,15 @@ def lit_field(settings: FieldSettings, source: TracedSource, seed: int) -> Radia
         num_conditions=source.lighting.num_conditions,
     )
     return RadianceField(spec, generator_for(seed, 0, "initialise", source.device))
+
+
+def lit_renderer(
+    settings: RenderingSettings, tracer: TracerSettings, source: TracedSource, seed: int
+) -> Renderer:
+    """The renderer that begins with the space which traced rays do not pass through."""
+    renderer = build_renderer(settings, source.frame, source.device)
+    carve(tracer, source, renderer, seed)
+    return renderer
 
 
 def carve(settings: TracerSettings, source: TracedSource, renderer: Renderer, seed: int) -> None:

@@ -2,9 +2,16 @@
 
 from dataclasses import replace
 
+import torch
+
 from neural_render.captures.records import Capture
 from neural_render.captures.sparse_distances import SurveyedPhotos, is_surveyed
 from neural_render.core.protocols import RaySource
+from neural_render.fields import RadianceField, field_spec
+from neural_render.fields.settings import FieldSettings
+from neural_render.rendering import Renderer, build_renderer
+from neural_render.rendering.settings import RenderingSettings, clear_distance
+from neural_render.training.randomness import generator_for
 from neural_render.training.settings import TrainingSettings
 
 SPARSE_DISTANCE_WEIGHT = 1.0
@@ -35,3 +42,33 @@ def photographed(
         distortion_weight=distortion,
     )
     return SurveyedPhotos(source, capture) if weight > 0 else source, settings
+
+
+def photographed_field(
+    settings: FieldSettings, capture: Capture, num_conditions: int, seed: int, device: torch.device
+) -> RadianceField:
+    """A fresh field of what the capture's photos show, told so many numbers of each photo."""
+    frame = capture.frame
+    spec = field_spec(
+        settings,
+        num_channels=3,
+        cascades=frame.cascades,
+        radiance="sigmoid",
+        num_conditions=num_conditions,
+        has_far=frame.projection.is_identity and not capture.has_opacity,
+    )
+    return RadianceField(spec, generator_for(seed, 0, "initialise", device))
+
+
+def photographed_renderer(
+    settings: RenderingSettings, capture: Capture, device: torch.device, *, points_first: bool
+) -> Renderer:
+    """The renderer that begins with the space that photos saw, ``points_first`` with that around
+    the capture's sparse points."""
+    frame = capture.frame
+    renderer = build_renderer(settings, frame, device)
+    cameras = capture.train.cameras.in_frame(frame.world_from_field.inverse())
+    renderer.mark_unseen(cameras, clear_distance(settings, frame))
+    if points_first:
+        renderer.begin_around(capture.points_in_field())
+    return renderer

@@ -12,6 +12,7 @@ from neural_render.training.runs.metrics import MetricsLog
 from neural_render.training.runs.state import TrainingState
 from neural_render.training.schedules import StepPlan
 from neural_render.training.step import StepOutcome
+from neural_render.viewer.stage import Report
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}|{postfix}"
 LOG_EVERY = 10.0  # seconds between lines of the log where there is no terminal for a bar
@@ -50,21 +51,25 @@ class Reporter:
         """Whether it is time for a report."""
         return time.perf_counter() - self._since >= self._every
 
-    def count(self, outcome: StepOutcome, plan: StepPlan, fraction: float) -> None:
-        """Takes in one step, made when ``fraction`` of the budget was spent."""
+    def count(self, outcome: StepOutcome, plan: StepPlan, fraction: float, seconds: float) -> None:
+        """Takes in one step, made when ``fraction`` of the budget was spent, done after
+        ``seconds`` of training."""
         self._last = (plan, fraction)
         if self._started is None:
-            self._started = (time.perf_counter(), fraction)
+            self._started = (seconds, fraction)
         self._steps += 1
         self._loss += outcome.loss
         self._squared_error += outcome.squared_error
         self._rays += outcome.num_rays
         self._samples += outcome.num_samples
 
-    def report(self, state: TrainingState) -> None:
-        """Writes the means since the last report and the totals so far; nothing without a step."""
+    def report(self, state: TrainingState) -> tuple[Report, ...]:
+        """Writes the means since the last report and the totals so far; nothing without a step.
+
+        Gives what those who watch are told of it.
+        """
         if self._steps == 0:
-            return
+            return ()
         progress = state.progress
         line = {
             "step": progress.step,
@@ -81,14 +86,29 @@ class Reporter:
             "occupied": state.occupancy.fraction,
         }
         self._metrics.write(line)
-        self._show(line, self._last[1])
+        report = Report(
+            step=progress.step,
+            fraction=self._last[1],
+            seconds=progress.train_seconds,
+            loss=line["loss"],
+            psnr=math.nan if self._noisy else line["psnr"],
+            seconds_left=self._seconds_left(progress.train_seconds),
+        )
+        self._show(line, report)
         self._forget()
+        return (report,)
 
-    def _show(self, line: dict[str, int | float], fraction: float) -> None:
+    def _seconds_left(self, seconds: float) -> float:
+        """Of training, if it goes on as in this sitting; NaN where that cannot be told."""
         assert self._started is not None, "a step was counted"
+        fraction = self._last[1]
+        spent, done = seconds - self._started[0], fraction - self._started[1]
+        return spent * (1 - fraction) / done if done > 0 else math.nan
+
+    def _show(self, line: dict[str, int | float], report: Report) -> None:
+        known, fraction = math.isfinite(report.seconds_left), report.fraction
+        left = tqdm.format_interval(report.seconds_left) if known else "?"
         now = time.perf_counter()
-        spent, done = now - self._started[0], fraction - self._started[1]
-        left = tqdm.format_interval(spent * (1 - fraction) / done) if done > 0 else "?"
         text = (
             f"step {line['step']}, {self._quality(line)}, "
             f"{line['rays_per_second'] / 1000:.0f}k rays/s, "

@@ -1,0 +1,1 @@
+"""Training and trained runs as the live viewer sees them."""

@@ -1,0 +1,68 @@
+"""What stands around a field on the viewer's page: the cameras of its photos, and these, small."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from neural_render.captures.opening import open_capture
+from neural_render.captures.records import Capture, Views
+from neural_render.captures.settings import CaptureSettings
+from neural_render.core.protocols import SceneFrame
+from neural_render.training.films.views import load_views
+from neural_render.training.runs.folder import RunFolder
+from neural_render.viewer.stage import Photo, Surroundings
+
+SMALL = 256  # pixels: the longer side that photos are read at for this
+
+
+def surroundings_of(
+    capture: Capture, run: RunFolder, with_photos: Callable[[], Capture]
+) -> Surroundings:
+    """Those of a capture's training views; ``with_photos`` gives it with its photos in memory."""
+    return Surroundings(
+        title=run.path.parent.name,
+        cameras=capture.train.cameras,
+        names=capture.train.names,
+        photos=lambda chosen, side: small_photos(with_photos().train, chosen, side),
+        folder=run.path,
+    )
+
+
+def photographed_surroundings(capture: Capture, run: RunFolder) -> Surroundings:
+    """Those of a capture whose photos are in memory."""
+    return surroundings_of(capture, run, lambda: capture)
+
+
+def baked_surroundings(run: RunFolder, frame: SceneFrame) -> Surroundings:
+    """Those of a baked scene: cameras that it was looked at from, and no photos."""
+    views = load_views(run.path, frame)
+    return surroundings_of(views, run, lambda: views)
+
+
+def with_small_photos(settings: CaptureSettings) -> Capture:
+    """The capture with its photos as small as the page shows them."""
+    small = replace(settings, max_side=SMALL, find_points=False, memory="ram")
+    return open_capture(small, progress=False)
+
+
+def small_photos(views: Views, chosen: Sequence[int], side: int) -> Sequence[Photo]:
+    """Some of the photos, no side longer than ``side``; none of views that were never photographed.
+
+    What is see-through is white.
+    """
+    if not len(views.pixels):
+        return ()
+    return [small_photo(views.image(index).cpu().numpy(), side) for index in chosen]
+
+
+def small_photo(pixels: np.ndarray, side: int) -> Photo:
+    """A photo in 8 bits, with straight alpha or without, scaled down."""
+    mode = "RGBA" if pixels.shape[2] == 4 else "RGB"
+    image = Image.fromarray(np.ascontiguousarray(pixels), mode)
+    image = image.reduce(max(1, -(-max(image.size) // side)))
+    if mode == "RGBA":
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB")
+    return np.asarray(image)

@@ -1,0 +1,105 @@
+"""The web server of the page: its address, who is warned of it, and what visitors may not do."""
+
+import errno
+import io
+import ipaddress
+import logging
+import socket
+import warnings
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+from neural_render.core.errors import SettingError, UserError
+from neural_render.viewer.settings import ViewerSettings
+
+if TYPE_CHECKING:
+    import viser
+
+PORTS_TRIED = 100
+_log = logging.getLogger("neural_render")
+
+
+def load_viser() -> Any:
+    """The library that serves pages; UserError where it is not installed."""
+    try:
+        import viser
+    except ImportError as error:
+        raise UserError(
+            f"the viewer needs viser, which cannot be imported ({error}):"
+            ' pip install -e ".[viewer]" in the project\'s folder.'
+        ) from error
+    return viser
+
+
+def open_server(settings: ViewerSettings, title: str) -> "viser.ViserServer":
+    """A server at the address that the settings name, which it says in one line.
+
+    SettingError where the address is not this machine's, or no port is free.
+    """
+    library = load_viser()
+    port = free_port(settings.host, settings.port)
+    # Somebody who leaves while a picture is made gets no more of it: that is no news.
+    warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")
+    with redirect_stdout(io.StringIO()):  # it has a frame to print
+        server = library.ViserServer(settings.host, port, label=title, verbose=False)
+    # Or any visitor could publish the page through a server of theirs.
+    server.request_share_url = lambda verbose=True: None
+    server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False)
+    if not is_own(settings.host):
+        _log.warning(
+            "viewer.host=%s: everyone on the network can see this page and steer it: it asks for no"
+            " password",
+            settings.host,
+        )
+    _log.info("viewer: %s", address_of(settings.host, server.get_port()))
+    return server
+
+
+def close_server(server: "viser.ViserServer") -> None:
+    """Ends the server and its threads."""
+    with redirect_stdout(io.StringIO()):  # it says that it does
+        server.stop()
+
+
+def free_port(host: str, wanted: int) -> int:
+    """The first free port from ``wanted`` on; SettingError where there is none."""
+    for port in range(wanted, min(wanted + PORTS_TRIED, 1 << 16)):
+        if _can_listen(host, port):
+            return port
+    raise SettingError(
+        f"viewer.port={wanted}: neither it nor any of the {PORTS_TRIED} ports from it on is free:"
+        " give another one."
+    )
+
+
+def _can_listen(host: str, port: int) -> bool:
+    """Whether a port is free; SettingError where the address itself is no good."""
+    try:
+        places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, place in places:
+            with socket.socket(family, kind, protocol) as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(place)
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            return False
+        raise SettingError(
+            f"viewer.host={host} is no address of this machine ({error.strerror or error}): give"
+            " 127.0.0.1 for this computer alone, or 0.0.0.0 for the network."
+        ) from error
+    return True
+
+
+def is_own(host: str) -> bool:
+    """Whether an address can be reached from this computer alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def address_of(host: str, port: int) -> str:
+    """What to type into a browser on this computer."""
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,231 @@
+"""The viewer: pages that ask, one thread that answers.
+
+`Viewer` belongs to the thread that calls its methods. What browsers send is left in its mail by
+the server's threads, and done by `attend`, which then makes one picture if one is wanted.
+"""
+
+import logging
+import queue
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from neural_render.viewer.flight import Flight
+from neural_render.viewer.page.cameras import PhotoShelf
+from neural_render.viewer.page.flights import FlightDrawing, Hangar
+from neural_render.viewer.page.listening import Action
+from neural_render.viewer.page.progress import ProgressPanel
+from neural_render.viewer.page.visit import Page
+from neural_render.viewer.pictures.visitors import Job
+from neural_render.viewer.place import find_place
+from neural_render.viewer.server import close_server, open_server
+from neural_render.viewer.settings import ViewerSettings
+from neural_render.viewer.stage import Report, Stage, Surroundings
+
+if TYPE_CHECKING:
+    import viser
+
+PATHS = "paths"  # the folder of camera paths, in the run's
+MOST_POINTS = 400  # of the curve of training
+LAST_WORDS = 0.2  # seconds that they take to be sent
+LONGEST_WAIT = 0.5  # seconds, so that signals are noticed wherever they are delivered
+
+_log = logging.getLogger("neural_render")
+
+
+class Viewer:
+    """A scene on a web page, for any number of browsers with a camera each."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        surroundings: Surroundings,
+        settings: ViewerSettings,
+        *,
+        trains: bool = False,
+    ) -> None:
+        """Opens the page at once. ``trains``: the scene changes, and `told` says how."""
+        self.stage, self.surroundings = stage, surroundings
+        self.max_side = settings.max_side
+        # Training has its share of the time between two pictures.
+        self.seconds_per_picture = (settings.share if trains else 1.0) / settings.rate
+        self.place = find_place(surroundings.cameras, stage.frame)
+        self.shelf = PhotoShelf(surroundings)
+        self.hangar = Hangar(
+            flight=Flight(), folder=surroundings.folder / PATHS, like=surroundings.cameras
+        )
+        self.paused = False
+        self._trains = trains
+        self._mail: queue.SimpleQueue[Action] = queue.SimpleQueue()
+        self._called = threading.Event()
+        self._pages: dict[int, tuple[Page, tuple[ProgressPanel, ...]]] = {}
+        self._reports: list[Report] = []
+        self._server = open_server(settings, surroundings.title)
+        self._set_up(self._server)
+        self.flight_drawing = FlightDrawing(self._server.scene, self.place)
+
+    def __enter__(self) -> "Viewer":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Takes the page from the network."""
+        close_server(self._server)
+
+    @property
+    def port(self) -> int:
+        """Where the page is on this machine."""
+        return self._server.get_port()
+
+    def post(self, action: Action) -> None:
+        """Leaves something to do for the viewer's own thread; called by any thread."""
+        self._mail.put(action)
+        self._called.set()
+
+    def run(self) -> None:
+        """Shows the scene until Ctrl-C."""
+        try:
+            while True:
+                if not self.attend():
+                    self.wait(LONGEST_WAIT)
+        except KeyboardInterrupt:
+            _log.info("viewer: closed")
+
+    def is_wanted(self, version: int = 0) -> bool:
+        """Whether `attend` would do something now: cheap, to be asked between any two steps."""
+        if self.paused or not self._mail.empty():
+            return True
+        now = time.perf_counter()
+        return any(
+            page.flying_since or page.visitor.next_job(now, version) is not None
+            for page, _ in self._pages.values()
+        )
+
+    def attend(self, version: int = 0) -> bool:
+        """Does what browsers asked for, then makes one picture; whether one was wanted.
+
+        ``version`` is another one whenever the field has changed.
+        """
+        self._read_mail()
+        now = time.perf_counter()
+        jobs: list[tuple[float, Page, Job]] = []
+        for page, _ in list(self._pages.values()):
+            page.fly(now)
+            if job := page.visitor.next_job(now, version):
+                last = page.visitor.shown[0].at if page.visitor.shown else 0.0
+                jobs.append((last, page, job))
+        if not jobs:
+            return False
+        # Who moves comes first, then who has waited longest.
+        _, page, job = min(jobs, key=lambda entry: (entry[2].waits, entry[0]))
+        page.make(job, version)
+        return True
+
+    def wait(self, at_most: float, version: int = 0) -> None:
+        """Waits until a browser asks for something, or a picture is due."""
+        now = time.perf_counter()
+        due = [page.visitor.seconds_until_job(now, version) for page, _ in self._pages.values()]
+        if self._called.wait(max(1e-3, min([at_most, *due]))):
+            self._called.clear()
+
+    def is_called_from(self, page: Page, job: Job) -> bool:
+        """Whether the picture that is being made should be given up for what browsers ask now."""
+        self._read_mail()
+        if page.visitor.is_outdated(job):
+            return True
+        now = time.perf_counter()
+        others = (p for p, _ in self._pages.values() if p is not page)
+        return any(
+            (other := p.visitor.next_job(now, 0)) is not None and not other.waits for p in others
+        )
+
+    def told(self, report: Report) -> None:
+        """Takes in how training goes."""
+        self._reports.append(report)
+        if len(self._reports) > MOST_POINTS:  # every other one, and the latest
+            self._reports = [*self._reports[:-1:2], report]
+        for _, panels in self._pages.values():
+            for panel in panels:
+                panel.show(report, self._curve())
+
+    def end(self, sentence: str) -> None:
+        """Says on every page that training is over."""
+        for page, panels in self._pages.values():
+            for panel in panels:
+                panel.end(sentence)
+            page.client.flush()
+        time.sleep(LAST_WORDS)
+
+    def path_changed(self) -> None:
+        """Shows the camera path as it is now, in the scene and on all pages."""
+        aspect = max((p.view.width / p.view.height for p, _ in self._pages.values()), default=1.5)
+        self.flight_drawing.redraw(self.hangar.flight, aspect)
+        for page, _ in self._pages.values():
+            page.flights.refresh()
+            page.look_changed()
+
+    def flights_changed(self) -> None:
+        """Hides the camera path while somebody flies along it."""
+        self.flight_drawing.show(not any(page.flying_since for page, _ in self._pages.values()))
+        for page, _ in self._pages.values():
+            page.look_changed()
+
+    def _set_up(self, server: "viser.ViserServer") -> None:
+        """Where visitors begin, and how they come and go."""
+        place = self.place
+        server.scene.set_up_direction(place.up)
+        camera = server.initial_camera
+        camera.position = place.on_page(place.first.position)
+        camera.look_at = place.on_page(place.target)
+        camera.up, camera.fov = place.up, place.first.fov_rad
+        camera.near, camera.far = place.near, place.far
+
+        async def came(client: "viser.ClientHandle") -> None:
+            self.post(lambda: self._welcome(client))
+
+        async def left(client: "viser.ClientHandle") -> None:
+            self.post(lambda: self._forget(client.client_id))
+
+        server.on_client_connect(came)
+        server.on_client_disconnect(left)
+
+    def _welcome(self, client: "viser.ClientHandle") -> None:
+        panels = (ProgressPanel(client.gui, self.post, self._pause),) if self._trains else ()
+        page = Page(client, self)
+        self._pages[client.client_id] = page, panels
+        for panel in panels:
+            panel.show_paused(self.paused)
+            if self._reports:
+                panel.show(self._reports[-1], self._curve())
+
+    def _forget(self, client_id: int) -> None:
+        page, _ = self._pages.pop(client_id)
+        page.is_gone = True
+        self.flights_changed()
+
+    def _pause(self) -> None:
+        self.paused = not self.paused
+        for _, panels in self._pages.values():
+            for panel in panels:
+                panel.show_paused(self.paused)
+
+    def _curve(self) -> list[tuple[float, float]]:
+        noisy = any(report.psnr != report.psnr for report in self._reports)
+        return [(r.seconds, r.loss if noisy else r.psnr) for r in self._reports]
+
+    def _read_mail(self) -> None:
+        """Does all that was left to do. What goes wrong in it must not end training."""
+        while not self._mail.empty():
+            action = self._mail.get()
+            try:
+                action()
+            except Exception:
+                _log.exception("viewer: a browser's wish could not be met")

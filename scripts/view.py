@@ -1,0 +1,62 @@
+"""Shows a trained run in a browser: fly through it, relight it, make camera paths for render.py."""
+
+import os
+
+# Idle threads of torch's OpenMP pool spin by default and would take the cores away from the
+# kernels' own threads. OpenMP reads this once, when torch is loaded: hence before any import.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import sys
+from pathlib import Path
+
+from neural_render import config
+from neural_render.captures.opening import open_capture
+from neural_render.kernels.settings import start_kernels
+from neural_render.training.films.held_out import refined
+from neural_render.training.films.views import has_views, load_views
+from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.restore import load_for_rendering
+from neural_render.training.watching.stages import trained_stage
+from neural_render.training.watching.surroundings import surroundings_of, with_small_photos
+from neural_render.viewer.server import load_viser
+from neural_render.viewer.viewer import Viewer
+
+COMMAND = config.Command(
+    program="scripts/view.py",
+    summary=str(__doc__),
+    examples=(
+        "python scripts/view.py                                  # the latest run",
+        "python scripts/view.py run=outputs/fox/2026-01-31_12-00-00 port=8090",
+        "python scripts/view.py host=0.0.0.0                     # for everyone on the network",
+        "python render.py path=outputs/latest/paths/flight.json  # a path that was saved there",
+    ),
+    sections=("outputs", "run", "capture", "kernels", "viewer"),
+    short={name: f"viewer.{name}" for name in ("host", "port")},
+    configs=Path(__file__).resolve().parents[1] / "configs",
+    needs_run=True,
+)
+
+
+def main(settings: config.Settings) -> None:
+    """Opens the run and the cameras of its capture, serves the page until Ctrl-C."""
+    load_viser()
+    _, _, device = start_kernels(settings.kernels)
+    run = RunFolder.open(Path(settings.run))
+    scene = load_for_rendering(run, device)
+    baked = has_views(run.path)
+    if baked:
+        capture = load_views(run.path, scene.frame)
+    else:
+        capture = open_capture(settings.capture, progress=False, images=False)
+    surroundings = surroundings_of(
+        refined(scene, capture),
+        run,
+        lambda: capture if baked else with_small_photos(settings.capture),
+    )
+    stage = trained_stage(scene, capture, settings.evaluation.background)
+    with Viewer(stage, surroundings, settings.viewer) as viewer:
+        viewer.run()
+
+
+if __name__ == "__main__":
+    sys.exit(config.main(COMMAND, main))

@@ -1,0 +1,92 @@
+"""Where the page is, who is warned of it, and what is said where there can be none."""
+
+import logging
+import socket
+import sys
+
+import pytest
+
+from neural_render.core.errors import SettingError, UserError
+from neural_render.viewer import server as servers
+from neural_render.viewer.server import (
+    address_of,
+    close_server,
+    free_port,
+    is_own,
+    load_viser,
+    open_server,
+)
+from neural_render.viewer.settings import ViewerSettings
+
+
+def said(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    return [record.message for record in caplog.records if record.levelno == level]
+
+
+def taken_port() -> socket.socket:
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    return listener
+
+
+def test_the_address_is_said_in_one_line_and_nothing_else(caplog, capfd):
+    with caplog.at_level(logging.INFO, logger="neural_render"), taken_port() as other:
+        wanted = other.getsockname()[1]
+        server = open_server(ViewerSettings(port=wanted), "ball")
+        port = server.get_port()
+        close_server(server)
+    assert port > wanted  # that one is taken: the next one that is free
+    assert said(caplog, logging.INFO) == [f"viewer: http://127.0.0.1:{port}"]
+    assert said(caplog, logging.WARNING) == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_whoever_opens_the_page_to_the_network_is_warned(caplog):
+    with caplog.at_level(logging.INFO, logger="neural_render"):
+        server = open_server(ViewerSettings(host="0.0.0.0", port=28080), "ball")
+        close_server(server)
+    (warning,) = said(caplog, logging.WARNING)
+    assert warning.startswith("viewer.host=0.0.0.0: everyone on the network can see this page and")
+
+
+def test_a_visitor_cannot_publish_the_page():
+    server = open_server(ViewerSettings(port=28090), "ball")
+    assert server.request_share_url() is None
+    close_server(server)
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no such host.invalid"])
+def test_an_address_of_another_machine_is_refused(host):
+    with pytest.raises(SettingError, match=r"viewer.host=.* is no address of this machine \("):
+        free_port(host, 28100)
+
+
+def test_without_a_free_port_the_user_is_asked_for_another(monkeypatch):
+    monkeypatch.setattr(servers, "PORTS_TRIED", 1)
+    with taken_port() as other:
+        port = other.getsockname()[1]
+        with pytest.raises(SettingError, match=f"viewer.port={port}: neither it nor any of the"):
+            free_port("127.0.0.1", port)
+
+
+def test_without_viser_its_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "viser", None)
+    with pytest.raises(UserError, match=r'needs viser, .*: pip install -e "\.\[viewer\]" in the'):
+        load_viser()
+
+
+@pytest.mark.parametrize(
+    ("host", "own", "address"),
+    [
+        ("127.0.0.1", True, "http://127.0.0.1:80"),
+        ("localhost", True, "http://localhost:80"),
+        ("::1", True, "http://[::1]:80"),
+        ("0.0.0.0", False, "http://127.0.0.1:80"),
+        ("10.0.0.5", False, "http://10.0.0.5:80"),
+        ("studio.local", False, "http://studio.local:80"),
+    ],
+)
+def test_addresses(host, own, address):
+    assert is_own(host) is own
+    assert address_of(host, 80) == address
