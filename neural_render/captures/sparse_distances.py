@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neural_render.captures.photos import OfCapture
 from neural_render.captures.records import Capture
-from neural_render.core.cameras import Cameras, project
+from neural_render.core.cameras import Cameras, one_lens, project
 from neural_render.core.errors import CaptureError
 from neural_render.core.protocols import RaySource, RegionSource, SteppedSource
 from neural_render.core.rays import RayBatch
@@ -38,6 +38,7 @@ class SurveyedPhotos(OfCapture):
         field = capture.frame.world_from_field.inverse()
         device = source.region_sizes.device
         self._cameras = capture.train.cameras.to(device).in_frame(field)
+        self._kind = one_lens(capture.train.cameras.lens)
         points = torch.as_tensor(capture.points.positions, dtype=torch.float32, device=device)
         view, point, place = (tensor.to(device) for tensor in _observations(capture))
         positions = field.apply(points).index_select(0, point)
@@ -72,7 +73,7 @@ class SurveyedPhotos(OfCapture):
 
     def _surveyed(self, batch: RayBatch) -> RayBatch:
         ahead = batch.rays.origins + batch.rays.directions
-        pixels, _ = project(self._cameras, batch.view, ahead)
+        pixels, _ = project(self._cameras, batch.view, ahead, self._kind)
         keys, _ = _keys(self._cameras, batch.view, pixels.floor().long())
         place = torch.searchsorted(self._keys, keys).clamp(max=len(self._keys) - 1)
         known = self._keys.index_select(0, place) == keys

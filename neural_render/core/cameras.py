@@ -175,7 +175,7 @@ def _lens_directions(
 ) -> tuple[Float[Tensor, "rays 3"], Float[Tensor, " rays"], Bool[Tensor, " rays"]]:
     """`directions_in_camera` with one row of intrinsics per ray, or one for all."""
     distorted = (pixels - center) / focal
-    kind = _one_lens(lens)
+    kind = one_lens(lens)
     if kind is not None:
         directions, solid_angle, valid = _plane_directions(distorted, kind, distortion)
     else:
@@ -205,7 +205,7 @@ def _plane_directions(
     return directions, solid_angle / determinant.clamp(min=1e-3), valid & unbent
 
 
-def _one_lens(lens: Int[Tensor, " cameras"]) -> Lens | None:
+def one_lens(lens: Int[Tensor, " cameras"]) -> Lens | None:
     """The kind that all cameras have; None where they differ."""
     if len(lens) == 0:
         return Lens.PERSPECTIVE
@@ -218,19 +218,23 @@ def _lenses_in(lens: Int[Tensor, " rays"]) -> list[tuple[Lens, Int[Tensor, " fou
 
 
 def project(
-    cameras: Cameras, camera_index: Int[Tensor, " points"], points: Float[Tensor, "points 3"]
+    cameras: Cameras,
+    camera_index: Int[Tensor, " points"],
+    points: Float[Tensor, "points 3"],
+    kind: Lens | None = None,
 ) -> tuple[Float[Tensor, "points 2"], Float[Tensor, " points"]]:
     """The continuous pixels at which cameras see points, and the points' z-depths.
 
     The points are in the frame that ``world_from_camera`` maps to. Differentiable. A perspective
     pixel means something only where the depth is positive, and strong distortion can fold points
-    from far outside the picture into it.
+    from far outside the picture into it. ``kind``: that of all lenses, where it is known; else a
+    GPU is waited for.
     """
     poses = cameras.world_from_camera.index_select(0, camera_index)
     offset = points - poses[..., 3]
     local = (poses[..., :3] * offset[:, :, None]).sum(-2)
     distortion = cameras.distortion.index_select(0, camera_index)
-    kind = _one_lens(cameras.lens)
+    kind = kind if kind is not None else one_lens(cameras.lens)
     if kind is not None:
         distorted = _bent_plane(local, kind, distortion)
     else:

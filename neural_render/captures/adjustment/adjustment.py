@@ -18,7 +18,7 @@ from torch import Tensor
 from neural_render.captures.adjustment.preconditioning import preconditioners, sample_points
 from neural_render.captures.adjustment.settings import AdjustmentSettings
 from neural_render.captures.pixel_directions import distinct_lenses
-from neural_render.core.cameras import Cameras, Lens, project, rays_through_pixels
+from neural_render.core.cameras import Cameras, Lens, one_lens, project, rays_through_pixels
 from neural_render.core.rays import RayBatch, Rays
 from neural_render.core.transforms import rotation_from_vector
 from neural_render.kernels import ops
@@ -64,7 +64,7 @@ class CameraAdjustment:
         self._cameras, self.settings, self._from_mean = cameras, settings, from_mean
         num_views, device = len(cameras), cameras.focal_px.device
         # Once: at each step it would be waited for on a GPU.
-        self._mean_focal_px = float(cameras.focal_px.mean())
+        self._mean_focal_px, self._kind = float(cameras.focal_px.mean()), one_lens(cameras.lens)
         self._lens = distinct_lenses(cameras)[0] if num_views else cameras.lens
         num_lenses = int(self._lens.max()) + 1 if num_views else 0
         shapes = {
@@ -209,7 +209,7 @@ class CameraAdjustment:
     def _pixels(self, batch: RayBatch) -> Float[Tensor, "rays 2"]:
         """Where in its photo each ray is, by the cameras that it was shot from."""
         ahead = batch.rays.origins + batch.rays.directions
-        return project(self._cameras, batch.view, ahead)[0]
+        return project(self._cameras, batch.view, ahead, self._kind)[0]
 
     def _rays(self, batch: RayBatch, pixels: Float[Tensor, "pixels 2"], leaves: Leaves) -> Rays:
         if "lens" in leaves:

@@ -15,6 +15,7 @@ from neural_render.core.cameras import project
 from neural_render.core.errors import CaptureError
 from neural_render.core.protocols import RegionSource
 from neural_render.core.transforms import rotation_from_vector
+from tests.kernels.cuda.waiting import no_waiting
 from tests.training.cameras.photographs import open_tiny
 
 
@@ -99,6 +100,17 @@ def test_regions_are_the_sources_own(tmp_path: Path) -> None:
     other = source.sample_regions(200, asked, torch.Generator().manual_seed(0))
     assert torch.equal(some[1], other[1]) and torch.equal(some[0].targets, other[0].targets)
     assert torch.equal(source.region_sizes, plain.region_sizes)
+
+
+def test_a_batch_waits_for_no_device(tmp_path: Path) -> None:
+    capture = open_tiny(tmp_path)
+    capture = replace(capture, points=points_on_ball(capture, num_photos=12))
+    source = SurveyedPhotos(PhotoSource(capture), capture)
+    with no_waiting():
+        batch, _ = source.sample_regions(50, torch.zeros(20).long(), torch.Generator())
+    assert len(batch.rays) == 50
+    with pytest.raises(AssertionError, match="a host waits for"), no_waiting():
+        project(capture.train.cameras, batch.view, batch.rays.origins)
 
 
 def test_points_that_too_few_photos_show_are_none(tmp_path: Path) -> None:
