@@ -10,8 +10,10 @@ import torch
 
 from neural_render.core.errors import KernelError
 
-# A backend is a module with the functions that `ops` documents; fastest first. Behind the
-# reference, which always runs, stands what has to be named: tcnn cannot open every grid.
+# A backend is a module with the functions that `ops` documents, and chooses each of them: its own,
+# or the reference's where there is nothing to be gained (see `borrowed`). Fastest first. Behind the
+# reference, which always runs, stands what has to be named: tcnn cannot open every grid, and what
+# it is fast at is a part of ops that cuda fuses.
 BACKENDS = {
     "cuda": "neural_render.kernels.cuda",
     "cpu": "neural_render.kernels.cpu",
@@ -60,6 +62,14 @@ def fastest(without_gpu: bool = False) -> str:
     without_gpu = without_gpu or not torch.cuda.is_available()
     names = [name for name in BACKENDS if not (without_gpu and name in ON_GPU)]
     return next(name for name in names if not unavailable_reason(name))
+
+
+def borrowed(name: str) -> list[str]:
+    """The ops of the backend called ``name`` that are those of the reference."""
+    own, reference = load(name), load("reference")
+    if own is reference:
+        return []
+    return [op for op, of in vars(reference).items() if callable(of) and vars(own).get(op) is of]
 
 
 def select(name: str, threads: int = 0, precision: str = "auto") -> str:

@@ -56,6 +56,8 @@ def start_kernels(settings: KernelSettings) -> tuple[str, int, torch.device]:
     log = logging.getLogger("neural_render")
     counted = f"{threads} {'thread' if threads == 1 else 'threads'}"
     where = counted if device.type == "cpu" else f"on {torch.cuda.get_device_name(device)}"
+    plain = ", ".join(dispatch.borrowed(backend))
+    where += f"; in plain PyTorch: {plain}" if plain else ""
     log.info("kernels: %s, %s, %s", backend, dispatch.precision(), where)
     if settings.backend == "auto" and backend == "reference":
         reason = dispatch.available()["cpu"]

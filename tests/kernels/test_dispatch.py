@@ -33,6 +33,21 @@ def test_named_backend_that_cannot_run_is_an_error(monkeypatch: pytest.MonkeyPat
     assert dispatch.resolve("auto") == "reference"
 
 
+def test_what_a_backend_borrows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each op of a backend is its own, or the reference's: the line of the log says which."""
+    assert dispatch.borrowed("cpu") == dispatch.borrowed("reference") == []
+    pytest.importorskip("triton", reason="Triton is not installed here")
+    monkeypatch.setitem(dispatch.BACKENDS, "cuda", "neural_render.kernels.cuda")
+    assert set(dispatch.borrowed("cuda")) == {
+        "color_loss",
+        "occupancy_cells",
+        "occupancy_points",
+        "occupancy_update",
+        "pick_pixels",
+        "shoot_rays",
+    }
+
+
 def test_using_restores_what_was_active() -> None:
     """Also when the block fails."""
     before = dispatch.active()

@@ -211,10 +211,16 @@ def test_tensors_lie_where_the_backend_computes(monkeypatch: pytest.MonkeyPatch)
 
 
 @needs_no_gpu
-def test_it_starts_by_name(caplog: pytest.LogCaptureFixture) -> None:
+def test_it_starts_by_name_and_tells_what_it_borrows(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(dispatch.BACKENDS, "cuda", "neural_render.kernels.cuda")
     before = dispatch.active()
     try:
-        started = start_kernels(KernelSettings(backend="cuda", threads=1))
+        with caplog.at_level("INFO", logger="neural_render"):
+            started = start_kernels(KernelSettings(backend="cuda", threads=1))
     finally:
         dispatch.select(before.__name__.rpartition(".")[2])
     assert started == ("cuda", 1, torch.device("cpu"))
+    told = "kernels: cuda, float32, 1 thread; in plain PyTorch: "
+    assert caplog.messages[0].startswith(told)
