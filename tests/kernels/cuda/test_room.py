@@ -12,7 +12,8 @@ from torch import Tensor
 
 from neural_render.kernels import cuda, dispatch, ops
 from neural_render.kernels.records import ColorTargets, RenderGradients, RenderInputs, RenderLoss
-from neural_render.kernels.specs import LossSpec, RenderSpec
+from neural_render.kernels.specs import AdamSpec, LossSpec, RenderSpec
+from tests.kernels.cuda.on_device import moved
 from tests.kernels.cuda.waiting import no_waiting
 from tests.kernels.problems import (
     full_occupancy,
@@ -113,3 +114,20 @@ def test_nobody_waits_for_counts() -> None:
     assert found.loss > 0
     with pytest.raises(AssertionError, match="a host waits for"), no_waiting():
         loss_of("cuda", RAYS)
+
+
+@pytest.mark.skipif(cuda.is_interpreted(), reason="there is no GPU to wait for")
+def test_on_a_gpu_nobody_waits_either() -> None:
+    """PyTorch says so itself, once kernels are compiled and what stays there is there."""
+    given = (*inputs_of(RAYS), parameters_of(FIELD))
+    inputs, targets, parameters = moved(given, lambda tensor: tensor.cuda())
+    second = torch.zeros(len(parameters.table), device="cuda")
+    adam = AdamSpec(learning_rate=0.01, step=1)
+    for mode in ("default", "error"):
+        torch.cuda.set_sync_debug_mode(mode)
+        try:
+            specs = SPEC, replace(LOSS, room=1000)
+            _, found = cuda.render_loss(inputs, targets, parameters, specs, False)
+            cuda.table_adam_step(parameters.table, second, found.table, FIELD.grid, adam)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
