@@ -10,14 +10,10 @@ import sys
 from pathlib import Path
 
 from neural_render import config
-from neural_render.captures.opening import open_capture
 from neural_render.kernels.settings import start_kernels
-from neural_render.training.films.held_out import refined
-from neural_render.training.films.views import has_views, load_views
-from neural_render.training.runs.folder import RunFolder
-from neural_render.training.runs.restore import load_for_rendering
+from neural_render.training.packages.opening import open_scene
 from neural_render.training.watching.stages import trained_stage
-from neural_render.training.watching.surroundings import surroundings_of, with_small_photos
+from neural_render.training.watching.surroundings import opened_surroundings
 from neural_render.viewer.server import load_viser
 from neural_render.viewer.viewer import Viewer
 
@@ -27,6 +23,7 @@ COMMAND = config.Command(
     examples=(
         "python scripts/view.py                                  # the latest run",
         "python scripts/view.py run=outputs/fox/2026-01-31_12-00-00 port=8090",
+        "python scripts/view.py run=lego.nrpack                  # a package of a run",
         "python scripts/view.py host=0.0.0.0                     # for everyone on the network",
         "python render.py path=outputs/latest/paths/flight.json  # a path that was saved there",
     ),
@@ -38,22 +35,14 @@ COMMAND = config.Command(
 
 
 def main(settings: config.Settings) -> None:
-    """Opens the run and the cameras of its capture, serves the page until Ctrl-C."""
+    """Opens the run, or a package, and its cameras, serves the page until Ctrl-C."""
     load_viser()
     _, _, device = start_kernels(settings.kernels)
-    run = RunFolder.open(Path(settings.run))
-    scene = load_for_rendering(run, device)
-    baked = has_views(run.path)
-    if baked:
-        capture = load_views(run.path, scene.frame)
-    else:
-        capture = open_capture(settings.capture, progress=False, images=False)
-    surroundings = surroundings_of(
-        refined(scene, capture),
-        run,
-        lambda: capture if baked else with_small_photos(settings.capture),
+    opened = open_scene(Path(settings.run), device)
+    surroundings = opened_surroundings(opened, settings.capture)
+    stage = trained_stage(
+        opened.scene, opened.views(settings.capture), settings.evaluation.background
     )
-    stage = trained_stage(scene, capture, settings.evaluation.background)
     with Viewer(stage, surroundings, settings.viewer) as viewer:
         viewer.run()
 

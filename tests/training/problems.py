@@ -3,12 +3,11 @@
 import os
 import signal
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from neural_render.core.lights import Lighting
 from neural_render.core.protocols import SceneFrame
 from neural_render.core.rays import RayBatch, Rays
 from neural_render.core.transforms import Similarity
@@ -19,11 +18,9 @@ from neural_render.training.loop import RunContext, train
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.state import Progress
 from neural_render.training.settings import TrainingSettings
-from neural_render.training.watching.audience import NOBODY, Audience
 
 CPU = torch.device("cpu")
 RADIUS = 0.3
-PHOTOGRAPHED = Lighting()
 GRID = GridSettings(levels=8, log2_rows=13, finest=128)
 
 
@@ -124,15 +121,17 @@ def train_ball(
     source: StripedBall | None = None,
     field: RadianceField | None = None,
     kernels: tuple[str, int] = ("auto", 2),
-    lighting: Lighting = PHOTOGRAPHED,
     renderer: Renderer | None = None,
-    audience: Audience = NOBODY,
+    **context: Any,
 ) -> tuple[Progress, RadianceField]:
-    """Trains or resumes a run on the ball; ``kernels``: backend (auto: the fastest) and threads."""
+    """Trains or resumes a run on the ball; ``kernels``: backend (auto: the fastest) and threads.
+
+    ``context``: its lighting and its audience, if it has any.
+    """
     backend, threads = kernels
     name = dispatch.resolve(backend)
     field = field or tiny_field()
-    context = RunContext(
+    known = RunContext(
         seed=5,
         backend=name,
         precision=dispatch.load(name).precision(),
@@ -140,13 +139,12 @@ def train_ball(
         capture="ball",
         config="seed: 5\n",
         color_space="linear" if field.spec.radiance == "exp" else "srgb",
-        lighting=lighting,
-        audience=audience,
+        **context,
     )
     source = source or StripedBall()
     with dispatch.using(name) as active:
         active.set_threads(threads)
-        return train(source, field, renderer or tiny_renderer(), settings, run, context), field
+        return train(source, field, renderer or tiny_renderer(), settings, run, known), field
 
 
 def new_run(folder: Path) -> RunFolder:

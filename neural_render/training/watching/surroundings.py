@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -10,7 +11,9 @@ from neural_render.captures.opening import open_capture
 from neural_render.captures.records import Capture, Views
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.protocols import SceneFrame
-from neural_render.training.films.views import load_views
+from neural_render.training.films.views import has_views, load_views
+from neural_render.training.packages.file import PackageFile
+from neural_render.training.packages.opening import OpenedScene
 from neural_render.training.runs.folder import RunFolder
 from neural_render.viewer.stage import Photo, Surroundings
 
@@ -18,27 +21,44 @@ SMALL = 256  # pixels: the longer side that photos are read at for this
 
 
 def surroundings_of(
-    capture: Capture, run: RunFolder, with_photos: Callable[[], Capture]
+    capture: Capture, title: str, folder: Path, with_photos: Callable[[], Capture]
 ) -> Surroundings:
-    """Those of a capture's training views; ``with_photos`` gives it with its photos in memory."""
+    """Those of a capture's training views; ``with_photos`` gives it with its photos in memory.
+
+    Camera paths are saved in ``folder``.
+    """
     return Surroundings(
-        title=run.path.parent.name,
+        title=title,
         cameras=capture.train.cameras,
         names=capture.train.names,
         photos=lambda chosen, side: small_photos(with_photos().train, chosen, side),
-        folder=run.path,
+        folder=folder,
+    )
+
+
+def opened_surroundings(opened: OpenedScene, settings: CaptureSettings) -> Surroundings:
+    """Those of a run or a package; ``settings`` say where the photos are."""
+    capture, home = opened.refined_views(settings), opened.home
+    if isinstance(home, PackageFile):
+        return surroundings_of(capture, opened.name, home.renders_path, lambda: capture)
+    photographed = not has_views(home.path)
+    return surroundings_of(
+        capture,
+        opened.name,
+        home.path,
+        lambda: with_small_photos(settings) if photographed else capture,
     )
 
 
 def photographed_surroundings(capture: Capture, run: RunFolder) -> Surroundings:
     """Those of a capture whose photos are in memory."""
-    return surroundings_of(capture, run, lambda: capture)
+    return surroundings_of(capture, run.path.parent.name, run.path, lambda: capture)
 
 
 def baked_surroundings(run: RunFolder, frame: SceneFrame) -> Surroundings:
     """Those of a baked scene: cameras that it was looked at from, and no photos."""
     views = load_views(run.path, frame)
-    return surroundings_of(views, run, lambda: views)
+    return surroundings_of(views, run.path.parent.name, run.path, lambda: views)
 
 
 def with_small_photos(settings: CaptureSettings) -> Capture:
