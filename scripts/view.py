@@ -39,10 +39,9 @@ def main(settings: config.Settings) -> None:
     load_viser()
     _, _, device = start_kernels(settings.kernels)
     opened = open_scene(Path(settings.run), device)
-    surroundings = opened_surroundings(opened, settings.capture)
-    stage = trained_stage(
-        opened.scene, opened.views(settings.capture), settings.evaluation.background
-    )
+    capture = opened.refined_views(settings.capture)
+    surroundings = opened_surroundings(opened, capture, settings.capture)
+    stage = trained_stage(opened.scene, capture, settings.evaluation.background)
     with Viewer(stage, surroundings, settings.viewer) as viewer:
         viewer.run()
 

@@ -36,9 +36,11 @@ def surroundings_of(
     )
 
 
-def opened_surroundings(opened: OpenedScene, settings: CaptureSettings) -> Surroundings:
-    """Those of a run or a package; ``settings`` say where the photos are."""
-    capture, home = opened.refined_views(settings), opened.home
+def opened_surroundings(
+    opened: OpenedScene, capture: Capture, settings: CaptureSettings
+) -> Surroundings:
+    """Those of a run or a package and its cameras; ``settings`` say where the photos are."""
+    home = opened.home
     if isinstance(home, PackageFile):
         return surroundings_of(capture, opened.name, home.renders_path, lambda: capture)
     photographed = not has_views(home.path)
