@@ -1,4 +1,4 @@
-"""Takes a trained run away to other programs: as Gaussian splats."""
+"""Takes a trained run to other programs: as a mesh, points, a volume, splats or cameras."""
 
 import os
 
@@ -11,19 +11,25 @@ from pathlib import Path
 
 from neural_render import config
 from neural_render.captures.opening import open_capture
+from neural_render.core.waiting.patience import told_if_slow
 from neural_render.kernels.settings import start_kernels
+from neural_render.training.exporting.formats import FORMS
+from neural_render.training.exporting.job import ExportJob
 from neural_render.training.films.views import has_views, load_views
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
-from neural_render.training.splats.fitting import export_splats
 
 COMMAND = config.Command(
     program="scripts/export.py",
     summary=str(__doc__),
     examples=(
-        "python scripts/export.py format=splats                  # of the latest run, a .ply",
-        "python scripts/export.py run=outputs/fox/... format=splats export.splats.count=300000",
-        "python scripts/export.py format=splats lights.key=2     # a baked scene, relit",
+        "python scripts/export.py                                 # the latest run as mesh.glb",
+        "python scripts/export.py run=outputs/fox/... format=mesh export.mesh.file=obj",
+        "python scripts/export.py format=points export.points.count=200000 output=fox.ply",
+        "python scripts/export.py format=volume export.volume.resolution=512",
+        "python scripts/export.py format=splats export.splats.count=300000",
+        "python scripts/export.py format=cameras                  # COLMAP and transforms.json",
+        "python scripts/export.py format=mesh lights.key=2        # a baked scene, relit",
     ),
     sections=("outputs", "run", "seed", "capture", "kernels", "export", "lights"),
     short={name: f"export.{name}" for name in ("format", "output")},
@@ -33,7 +39,7 @@ COMMAND = config.Command(
 
 
 def main(settings: config.Settings) -> None:
-    """Opens the run and the cameras of its capture, makes what is asked for, prints where it is."""
+    """Opens the run and its cameras, makes the form that is asked for, prints the files."""
     _, _, device = start_kernels(settings.kernels)
     run = RunFolder.open(Path(settings.run))
     scene = load_for_rendering(run, device)
@@ -41,19 +47,18 @@ def main(settings: config.Settings) -> None:
         capture = load_views(run.path, scene.frame)
     else:
         capture = open_capture(settings.capture, progress=False, images=False)
-    path = Path(settings.export.output or run.path / "exports" / "splats.ply")
-    progress = sys.stderr.isatty()
-    print(
-        export_splats(
-            scene,
-            capture,
-            settings.export,
-            settings.lights,
-            path,
-            seed=settings.seed,
-            progress=progress,
-        )
+    job = ExportJob(
+        run=run,
+        scene=scene,
+        capture=capture,
+        settings=settings.export,
+        lights=settings.lights,
+        seed=settings.seed,
+        progress=sys.stderr.isatty(),
     )
+    with told_if_slow(f"exporting {settings.export.format}"):
+        for path in FORMS[settings.export.format](job):
+            print(path)
 
 
 if __name__ == "__main__":

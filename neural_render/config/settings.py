@@ -12,7 +12,7 @@ from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import SettingError
 from neural_render.core.lights import check_dials
 from neural_render.evaluation.settings import ComparisonSettings, EvaluationSettings
-from neural_render.export.formats import ExportSettings
+from neural_render.export.formats import ExportSettings, check_export
 from neural_render.export.settings import RenderSettings, check_film
 from neural_render.fields.settings import FieldSettings
 from neural_render.kernels.settings import KernelSettings
@@ -181,6 +181,7 @@ def check(settings: Settings) -> None:
     check_ranges(settings)
     check_training(settings.training)
     check_film(settings.render)
+    check_export(settings.export)
     check_dials(settings.lights)
 
 

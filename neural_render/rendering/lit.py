@@ -43,8 +43,13 @@ class Dials:
         return (1.0, 1.0, 1.0)
 
 
-def set_dials(lighting: Lighting, lights: Mapping[str, Any], light_at: Sequence[float]) -> Dials:
-    """The dials as the user's words ask for (``lights.NAME``, ``render.light_at``).
+def set_dials(
+    lighting: Lighting,
+    lights: Mapping[str, Any],
+    light_at: Sequence[float],
+    setting: str = "render.light_at",
+) -> Dials:
+    """The dials as the user's words ask for (``lights.NAME``, and ``light_at`` by its name).
 
     SettingError where the run has no such light or none that moves.
     """
@@ -52,7 +57,7 @@ def set_dials(lighting: Lighting, lights: Mapping[str, Any], light_at: Sequence[
     if not lighting.moving:
         if light_at:
             raise SettingError(
-                f"render.light_at={list(light_at)} moves a light and this run was made with none"
+                f"{setting}={list(light_at)} moves a light and this run was made with none"
                 " that moves: leave it out."
             )
         return Dials(lighting=lighting, emission=emission, conditions=torch.zeros(0))
@@ -61,15 +66,15 @@ def set_dials(lighting: Lighting, lights: Mapping[str, Any], light_at: Sequence[
     if light.kind == "direction":
         if not bool(at.any()):
             raise SettingError(
-                "render.light_at=[0,0,0] is no direction: give the one in which the light shines,"
-                " such as render.light_at=[0,-1,0.5]."
+                f"{setting}=[0,0,0] is no direction: give the one in which the light shines,"
+                f" such as {setting}=[0,-1,0.5]."
             )
         at = torch.nn.functional.normalize(at, dim=1)
     outside = (at < at.new_tensor(light.low) - 1e-4) | (at > at.new_tensor(light.high) + 1e-4)
     if light_at and bool(outside.any()):
         _log.warning(
-            "render.light_at=%s is outside of what was seen in baking (%s to %s): the picture is a"
-            " guess there",
+            "%s=%s is outside of what was seen in baking (%s to %s): the picture is a guess there",
+            setting,
             list(light_at),
             list(light.low),
             list(light.high),

@@ -1,0 +1,1 @@
+"""A run's cameras for other programs: COLMAP models and nerfstudio's transforms.json."""

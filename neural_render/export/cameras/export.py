@@ -1,0 +1,96 @@
+"""Cameras of a run in the forms that were asked for, where programs look for them."""
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from neural_render.core.errors import OutputError
+from neural_render.export.cameras.colmap import write_colmap
+from neural_render.export.cameras.photographs import Photographs
+from neural_render.export.cameras.transforms import write_transforms
+from neural_render.export.formats import CameraSettings
+from neural_render.export.geometry.clouds import write_points
+
+POINTS_FILE = "sparse_pc.ply"  # nerfstudio's name for it
+LINK = "images"
+
+_log = logging.getLogger("neural_render")
+
+
+def export_cameras(
+    folder: Path,
+    photos: Photographs,
+    cloud: tuple[Float[np.ndarray, "points 3"], UInt8[np.ndarray, "points 3"]],
+    settings: CameraSettings,
+) -> tuple[Path, ...]:
+    """The files in ``folder``, written: ``sparse/0`` and ``transforms.json``.
+
+    With ``export.cameras.file=all`` a form that has no word for a lens is left out, and that is
+    said; OutputError where none is left. ``images`` beside them leads to the photos, if it may.
+    """
+    way = _way_to_photos(folder, photos)
+    written: list[Path] = []
+    refused: list[OutputError] = []
+    for form in ("colmap", "transforms"):
+        if settings.file not in (form, "all"):
+            continue
+        try:
+            written += _write(form, (folder, way), photos, cloud, settings)
+        except OutputError as error:
+            refused.append(error)
+    if not written:
+        raise refused[0]
+    for error in refused:
+        _log.warning("%s", error)
+    return tuple(written)
+
+
+def _write(
+    form: str,
+    place: tuple[Path, str],
+    photos: Photographs,
+    cloud: tuple[Float[np.ndarray, "points 3"], UInt8[np.ndarray, "points 3"]],
+    settings: CameraSettings,
+) -> list[Path]:
+    """The files of one form; OutputError before any of them where it cannot say what a lens is.
+
+    ``place`` is the folder, and the way from there to the photos.
+    """
+    folder, way = place
+    if form == "colmap":
+        return list(write_colmap(folder / "sparse" / "0", photos, cloud, text=settings.text))
+    own = photos.points
+    places, colors = (own.positions, own.colors) if len(own) else cloud
+    found = list(write_transforms(folder, photos, way, POINTS_FILE if len(places) else ""))
+    if len(places):
+        write_points(folder / POINTS_FILE, places, colors=colors)
+        found.append(folder / POINTS_FILE)
+    return found
+
+
+def _way_to_photos(folder: Path, photos: Photographs) -> str:
+    """``images``, a link beside the files, so that the folder is a capture as it is; where there
+    can be none, the way to the photos; empty where there are no photos."""
+    if photos.root is None:
+        _log.warning(
+            "the run was baked from a scene, so its cameras have no photos: render.py path=train"
+            " output=frames makes some"
+        )
+        return ""
+    link = folder / LINK
+    try:
+        way = Path(os.path.relpath(photos.root, folder.resolve())).as_posix()
+    except ValueError:  # another drive
+        way = photos.root.as_posix()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if link.is_symlink():
+            link.unlink()
+        link.symlink_to(way)
+        return LINK
+    except OSError:  # a system without links, or a folder of that name
+        _log.info("the photos of %s are in %s", folder, photos.root)
+        return way

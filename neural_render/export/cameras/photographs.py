@@ -1,0 +1,98 @@
+"""The photos of a capture with their cameras at full size, as other programs are to find them."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from neural_render.captures.loading.images import read_header
+from neural_render.captures.loading.intrinsics import match_intrinsics
+from neural_render.captures.readers.listing import SparsePoints
+from neural_render.captures.readers.registry import recognise
+from neural_render.captures.records import Capture
+from neural_render.core.cameras import Cameras
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photographs:
+    """Cameras in the world, those of training first, and the files that they took.
+
+    ``files`` lie in ``root`` and are called by their paths there; a scene that was never
+    photographed has names and no root.
+    """
+
+    cameras: Cameras
+    files: tuple[str, ...]
+    names: tuple[str, ...]  # as the capture lists them, and its points mean them
+    num_train: int
+    root: Path | None
+    points: SparsePoints
+
+
+def photographs(capture: Capture) -> Photographs:
+    """All photos of ``capture``, its cameras as they are (refined or not), at their files' size."""
+    names = (*capture.train.names, *capture.test.names)
+    cameras = joined(capture.train.cameras, capture.test.cameras)
+    if capture.format == "scene":
+        files, root = tuple(f"{name}.png" for name in names), None
+    else:
+        originals = _originals(capture.path, names)
+        cameras = _sized(cameras, torch.tensor([size for _, size in originals]))
+        # One folder above all of them: the capture's "images", or the capture itself.
+        root = Path(os.path.commonpath([path.parent for path, _ in originals]))
+        files = tuple(path.relative_to(root).as_posix() for path, _ in originals)
+    return Photographs(
+        cameras=cameras,
+        files=files,
+        names=names,
+        num_train=len(capture.train),
+        root=root,
+        points=capture.points,
+    )
+
+
+def joined(first: Cameras, second: Cameras) -> Cameras:
+    """One set of both, with as many coefficients as either needs."""
+    length = max(first.distortion.shape[1], second.distortion.shape[1])
+    parts = [
+        replace(cameras, distortion=_padded(cameras.distortion, length))
+        for cameras in (first, second)
+        if len(cameras)
+    ]
+    names = ("world_from_camera", "focal_px", "center_px", "distortion", "lens", "width", "height")
+    return Cameras(**{name: torch.cat([getattr(c, name) for c in parts]) for name in names})
+
+
+def _padded(
+    distortion: Float[Tensor, "cameras coefficients"], length: int
+) -> Float[Tensor, "cameras {length}"]:
+    return torch.nn.functional.pad(distortion, (0, length - distortion.shape[1]))
+
+
+def _originals(folder: Path, names: tuple[str, ...]) -> list[tuple[Path, tuple[int, int]]]:
+    """The file of each photo as the capture lists it, and its size as its camera has it."""
+    listing = recognise(folder).read(folder)
+    photos = {photo.name: photo for photo in (*listing.train, *listing.test)}
+    found = []
+    for name in names:
+        photo = photos[name]
+        header = read_header(photo.image, photo.where)
+        size = match_intrinsics(photo, header.size, header.oriented_size).size
+        found.append((photo.image.resolve(), size))
+    return found
+
+
+def _sized(cameras: Cameras, size: Int[Tensor, "cameras 2"]) -> Cameras:
+    """The cameras with images of other sizes that show the same views."""
+    own = torch.stack([cameras.width, cameras.height], dim=-1)
+    ratio = (size / own).to(cameras.focal_px.dtype)
+    return replace(
+        cameras,
+        focal_px=cameras.focal_px * ratio,
+        center_px=cameras.center_px * ratio,
+        width=size[:, 0],
+        height=size[:, 1],
+    )

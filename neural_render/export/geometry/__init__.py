@@ -1,0 +1,1 @@
+"""What a field shows as geometry: meshes, points, volumes, in the capture's own coordinates."""

@@ -1,0 +1,1 @@
+"""Surfaces of a field: found, cleaned, seen by cameras, given a texture."""
