@@ -166,7 +166,7 @@ def _images_bytes(images: Iterable[_Image]) -> bytes:
 
 
 def _points_bytes(points: Cloud) -> bytes:
-    tracks = (points.tracks + [1, 0]).astype("<i4")  # images count from 1
+    tracks = (points.tracks + np.array([1, 0])).astype("<i4")  # images count from 1
     rows = [struct.pack("<Q", len(points.positions))]
     for index, (place, color) in enumerate(zip(points.positions, points.colors, strict=True)):
         track = tracks[points.offsets[index] : points.offsets[index + 1]]
@@ -198,7 +198,7 @@ def _points_text(points: Cloud) -> bytes:
     lines = ["# 3D point list with one line of data per point:"]
     lines.append("#   POINT3D_ID, X, Y, Z, R, G, B, ERROR, TRACK[] as (IMAGE_ID, POINT2D_IDX)")
     for index, (place, color) in enumerate(zip(points.positions, points.colors, strict=True)):
-        track = points.tracks[points.offsets[index] : points.offsets[index + 1]] + [1, 0]
+        track = points.tracks[points.offsets[index] : points.offsets[index + 1]] + np.array([1, 0])
         lines.append(_line(index + 1, *place.tolist(), *color.tolist(), 0, *track.ravel().tolist()))
     return _text(lines)
 

@@ -23,7 +23,7 @@ _TRANSFORMS = {
 
 
 def coefficients(cameras: Cameras, index: int) -> dict[str, float]:
-    """The coefficients of one camera that are not zero, and both parameters of its lens, by name."""
+    """The coefficients of a camera that are not zero, and both parameters of its lens, by name."""
     row = dict(zip(ALL_COEFFICIENTS, padded(cameras.distortion[index].tolist()), strict=True))
     lens = Lens(int(cameras.lens[index]))
     own = {Lens.FOV: "a", Lens.DIVISION: "a", Lens.EUCM: "ab"}.get(lens, "")

@@ -182,7 +182,7 @@ def _normals(
     points: Float[Tensor, "points 3"],
     facing: Float[Tensor, "points 3"],
 ) -> Float[Tensor, "points 3"]:
-    """The field's normals, turned to those who see the points; their direction where it has none."""
+    """The field's normals, turned to who sees the points; that direction where it has none."""
     step = space.reach(points, subject.renderer.march.step)
     device = subject.device
     found = surface_normals(

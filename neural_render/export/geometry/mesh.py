@@ -12,17 +12,17 @@ from neural_render.export.formats import MeshSettings
 from neural_render.export.geometry.files import MeshFile, write_mesh
 from neural_render.export.geometry.space import Space
 from neural_render.export.geometry.subject import Subject
-from neural_render.export.geometry.surfaces.colours import best_cameras, blended
 from neural_render.export.geometry.surfaces.finding import Placed, drops_hidden, find_surface
 from neural_render.export.geometry.surfaces.manifold import edges_of
 from neural_render.export.geometry.surfaces.pieces import pieces
-from neural_render.export.geometry.surfaces.unwrapping import laid_out, spread_out, texels_of
 from neural_render.export.geometry.surfaces.witnesses import (
     LARGEST_SIDE,
     Witnesses,
     own_cameras,
     witnesses,
 )
+from neural_render.export.geometry.texturing.colours import best_cameras, blended
+from neural_render.export.geometry.texturing.unwrapping import laid_out, spread_out, texels_of
 
 SLACK_STEPS = 4.0  # how exactly a simplified surface lies where it is, in steps of the lattice
 NEEDED = {

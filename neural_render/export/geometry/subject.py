@@ -1,6 +1,6 @@
-"""What is exported: a trained field as its own cameras see it, shown in display-referred colours."""
+"""What is exported: a trained field as its cameras see it, shown in display-referred colours."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -15,7 +15,7 @@ from neural_render.core.rays import Rays
 from neural_render.export.images import display_color
 from neural_render.kernels.cells import NUM_CELLS, unpack_bits
 from neural_render.rendering import Renderer
-from neural_render.rendering.carving import cells_of
+from neural_render.rendering.emptiness.carving import cells_of
 from neural_render.rendering.images import RAYS_AT_ONCE, SAMPLED_AT_ONCE
 from neural_render.rendering.renderer import far_behind
 
@@ -28,7 +28,7 @@ class Palette:
     """How radiance becomes the colours of a file: of photos as it is, of lights as dialled."""
 
     colour_space: str  # of a field without light groups: srgb or linear
-    lighting: Lighting = Lighting()
+    lighting: Lighting = field(default_factory=Lighting)
     emission: tuple[Color, ...] = ()  # of each light group
     exposure: float = 1.0  # what scene-linear radiance is multiplied by
 

@@ -174,4 +174,4 @@ def _seen_faces(placed: Placed, own: Witnesses) -> Bool[np.ndarray, " faces"]:
         facing = (way * placed.normals[rest]).sum(-1) > FACING * way.norm(dim=-1)
         rest = rest[facing]
         seen[rest] = own.sees(index, placed.points[rest], SLACK_STEPS * placed.step[rest])
-    return seen.numpy()[placed.surface.faces].any(1)
+    return np.asarray(seen.numpy()[placed.surface.faces].any(1))

@@ -1,7 +1,8 @@
 """What lies inside of things, where nobody can look: it counts as solid.
 
 Photos say nothing of it, so that a field is a sponge there, whose surface would be larger than all
-that is seen. Interior is what neither the photos' cameras nor others all around have a free view of.
+that is seen. Interior is what neither the photos' cameras nor others all around have a free view
+of.
 """
 
 from dataclasses import dataclass

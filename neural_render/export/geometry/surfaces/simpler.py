@@ -17,7 +17,7 @@ def simplified(surface: Surface, num_faces: int) -> Surface:
 
     middle = surface.vertices.mean(0)
     size = float(np.abs(surface.vertices - middle).max())
-    points, triangles = simplify(
+    points, triangles, *_ = simplify(
         ((surface.vertices - middle) / size).astype(np.float32),
         surface.faces.astype(np.int32),
         target_count=num_faces,

@@ -15,8 +15,8 @@ from neural_render.core.lenses.kinds import Lens, maps_angles
 from neural_render.core.lenses.planes import to_plane
 from neural_render.core.transforms import look_at
 from neural_render.export.geometry.subject import Subject
+from neural_render.rendering.emptiness.visibility import widest_angles
 from neural_render.rendering.images import TILE, tiled_order
-from neural_render.rendering.visibility import widest_angles
 
 MOST_CAMERAS = 128  # more see hardly more
 LARGEST_SIDE = 400  # of their pictures of distances
@@ -72,7 +72,7 @@ class Witnesses:
     def sees(
         self, index: int, points: Float[Tensor, "points 3"], slack: Float[Tensor, " points"]
     ) -> Bool[Tensor, " points"]:
-        """Whether a camera has a free view of points, surfaces up to ``slack`` before them aside."""
+        """Whether a camera has a free view of points, but for surfaces up to ``slack`` before."""
         seen = torch.zeros(len(points), dtype=torch.bool)
         found, away, reach = self.pictured(index, points)
         seen[found] = away <= reach + slack[found]

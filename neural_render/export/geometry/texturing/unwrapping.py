@@ -4,6 +4,8 @@ Legend: (u, v) in [0, 1] from the picture's left and bottom, as OBJ and trimesh 
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -105,9 +107,8 @@ def spread_out(
     shape = (layout.height, layout.width)
     if empty.all():
         return picture.reshape(*shape, 3)
-    row, column = distance_transform_edt(
-        empty.reshape(shape), return_distances=False, return_indices=True
-    )
+    nearest: Any = distance_transform_edt(empty.reshape(shape), return_indices=True)
+    row, column = nearest[1]
     return picture.reshape(*shape, 3)[row, column]
 
 
@@ -142,7 +143,7 @@ def _chunks(counts: Int64[np.ndarray, " faces"]) -> list[tuple[int, int]]:
     total = np.cumsum(counts)
     ends = np.searchsorted(total, np.arange(TEXELS_AT_ONCE, total[-1], TEXELS_AT_ONCE)) + 1
     places = [0, *np.unique(ends).tolist(), len(counts)]
-    return [(a, b) for a, b in zip(places, places[1:], strict=False) if b > a]
+    return [(a, b) for a, b in pairwise(places) if b > a]
 
 
 def _inside(

@@ -1,0 +1,1 @@
+"""Colours on surfaces: charts, and what cameras see of their texels."""
