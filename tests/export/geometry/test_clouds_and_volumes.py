@@ -1,0 +1,62 @@
+"""Points and volumes of a ball: where they lie in the world, and what they say of it."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plyfile import PlyData
+
+from neural_render.core.errors import OutputError
+from neural_render.export.formats import PointSettings, VolumeSettings
+from neural_render.export.geometry.clouds import export_points
+from neural_render.export.geometry.volumes import export_volume
+from tests.export.geometry.balls import LEVEL, SCALE, space, subject, world
+
+RADIUS = 0.25 * SCALE
+
+
+def test_points_lie_on_the_sphere_with_its_normals_and_colours(tmp_path: Path) -> None:
+    of = subject()
+    path = tmp_path / "points.ply"
+    export_points(of, space(of), PointSettings(count=2000), path, progress=False)
+    rows = PlyData.read(path)["vertex"].data
+    places = np.stack([rows[name] for name in "xyz"], axis=1)
+    out = places - world().numpy()
+    away = np.linalg.norm(out, axis=1, keepdims=True)
+    assert 1000 < len(rows) < 4000
+    assert abs(np.median(away) - RADIUS) < 0.03 * RADIUS
+    normals = np.stack([rows[name] for name in ("nx", "ny", "nz")], axis=1)
+    assert (normals * out / away).sum(1).mean() > 0.98
+    left = out[:, 0] < -0.3 * RADIUS
+    assert (rows["red"][left] > 200).mean() > 0.95 and (rows["blue"][left] < 60).mean() > 0.95
+
+
+def test_a_volume_is_density_per_unit_of_the_world(tmp_path: Path) -> None:
+    of = subject()
+    path = tmp_path / "volume.npz"
+    wanted = VolumeSettings(resolution=32, color=True)
+    export_volume(of, space(of), wanted, path, progress=False)
+    held = np.load(path, allow_pickle=False)
+    density, matrix = held["density"], held["world_from_index"]
+    assert density.dtype == np.float32 and max(density.shape) == 32
+    assert held["color"].shape == (*density.shape, 3) and held["color"].dtype == np.uint8
+    index = np.stack(np.meshgrid(*map(np.arange, density.shape), indexing="ij"), axis=-1)
+    places = index @ matrix[:3, :3].T + matrix[:3, 3]
+    away = np.linalg.norm(places - world().numpy(), axis=-1)
+    # The field's density there, per field unit, over the world's size of that.
+    deep = away < 0.9 * RADIUS
+    expected = LEVEL * math.exp(4.0) / SCALE  # where it grows no more
+    assert np.median(density[deep]) == pytest.approx(expected, rel=0.01)
+    assert density[away > 1.2 * RADIUS].max(initial=0.0) < 1e-3 * expected
+    assert (held["low"] < world().numpy() - 0.9 * RADIUS).all()
+    assert (held["high"] > world().numpy() + 0.9 * RADIUS).all()
+
+
+def test_nothing_gives_no_points_and_no_volume(tmp_path: Path) -> None:
+    of = subject([])
+    with pytest.raises(OutputError, match="points"):
+        export_points(of, space(of), PointSettings(), tmp_path / "a.ply", progress=False)
+    with pytest.raises(OutputError):
+        export_volume(of, space(of), VolumeSettings(), tmp_path / "a.npz", progress=False)
+    assert list(tmp_path.iterdir()) == []

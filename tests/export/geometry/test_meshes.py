@@ -1,0 +1,106 @@
+"""Meshes of balls: where they lie in the world, closed, textured, and what is left out."""
+
+import logging
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+
+from neural_render.core.errors import OutputError
+from neural_render.export.formats import MeshSettings
+from neural_render.export.geometry import mesh as meshes
+from neural_render.export.geometry.mesh import export_mesh
+from neural_render.export.geometry.surfaces import witnesses
+from tests.export.geometry.balls import SCALE, Ball, space, subject, world
+
+RADIUS = 0.25 * SCALE
+NEAR = 0.03  # the ball is soft: its surface is where a ray is half stopped, not where it begins
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_pictures() -> Iterator[None]:
+    """What is hidden is told from smaller pictures than those of a real scene."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(witnesses, "AROUND_SIDE", 48)
+        yield
+
+
+def exported(path: Path, of=None, **settings: object) -> trimesh.Trimesh:
+    of = of or subject()
+    wanted = MeshSettings(resolution=48, texture=256, **settings)  # type: ignore[arg-type]
+    (file, *_) = export_mesh(of, space(of), wanted, path, progress=False)
+    loaded = trimesh.load(file, force="mesh", process=False)
+    assert isinstance(loaded, trimesh.Trimesh)
+    return loaded
+
+
+def merged(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    """The same without the seams of its texture."""
+    bare = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+    bare.merge_vertices(merge_tex=True, merge_norm=True)
+    return bare
+
+
+@pytest.fixture(scope="module")
+def ball(tmp_path_factory: pytest.TempPathFactory) -> trimesh.Trimesh:
+    return exported(tmp_path_factory.mktemp("ball") / "mesh.glb", faces=3000)
+
+
+def test_a_ball_is_a_closed_sphere_in_the_world(ball: trimesh.Trimesh) -> None:
+    away = np.linalg.norm(ball.vertices - world().numpy(), axis=1)
+    assert abs(away.mean() - RADIUS) < NEAR * RADIUS and away.std() < NEAR * RADIUS
+    whole = merged(ball)
+    assert whole.is_watertight and whole.is_winding_consistent
+    assert whole.volume == pytest.approx(4 / 3 * math.pi * RADIUS**3, rel=3 * NEAR)
+    assert len(whole.faces) <= 3000
+
+
+def test_its_normals_lead_outwards(ball: trimesh.Trimesh) -> None:
+    out = ball.vertices - world().numpy()
+    out /= np.linalg.norm(out, axis=1, keepdims=True)
+    assert (ball.vertex_normals * out).sum(1).mean() > 0.98
+
+
+def test_its_texture_has_the_fields_colours(ball: trimesh.Trimesh) -> None:
+    """Red where x is small, blue where it is large."""
+    uv = np.asarray(ball.visual.uv)
+    assert uv.min() >= 0 and uv.max() <= 1
+    colors = np.asarray(ball.visual.to_color().vertex_colors)[:, :3]
+    x = ball.vertices[:, 0] - world().numpy()[0]
+    left, right = x < -0.3 * RADIUS, x > 0.3 * RADIUS
+    assert (colors[left][:, 0] > 200).mean() > 0.95 and (colors[left][:, 2] < 60).mean() > 0.95
+    assert (colors[right][:, 2] > 200).mean() > 0.95 and (colors[right][:, 0] < 60).mean() > 0.95
+
+
+def test_specks_are_left_out(tmp_path: Path) -> None:
+    far = Ball(center=(0.9, 0.9, 0.9), radius=0.012)
+    found = merged(exported(tmp_path / "mesh.glb", subject([Ball(), far])))
+    assert len(found.split(only_watertight=False)) == 1
+
+
+@pytest.mark.parametrize("ending", ["ply", "obj"])
+def test_other_forms_hold_the_same_sphere(tmp_path: Path, ending: str) -> None:
+    found = exported(tmp_path / f"mesh.{ending}", file=ending, faces=2000)
+    away = np.linalg.norm(found.vertices - world().numpy(), axis=1)
+    assert abs(away.mean() - RADIUS) < NEAR * RADIUS
+
+
+def test_it_says_that_it_is_closed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    exported(tmp_path / "mesh.ply", file="ply", faces=2000)
+    assert "1 pieces, closed" in caplog.text
+
+
+def test_nothing_is_no_mesh(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="mesh"):
+        exported(tmp_path / "mesh.glb", subject([]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(meshes.NEEDED, "not_there_at_all", "not-there")
+    with pytest.raises(OutputError, match=r"needs not-there, .* pip install -e"):
+        meshes.check_libraries()
