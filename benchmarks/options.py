@@ -11,7 +11,7 @@ from neural_render.core.errors import SettingError
 
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 SUITES = ("kernels", "train", "curve", "render", "bake", "memory", "settings", "poses")
-SUITES += ("processes", "gpu", "package", "splats")
+SUITES += ("processes", "gpu", "package", "splats", "mesh")
 MEASURES = ("kernels", "steps", "quality")
 BAKE_PARTS = ("materials", "triangles", "moving", "supervision")
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class BenchmarkOptions:
     holdout: bool = False
     run: str = "outputs/latest"
     views: int = 5
-    file: str = ""  # of suite=splats: a .ply that is there already
+    file: str = ""  # of suite=splats and mesh: a file that is there already
     parts: tuple[str, ...] = field(default=BAKE_PARTS, metadata={"choices": BAKE_PARTS})
     scenes: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)

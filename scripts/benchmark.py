@@ -7,6 +7,7 @@
     python scripts/benchmark.py suite=curve capture=DIR seconds=15,30,60,300 [prototype=DIR]
     python scripts/benchmark.py suite=curve capture=DIR holdout=true
     python scripts/benchmark.py suite=render run=DIR [views=5]
+    python scripts/benchmark.py suite=mesh run=DIR [file=FILE.glb] [views=25]
     python scripts/benchmark.py suite=splats run=DIR [file=FILE.ply] [views=25]
     python scripts/benchmark.py suite=bake [parts=materials,triangles,moving,supervision]
     python scripts/benchmark.py suite=memory [seconds=60] [photos=60] [width=6000] [gib=2]
@@ -39,7 +40,7 @@ from benchmarks import curve, frames, kernels, training
 from benchmarks.bakes import suite as bakes
 from benchmarks.captures import effects, memory, poses, sharing
 from benchmarks.devices import gpu
-from benchmarks.files import package
+from benchmarks.files import mesh, package
 from benchmarks.options import BenchmarkOptions, parsed
 from benchmarks.splats import suite as splats
 from neural_render.core.errors import UserError
@@ -57,6 +58,7 @@ SUITES = {
     "gpu": gpu,
     "package": package,
     "splats": splats,
+    "mesh": mesh,
 }
 
 
