@@ -11,7 +11,7 @@ from neural_render.core.errors import SettingError
 
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 SUITES = ("kernels", "train", "curve", "render", "bake", "memory", "settings", "poses")
-SUITES += ("processes", "gpu", "package", "splats", "mesh")
+SUITES += ("processes", "gpu", "package", "splats", "mesh", "viewer")
 MEASURES = ("kernels", "steps", "quality")
 BAKE_PARTS = ("materials", "triangles", "moving", "supervision")
 T = TypeVar("T")

@@ -9,6 +9,7 @@
     python scripts/benchmark.py suite=render run=DIR [views=5]
     python scripts/benchmark.py suite=mesh run=DIR [file=FILE.glb] [views=25]
     python scripts/benchmark.py suite=splats run=DIR [file=FILE.ply] [views=25]
+    python scripts/benchmark.py suite=viewer run=DIR [rounds=3]
     python scripts/benchmark.py suite=bake [parts=materials,triangles,moving,supervision]
     python scripts/benchmark.py suite=memory [seconds=60] [photos=60] [width=6000] [gib=2]
     python scripts/benchmark.py suite=settings captures=DIR,DIR [seconds=40] [max_side=480]
@@ -36,12 +37,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import curve, frames, kernels, training
+from benchmarks import curve, kernels, training
 from benchmarks.bakes import suite as bakes
 from benchmarks.captures import effects, memory, poses, sharing
 from benchmarks.devices import gpu
 from benchmarks.files import mesh, package
 from benchmarks.options import BenchmarkOptions, parsed
+from benchmarks.pictures import frames, viewer
 from benchmarks.splats import suite as splats
 from neural_render.core.errors import UserError
 
@@ -59,6 +61,7 @@ SUITES = {
     "package": package,
     "splats": splats,
     "mesh": mesh,
+    "viewer": viewer,
 }
 
 

@@ -90,10 +90,14 @@ class Look:
     overlaid: bool = False  # things are drawn into the scene, and the scene hides some of them
 
     @property
+    def kind(self) -> str:
+        """What pictures of it need beside colours, so that they cost about the same."""
+        return self.mode if self.mode in (NORMALS, SAMPLES) else ""
+
+    @property
     def of_rays(self) -> tuple[Any, ...]:
         """The part that a change of needs new rays; the rest develops what they brought."""
-        extra = self.mode if self.mode in (NORMALS, SAMPLES) else ""
-        return extra, self.crop, self.light_at
+        return self.kind, self.crop, self.light_at
 
 
 def pose_view(pose: Float[Tensor, "3 4"], fov_rad: float, width: int = 1, height: int = 1) -> View:

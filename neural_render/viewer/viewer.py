@@ -8,6 +8,7 @@ import logging
 import queue
 import threading
 import time
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,11 @@ from neural_render.viewer.page.flights import FlightDrawing, Hangar
 from neural_render.viewer.page.listening import Action
 from neural_render.viewer.page.progress import ProgressPanel
 from neural_render.viewer.page.visit import Page
+from neural_render.viewer.pictures.painting import Painter
+from neural_render.viewer.pictures.resolution import Costs, Pace
 from neural_render.viewer.pictures.visitors import Job
 from neural_render.viewer.place import find_place
+from neural_render.viewer.requests import Look
 from neural_render.viewer.server import close_server, open_server
 from neural_render.viewer.settings import ViewerSettings
 from neural_render.viewer.stage import Report, Stage, Surroundings
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
 PATHS = "paths"  # the folder of camera paths, in the run's
 MOST_POINTS = 400  # of the curve of training
+WARM = (160, 120)  # pixels of the pictures that are made first, for nobody
 LAST_WORDS = 0.2  # seconds that they take to be sent
 LONGEST_WAIT = 0.5  # seconds, so that signals are noticed wherever they are delivered
 
@@ -55,6 +60,7 @@ class Viewer:
         self.hangar = Hangar(
             flight=Flight(), folder=surroundings.folder / PATHS, like=surroundings.cameras
         )
+        self.costs = Costs()
         self.paused = False
         self._trains = trains
         self._mail: queue.SimpleQueue[Action] = queue.SimpleQueue()
@@ -64,6 +70,7 @@ class Viewer:
         self._server = open_server(settings, surroundings.title)
         self._set_up(self._server)
         self.flight_drawing = FlightDrawing(self._server.scene, self.place)
+        self._warm_up()
 
     def __enter__(self) -> "Viewer":
         return self
@@ -196,6 +203,16 @@ class Viewer:
 
         server.on_client_connect(came)
         server.on_client_disconnect(left)
+
+    def _warm_up(self) -> None:
+        """Makes small pictures, so that the first visitor's comes at once and in the right size."""
+        view = replace(self.place.first, width=WARM[0], height=WARM[1])
+        job = Job(view=view, look=Look(), factor=1.0, final=False, renders=True, waits=False)
+        painter, pace = Painter(self.stage, self.place), Pace(1.0, self.costs)
+        painter.draw(job, pace, lambda: False)
+        began = time.perf_counter()
+        painter.draw(job, pace, lambda: False)
+        pace.took(WARM[0] * WARM[1], time.perf_counter() - began)
 
     def _welcome(self, client: "viser.ClientHandle") -> None:
         panels = (ProgressPanel(client.gui, self.post, self._pause),) if self._trains else ()

@@ -29,7 +29,7 @@ class Page:
 
     def __init__(self, client: "viser.ClientHandle", viewer: "Viewer") -> None:
         self.client, self._viewer = client, viewer
-        self.visitor = Visitor(viewer.seconds_per_picture)
+        self.visitor = Visitor(viewer.seconds_per_picture, viewer.costs)
         self.flying_since: tuple[float, ...] = ()  # none, or when this visitor took off
         self.is_gone = False
         self._painter = Painter(viewer.stage, viewer.place)
@@ -138,7 +138,8 @@ class Page:
         passed = now - self.flying_since[0]
         if not flight.can_fly or (passed > flight.seconds and not flight.loop):
             self.take_off_or_land()
-            return
+            if not flight.can_fly:
+                return
         there = flight.view_at(passed)
         here = self.view
         view = pose_view(there.pose, there.fov_rad, here.width, here.height)

@@ -9,23 +9,40 @@ TOO_SLOW, FAST_ENOUGH = 1.2, 0.8
 STEP = 2.0  # along a side, from one picture of a still camera to the next
 
 
-class Pace:
-    """Learns what pixels cost and chooses the size of pictures while somebody moves."""
+class Costs:
+    """What pixels of each kind of picture cost, learnt from all pictures of all visitors."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self) -> None:
+        self._per_pixel: dict[str, float] = {}
+
+    def took(self, kind: str, num_pixels: int, seconds: float) -> None:
+        """Takes in that a picture of so many pixels took so long."""
+        measured = seconds / max(1, num_pixels)
+        before = self._per_pixel.get(kind, measured)
+        self._per_pixel[kind] = MEMORY * before + (1 - MEMORY) * measured
+
+    def expected(self, kind: str, num_pixels: int) -> float:
+        """The seconds that so many pixels should take; of a kind never made, as long as of any."""
+        known = max(self._per_pixel.values(), default=FIRST_GUESS)
+        return self._per_pixel.get(kind, known) * num_pixels
+
+
+class Pace:
+    """Chooses the size of one visitor's pictures of one kind while that visitor moves."""
+
+    def __init__(self, seconds: float, costs: Costs, kind: str = "") -> None:
         """``seconds`` a picture may take."""
         self.seconds = seconds
-        self._per_pixel = FIRST_GUESS
-        self._factor = FACTORS[2]
+        self._costs, self._kind = costs, kind
+        self._factor = FACTORS[-1]
 
     def took(self, num_pixels: int, seconds: float) -> None:
         """Takes in that a picture of so many pixels took so long."""
-        measured = seconds / max(1, num_pixels)
-        self._per_pixel += (1 - MEMORY) * (measured - self._per_pixel)
+        self._costs.took(self._kind, num_pixels, seconds)
 
     def expected(self, num_pixels: int) -> float:
         """The seconds that so many pixels should take."""
-        return self._per_pixel * num_pixels
+        return self._costs.expected(self._kind, num_pixels)
 
     def moving_factor(self, num_pixels: int) -> float:
         """The factor for a moving camera whose window has so many pixels."""

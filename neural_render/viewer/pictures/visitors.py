@@ -1,10 +1,9 @@
 """What one visitor should see next: pure decisions, given the time."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from neural_render.viewer.pictures.drawing import Drawing
-from neural_render.viewer.pictures.resolution import Pace, sharper
+from neural_render.viewer.pictures.resolution import Costs, Pace, sharper
 from neural_render.viewer.requests import Look, View
 
 STILL = 0.15  # seconds without a change after which pictures get finer
@@ -40,12 +39,12 @@ class Shown:
 class Visitor:
     """One browser: where it looks from, what it was shown, and what it should be shown next."""
 
-    def __init__(self, seconds_per_picture: float) -> None:
+    def __init__(self, seconds_per_picture: float, costs: Costs) -> None:
         self.view: tuple[View, ...] = ()  # none before the first message
         self.look = Look()
         self.shown: tuple[Shown, ...] = ()  # none before the first picture
-        self._seconds = seconds_per_picture
-        self._paces: dict[Any, Pace] = {}
+        self._seconds, self._costs = seconds_per_picture, costs
+        self._paces: dict[str, Pace] = {}
         self._changed_at = 0.0
 
     def moved(self, view: View, now: float) -> None:
@@ -62,8 +61,8 @@ class Visitor:
     @property
     def pace(self) -> Pace:
         """What pictures of this kind cost."""
-        kind = self.look.of_rays[0]
-        return self._paces.setdefault(kind, Pace(self._seconds))
+        kind = self.look.kind
+        return self._paces.setdefault(kind, Pace(self._seconds, self._costs, kind))
 
     def is_outdated(self, job: Job) -> bool:
         """Whether the visitor wants something else by now."""

@@ -9,7 +9,7 @@ import torch
 from neural_render.viewer.pictures import drawing
 from neural_render.viewer.pictures.drawing import Brush, depth_behind, developed, draw
 from neural_render.viewer.pictures.painting import SEEN_THROUGH, Painter
-from neural_render.viewer.pictures.resolution import Pace
+from neural_render.viewer.pictures.resolution import Costs, Pace
 from neural_render.viewer.pictures.visitors import Job
 from neural_render.viewer.place import find_place
 from neural_render.viewer.requests import MODES, Look, View, pose_view
@@ -95,10 +95,10 @@ def job(look: Look, waits: bool = False) -> Job:
 
 def test_a_painter_crops_and_gives_depths_where_something_is_drawn_into_the_scene():
     painter = Painter(STAGE, find_place(cameras_around(), FRAME))
-    plain = painter.draw(job(Look()), Pace(0.1), never)
+    plain = painter.draw(job(Look()), Pace(0.1, Costs()), never)
     assert plain is not None and painter.depths(plain, job(Look())) is None
     half = Look(crop=(((-1.0, -1.0, -1.0), (0.0, 1.0, 1.0)),), overlaid=True)  # the far half
-    part = painter.draw(job(half), Pace(0.1), never)
+    part = painter.draw(job(half), Pace(0.1, Costs()), never)
     assert part is not None
     middle = part.image.distance[16, 24] - plain.image.distance[16, 24]
     assert middle.item() == pytest.approx(0.2, abs=0.03)  # of the field: 0.4 of the world
@@ -106,7 +106,7 @@ def test_a_painter_crops_and_gives_depths_where_something_is_drawn_into_the_scen
     assert depths is not None and depths.max() == SEEN_THROUGH
     assert depths.min() < 4
     nothing = Look(crop=(((0.9, 0.9, 0.9), (1.0, 1.0, 1.0)),))
-    assert painter.draw(job(nothing), Pace(0.1), never).image.opacity.max() == 0
+    assert painter.draw(job(nothing), Pace(0.1, Costs()), never).image.opacity.max() == 0
 
 
 def test_a_picture_that_waits_is_made_in_bands_of_a_few_rows(monkeypatch):
@@ -118,7 +118,7 @@ def test_a_picture_that_waits_is_made_in_bands_of_a_few_rows(monkeypatch):
         return real(renderer, field, cameras, *rest)
 
     monkeypatch.setattr(drawing, "render_image", spied)
-    painter, pace = Painter(STAGE, find_place(cameras_around(), FRAME)), Pace(0.1)
+    painter, pace = Painter(STAGE, find_place(cameras_around(), FRAME)), Pace(0.1, Costs())
     for _ in range(30):
         pace.took(1, 1e-4)  # 16 rows of 48 pixels take longer than a band should
     painter.draw(job(Look()), pace, never)

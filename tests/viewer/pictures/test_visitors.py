@@ -8,6 +8,7 @@ import torch
 
 from neural_render.rendering import Image
 from neural_render.viewer.pictures.drawing import Drawing
+from neural_render.viewer.pictures.resolution import Costs
 from neural_render.viewer.pictures.visitors import RENEWED, STILL, Job, Visitor
 from neural_render.viewer.requests import COLOUR, DEPTH, NORMALS, Look, View
 
@@ -38,7 +39,7 @@ def finished(visitor: Visitor, now: float, version: int = 0) -> list[Job]:
 
 
 def arrived() -> Visitor:
-    visitor = Visitor(0.1)
+    visitor = Visitor(0.1, Costs())
     visitor.pace.took(1, 1e-5)
     visitor.pace.took(1, 1e-5)
     visitor.moved(HERE, 0.0)
@@ -46,8 +47,8 @@ def arrived() -> Visitor:
 
 
 def test_before_the_first_message_there_is_nothing_to_show():
-    assert Visitor(0.1).next_job(0.0, 0) is None
-    assert Visitor(0.1).seconds_until_job(0.0, 0) == math.inf
+    assert Visitor(0.1, Costs()).next_job(0.0, 0) is None
+    assert Visitor(0.1, Costs()).seconds_until_job(0.0, 0) == math.inf
 
 
 def test_while_somebody_moves_pictures_are_coarse_and_made_whole():
@@ -75,7 +76,7 @@ def test_when_somebody_stands_still_pictures_get_finer_until_they_are_whole():
 
 
 def test_a_machine_that_is_fast_enough_only_sends_the_last_picture_again_better():
-    visitor = Visitor(0.1)
+    visitor = Visitor(0.1, Costs())
     for _ in range(20):
         visitor.pace.took(10**6, 1e-3)
         visitor.pace.moving_factor(100)
