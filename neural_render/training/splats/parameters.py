@@ -13,11 +13,11 @@ from neural_render.kernels.splats.records import Splats
 # Places are fitted in units of each splat's own spacing, so that one rate suits near and far.
 RATES = {
     "offsets": 0.12,
-    "scales": 0.02,
-    "rotations": 0.004,
-    "opacities": 0.05,
-    "plain": 0.01,
-    "turning": 0.001,
+    "scales": 0.05,
+    "rotations": 0.008,
+    "opacities": 0.15,
+    "plain": 0.02,
+    "turning": 0.003,
 }
 RATE_END = 0.05  # of the rate at the beginning
 BETA2 = 0.99

@@ -10,7 +10,7 @@ from neural_render.captures.sparse_distances import SurveyedPhotos
 from neural_render.training.films.photographed import photographed
 from neural_render.training.settings import TrainingSettings
 from neural_render.training.step import loss_spec
-from tests.captures.test_sparse_distances import points_on_ball
+from tests.captures.placement.test_sparse_distances import points_on_ball
 from tests.rendering.test_projected import PROJECTION
 from tests.training.cameras.photographs import open_tiny
 
