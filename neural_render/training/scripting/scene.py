@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +29,6 @@ from neural_render.training.scripting.camera import Camera, Number, Vector, came
 from neural_render.training.scripting.querying import query_world
 
 PATHS = {"orbit": orbit_path, "spiral": spiral_path}
-Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, kw_only=True)
