@@ -52,6 +52,12 @@ const look = () => {
 };
 document.addEventListener('DOMContentLoaded', look);
 """
+LAST_SIZE = """
+const done = arguments[arguments.length - 1];
+const canvas = [...document.querySelectorAll('canvas')].find((c) => c.width > 0);
+createImageBitmap(window.pictures.at(-1)[1]).then((picture) => done(
+  [window.pictures.length, picture.width === canvas.width && picture.height === canvas.height]));
+"""
 SIZES = """
 const done = arguments[arguments.length - 1];
 Promise.all(window.pictures.map(async ([at, blob]) => {
@@ -133,12 +139,12 @@ class Page:
         return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
     def settled(self) -> UInt8[np.ndarray, "height width 3"]:
-        """The same, once pictures have stopped getting finer."""
+        """The same, once pictures have become as fine as the page and no more come."""
         self.first_seen()
         count, since, end = -1, time.monotonic(), time.monotonic() + PATIENCE
         while time.monotonic() < min(end, since + CALM):
-            now = self.driver.execute_script("return window.pictures.length")
-            if now != count:
+            now, whole = self.driver.execute_async_script(LAST_SIZE)
+            if now != count or not whole:
                 count, since = now, time.monotonic()
             time.sleep(0.05)
         return self.canvas()
@@ -170,7 +176,9 @@ class Page:
         """Types a text into a field, in place of what it holds."""
         from selenium.webdriver.common.keys import Keys
 
-        self.field(label).send_keys(Keys.CONTROL + "a", text, Keys.ENTER)
+        field = self.field(label)
+        field.send_keys(Keys.CONTROL + "a")
+        field.send_keys(text, Keys.ENTER)
 
     def field(self, label: str) -> Any:
         """The field beside a label."""

@@ -32,7 +32,7 @@ def load_viser() -> Any:
 
 
 def open_server(settings: ViewerSettings, title: str) -> "viser.ViserServer":
-    """A server at the address that the settings name, which it says in one line.
+    """A server at the address that the settings name.
 
     SettingError where the address is not this machine's, or no port is free.
     """
@@ -45,14 +45,18 @@ def open_server(settings: ViewerSettings, title: str) -> "viser.ViserServer":
     # Or any visitor could publish the page through a server of theirs.
     server.request_share_url = lambda verbose=True: None
     server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False)
+    return server
+
+
+def announce(settings: ViewerSettings, port: int) -> None:
+    """Says in one line where the page is, and warns where everyone can see it."""
     if not is_own(settings.host):
         _log.warning(
             "viewer.host=%s: everyone on the network can see this page and steer it: it asks for no"
             " password",
             settings.host,
         )
-    _log.info("viewer: %s", address_of(settings.host, server.get_port()))
-    return server
+    _log.info("viewer: %s", address_of(settings.host, port))
 
 
 def close_server(server: "viser.ViserServer") -> None:

@@ -23,7 +23,7 @@ from neural_render.viewer.pictures.resolution import Costs, Pace
 from neural_render.viewer.pictures.visitors import Job
 from neural_render.viewer.place import find_place
 from neural_render.viewer.requests import Look
-from neural_render.viewer.server import close_server, open_server
+from neural_render.viewer.server import announce, close_server, open_server
 from neural_render.viewer.settings import ViewerSettings
 from neural_render.viewer.stage import Report, Stage, Surroundings
 
@@ -68,9 +68,14 @@ class Viewer:
         self._pages: dict[int, tuple[Page, tuple[ProgressPanel, ...]]] = {}
         self._reports: list[Report] = []
         self._server = open_server(settings, surroundings.title)
-        self._set_up(self._server)
         self.flight_drawing = FlightDrawing(self._server.scene, self.place)
-        self._warm_up()
+        try:
+            self._set_up(self._server)
+            self._warm_up()
+        except BaseException:
+            self.close()
+            raise
+        announce(settings, self.port)
 
     def __enter__(self) -> "Viewer":
         return self
@@ -112,7 +117,7 @@ class Viewer:
             return True
         now = time.perf_counter()
         return any(
-            page.flying_since or page.visitor.next_job(now, version) is not None
+            page.helm.flies or page.visitor.next_job(now, version) is not None
             for page, _ in self._pages.values()
         )
 
@@ -125,7 +130,7 @@ class Viewer:
         now = time.perf_counter()
         jobs: list[tuple[float, Page, Job]] = []
         for page, _ in list(self._pages.values()):
-            page.fly(now)
+            page.steer(now)
             if job := page.visitor.next_job(now, version):
                 last = page.visitor.shown[0].at if page.visitor.shown else 0.0
                 jobs.append((last, page, job))
@@ -146,12 +151,14 @@ class Viewer:
     def is_called_from(self, page: Page, job: Job) -> bool:
         """Whether the picture that is being made should be given up for what browsers ask now."""
         self._read_mail()
+        now = time.perf_counter()
+        for other, _ in self._pages.values():
+            other.steer(now)
         if page.visitor.is_outdated(job):
             return True
-        now = time.perf_counter()
         others = (p for p, _ in self._pages.values() if p is not page)
         return any(
-            (other := p.visitor.next_job(now, 0)) is not None and not other.waits for p in others
+            (wanted := p.visitor.next_job(now, 0)) is not None and not wanted.waits for p in others
         )
 
     def told(self, report: Report) -> None:
@@ -181,7 +188,7 @@ class Viewer:
 
     def flights_changed(self) -> None:
         """Hides the camera path while somebody flies along it."""
-        self.flight_drawing.show(not any(page.flying_since for page, _ in self._pages.values()))
+        self.flight_drawing.show(not any(page.helm.flies for page, _ in self._pages.values()))
         for page, _ in self._pages.values():
             page.look_changed()
 

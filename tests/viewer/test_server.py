@@ -10,6 +10,7 @@ from neural_render.core.errors import SettingError, UserError
 from neural_render.viewer import server as servers
 from neural_render.viewer.server import (
     address_of,
+    announce,
     close_server,
     free_port,
     is_own,
@@ -35,6 +36,7 @@ def test_the_address_is_said_in_one_line_and_nothing_else(caplog, capfd):
         wanted = other.getsockname()[1]
         server = open_server(ViewerSettings(port=wanted), "ball")
         port = server.get_port()
+        announce(ViewerSettings(port=wanted), port)
         close_server(server)
     assert port > wanted  # that one is taken: the next one that is free
     assert said(caplog, logging.INFO) == [f"viewer: http://127.0.0.1:{port}"]
@@ -44,8 +46,7 @@ def test_the_address_is_said_in_one_line_and_nothing_else(caplog, capfd):
 
 def test_whoever_opens_the_page_to_the_network_is_warned(caplog):
     with caplog.at_level(logging.INFO, logger="neural_render"):
-        server = open_server(ViewerSettings(host="0.0.0.0", port=28080), "ball")
-        close_server(server)
+        announce(ViewerSettings(host="0.0.0.0"), 8080)
     (warning,) = said(caplog, logging.WARNING)
     assert warning.startswith("viewer.host=0.0.0.0: everyone on the network can see this page and")
 

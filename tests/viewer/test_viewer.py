@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neural_render.viewer.page import helm
 from neural_render.viewer.pictures import visitors
 from neural_render.viewer.settings import ViewerSettings
 from neural_render.viewer.stage import Report
@@ -23,8 +24,9 @@ RED_8BIT = [round(255 * value) for value in RED]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures get finer almost at once."""
+    """Pictures get finer, and browsers are believed, almost at once."""
     monkeypatch.setattr(visitors, "STILL", 0.02)
+    monkeypatch.setattr(helm, "ARRIVAL", 0.0)
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ class FlightPanel:
 
     def __init__(self, gui: Any, post: Post, hangar: Hangar) -> None:
         self._post, self._hangar = post, hangar
+        self._used: tuple[Any, ...] = ()  # none, or the control that is being answered
         with gui.add_folder("Camera path", order=4, expand_by_default=False):
             self._stops = gui.add_dropdown("Keyframe", [NOTHING])
             self._add = gui.add_button("Add this view", hint="Behind the chosen keyframe")
@@ -77,10 +78,13 @@ class FlightPanel:
     ) -> None:
         """Lets the controls work: on the view of this page, which can be sent to another one."""
 
-        def act(do: Callable[[Any], None]) -> Callable[[Any], None]:
+        def act(control: Any, do: Callable[[Any], None]) -> Callable[[Any], None]:
             def done(value: Any) -> None:
                 do(value)
+                # What somebody still types into must not be written to meanwhile.
+                self._used = (control,)
                 changed()
+                self._used = ()
 
             return done
 
@@ -99,7 +103,7 @@ class FlightPanel:
             (self._order, lambda which: self._flight.shift(-1 if which == "Earlier" else 1)),
             (self._files, self._file),
         ):
-            on_press(control, self._post, act(do))
+            on_press(control, self._post, act(control, do))
         for control, do in (
             (self._stops, lambda label: self._flight.choose(number_of(label))),
             (self._fov, lambda degrees: self._flight.set_fov(degrees)),
@@ -107,20 +111,27 @@ class FlightPanel:
             (self._fps, lambda value: self._flight.set_length(self._flight.seconds, value)),
             (self._loop, lambda loop: self._flight.set_loop(loop)),
         ):
-            on_change(control, self._post, act(do))
+            on_change(control, self._post, act(control, do))
         on_press(self._preview, self._post, lambda _: fly())
 
     def refresh(self) -> None:
         """Shows the path as it is now."""
-        flight = self._hangar.flight
+        flight = self._flight
         labels = [str(number) for number in range(1, len(flight) + 1)] or [NOTHING]
         if list(self._stops.options) != labels:
             self._stops.options = labels
-        self._stops.value = labels[flight.chosen if len(flight) else 0]
+        shown = [
+            (self._stops, labels[flight.chosen if len(flight) else 0]),
+            (self._seconds, flight.seconds),
+            (self._fps, flight.fps),
+            (self._loop, flight.loop),
+        ]
         if len(flight):
-            self._fov.value = math.degrees(flight.stops[flight.chosen].view.fov_rad)
-        self._seconds.value, self._fps.value = flight.seconds, flight.fps
-        self._loop.value = flight.loop
+            fov = math.degrees(flight.stops[flight.chosen].view.fov_rad)
+            shown.append((self._fov, fov))
+        for control, value in shown:
+            if control not in self._used:
+                control.value = value
 
     def say(self, text: str) -> None:
         """Shows a sentence below the controls."""

@@ -9,12 +9,13 @@ import numpy as np
 from neural_render.core.errors import UserError
 from neural_render.viewer.page.cameras import CameraFrusta
 from neural_render.viewer.page.flights import FlightPanel
+from neural_render.viewer.page.helm import Helm
 from neural_render.viewer.page.listening import Action, on_change
 from neural_render.viewer.page.looks import LookPanel
 from neural_render.viewer.pictures.drawing import Drawing
 from neural_render.viewer.pictures.painting import Painter
 from neural_render.viewer.pictures.visitors import Job, Visitor
-from neural_render.viewer.requests import Box, View, checked_view, clamped, pose_view
+from neural_render.viewer.requests import Box, View, checked_view, clamped
 
 if TYPE_CHECKING:
     import viser
@@ -30,7 +31,7 @@ class Page:
     def __init__(self, client: "viser.ClientHandle", viewer: "Viewer") -> None:
         self.client, self._viewer = client, viewer
         self.visitor = Visitor(viewer.seconds_per_picture, viewer.costs)
-        self.flying_since: tuple[float, ...] = ()  # none, or when this visitor took off
+        self.helm = Helm(viewer.place.first, viewer.place.distance, time.perf_counter())
         self.is_gone = False
         self._painter = Painter(viewer.stage, viewer.place)
         self._unit = viewer.place.unit
@@ -94,13 +95,7 @@ class Page:
             max_side=self._viewer.max_side,
         )
         if view is not None:
-            self._viewer.post(lambda: self._moved(view))
-
-    def _moved(self, view: View) -> None:
-        if self.flying_since:
-            return
-        self.visitor.moved(view, time.perf_counter())
-        self.looks.show_fov(view.fov_rad)
+            self._viewer.post(lambda: self.helm.heard(view))
 
     def look_changed(self) -> None:
         """Takes in what the controls say."""
@@ -124,27 +119,26 @@ class Page:
     def take_off_or_land(self) -> None:
         """Begins to fly along the path, or ends that."""
         flight = self._viewer.hangar.flight
-        if not self.flying_since and not flight.can_fly:
+        if self.helm.flies:
+            self.helm.land()
+        elif flight.can_fly:
+            self.helm.take_off(time.perf_counter())
+        else:
             raise UserError(f"a flight needs two keyframes, and the path has {len(flight)}.")
-        self.flying_since = () if self.flying_since else (time.perf_counter(),)
-        self.flights.show_flying(bool(self.flying_since))
+        self.flights.show_flying(self.helm.flies)
         self._viewer.flights_changed()
 
-    def fly(self, now: float) -> None:
-        """Moves on along the path, if this visitor flies."""
-        if not self.flying_since:
-            return
+    def steer(self, now: float) -> None:
+        """Moves the visitor to where the camera is now."""
         flight = self._viewer.hangar.flight
-        passed = now - self.flying_since[0]
-        if not flight.can_fly or (passed > flight.seconds and not flight.loop):
-            self.take_off_or_land()
-            if not flight.can_fly:
-                return
-        there = flight.view_at(passed)
-        here = self.view
-        view = pose_view(there.pose, there.fov_rad, here.width, here.height)
+        view = self.helm.view(now, flight)
         self.visitor.moved(view, now)
-        self.go_to(view)
+        if self.helm.flies:
+            self.go_to(view)
+        else:
+            self.looks.show_fov(view.fov_rad)
+        if self.helm.is_over(now, flight):
+            self.take_off_or_land()
 
     def make(self, job: Job, version: int) -> None:
         """Makes a picture and sends it, if it is not given up."""
