@@ -50,11 +50,16 @@ def differentiate(outputs: Outputs, leaves: Outputs) -> Outputs:
     return {f"to_{name}": gradient for name, gradient in zip(names, gradients, strict=True)}
 
 
-def begin(test: str, problem: str) -> None:
-    """From here on what is ``remembered`` is this problem's; other tests' is dropped."""
+@contextmanager
+def about(test: str, problem: str) -> Iterator[None]:
+    """Inside, what is ``remembered`` is this problem's; what another test asked for is dropped."""
     if test != _test[0]:
         _kept.clear()
     _test[0], _problem[0], _asked[0] = test, problem, 0
+    try:
+        yield
+    finally:
+        _problem[0] = ""
 
 
 def remembered(compute: Callable[[], Result]) -> Result:

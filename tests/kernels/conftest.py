@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neural_render.kernels import dispatch
 from neural_render.kernels.cpu import modules
-from tests.kernels.comparison import begin, instruction_set
+from tests.kernels.comparison import about, instruction_set
 
 # Where there is no Triton there is no cuda backend either, and its tests say so.
 INTERPRETED = False
@@ -51,8 +51,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     Skips, with its reason, what cannot run.
     """
     test, _, problem = request.node.nodeid.partition("[")
-    begin(test, f"[{problem.replace(request.param, '', 1)}")
-    with running(request.param) as name:
+    with about(test, problem.replace(request.param, "", 1)), running(request.param) as name:
         yield name
 
 
