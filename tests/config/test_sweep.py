@@ -134,11 +134,13 @@ def test_ctrl_c_ends_all_jobs(start: Start, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate()
     assert process.returncode == 130, errors
-    assert rows_of(output) == [
+    *running, last = rows_of(output)
+    assert running == [
         ["0", "stopped", "seed=0", "interrupted"],
         ["1", "stopped", "seed=1", "interrupted"],
-        ["2", "waiting", "seed=2"],
     ]
+    # The last one may have been handed to a process that had no time to begin it.
+    assert last in (["2", "waiting", "seed=2"], ["2", "stopped", "seed=2", "never begun"])
     for pid in begun.values():
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

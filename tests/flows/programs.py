@@ -1,6 +1,7 @@
 """The programs of the command line, run as a user runs them, and a run small enough for tests."""
 
 import importlib.util
+import logging
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -85,7 +86,12 @@ def run_here(
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(sys, "argv", [program, *map(str, words)])
-    code = module.config.main(module.COMMAND, module.main)
+    logger = logging.getLogger("neural_render")
+    before = logger.handlers[:], logger.level, logger.propagate
+    try:
+        code = module.config.main(module.COMMAND, module.main)
+    finally:  # a program takes the log for itself
+        logger.handlers[:], logger.level, logger.propagate = before
     said = capsys.readouterr()
     return Finished(code=code, output=said.out, errors=said.err)
 

@@ -40,6 +40,8 @@ def test_what_a_backend_borrows_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(dispatch.BACKENDS, "cuda", "neural_render.kernels.cuda")
     assert set(dispatch.borrowed("cuda")) == {
         "color_loss",
+        "draw_splats",
+        "draw_splats_backward",
         "occupancy_cells",
         "occupancy_points",
         "occupancy_update",
