@@ -120,7 +120,12 @@ def keep_panel(
 ) -> None:
     """Writes the photo, the splats and where they differ into ``plots/``."""
     error: Float[Tensor, "height width"] = metrics.flip_map(drawn, photo)
-    path = records.ROOT / "benchmarks" / "plots" / f"splats_{name.replace('/', '_')}.png"
+    path = (
+        records.ROOT
+        / "benchmarks"
+        / "plots"
+        / f"splats_{name.replace('/', '_').removesuffix('.png')}.png"
+    )
     captions = ("photo", f"splats  {psnr:.2f} dB", f"FLIP  {float(error.mean()):.3f}")
     write_panel(path, photo, drawn, error, captions=captions, error_scale=0.5)
     print(path)
