@@ -27,7 +27,8 @@ ARGUMENTS = (
 PATIENCE = 60.0  # seconds
 CALM = 0.5  # seconds without a change after which a picture is taken for the last
 # Notes when each picture came, and when the first one could be seen, in milliseconds since the
-# page was asked for. Pictures are blobs before they are textures.
+# page was asked for. Pictures are blobs before they are textures, and so are their depths, which
+# are PNG whatever their blobs say.
 NOTES = """
 window.pictures = []; window.firstSeen = 0;
 const make = URL.createObjectURL.bind(URL);
@@ -52,18 +53,14 @@ const look = () => {
 };
 document.addEventListener('DOMContentLoaded', look);
 """
-LAST_SIZE = """
-const done = arguments[arguments.length - 1];
-const canvas = [...document.querySelectorAll('canvas')].find((c) => c.width > 0);
-createImageBitmap(window.pictures.at(-1)[1]).then((picture) => done(
-  [window.pictures.length, picture.width === canvas.width && picture.height === canvas.height]));
-"""
 SIZES = """
-const done = arguments[arguments.length - 1];
-Promise.all(window.pictures.map(async ([at, blob]) => {
+const [first, done] = arguments;
+Promise.all(window.pictures.slice(first).map(async ([at, blob]) => {
+  const [begin] = new Uint8Array(await blob.slice(0, 1).arrayBuffer());
+  if (begin !== 0xff) return null;
   const picture = await createImageBitmap(blob);
   return [at, picture.width, picture.height];
-})).then(done);
+})).then((found) => done([found.filter((entry) => entry), window.pictures.length]));
 """
 
 
@@ -126,7 +123,7 @@ class Page:
 
     def received(self) -> list[tuple[float, int, int]]:
         """When each picture came, in seconds since the page was asked for, and its size."""
-        found = self.driver.execute_async_script(SIZES)
+        found, _ = self.driver.execute_async_script(SIZES, 0)
         return [(at / 1e3, width, height) for at, width, height in found]
 
     def canvas(self) -> UInt8[np.ndarray, "height width 3"]:
@@ -141,11 +138,14 @@ class Page:
     def settled(self) -> UInt8[np.ndarray, "height width 3"]:
         """The same, once pictures have become as fine as the page and no more come."""
         self.first_seen()
-        count, since, end = -1, time.monotonic(), time.monotonic() + PATIENCE
+        count, last, since = 0, (0, 0), time.monotonic()
+        end = since + PATIENCE
+        height, width, _ = self.canvas().shape
         while time.monotonic() < min(end, since + CALM):
-            now, whole = self.driver.execute_async_script(LAST_SIZE)
-            if now != count or not whole:
-                count, since = now, time.monotonic()
+            new, count = self.driver.execute_async_script(SIZES, count)
+            last = (new[-1][1], new[-1][2]) if new else last
+            if new or last != (width, height):
+                since = time.monotonic()
             time.sleep(0.05)
         return self.canvas()
 

@@ -1,12 +1,11 @@
 """The web server of the page: its address, who is warned of it, and what visitors may not do."""
 
 import errno
-import io
 import ipaddress
 import logging
 import socket
 import warnings
-from contextlib import redirect_stdout
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from neural_render.core.errors import SettingError, UserError
@@ -40,8 +39,9 @@ def open_server(settings: ViewerSettings, title: str) -> "viser.ViserServer":
     port = free_port(settings.host, settings.port)
     # Somebody who leaves while a picture is made gets no more of it: that is no news.
     warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")
-    with redirect_stdout(io.StringIO()):  # it has a frame to print
-        server = library.ViserServer(settings.host, port, label=title, verbose=False)
+    # It prints a frame when it begins and a line when it ends, through a library that only it uses.
+    import_module("rich").get_console().quiet = True
+    server = library.ViserServer(settings.host, port, label=title, verbose=False)
     # Or any visitor could publish the page through a server of theirs.
     server.request_share_url = lambda verbose=True: None
     server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False)
@@ -57,12 +57,6 @@ def announce(settings: ViewerSettings, port: int) -> None:
             settings.host,
         )
     _log.info("viewer: %s", address_of(settings.host, port))
-
-
-def close_server(server: "viser.ViserServer") -> None:
-    """Ends the server and its threads."""
-    with redirect_stdout(io.StringIO()):  # it says that it does
-        server.stop()
 
 
 def free_port(host: str, wanted: int) -> int:

@@ -75,6 +75,7 @@ class Surroundings:
     cameras: Cameras  # in the world; at least one
     names: tuple[str, ...]
     photos: Callable[[Sequence[int], int], Sequence[Photo]]  # which, and their longest side
+    has_photos: bool
     folder: Path  # that paths are saved in
 
 
@@ -88,8 +89,3 @@ class Report:
     loss: float
     psnr: float
     seconds_left: float
-
-
-def no_photos(chosen: Sequence[int], side: int) -> Sequence[Photo]:
-    """None: what is shown where a scene was baked."""
-    return ()

@@ -23,7 +23,7 @@ from neural_render.viewer.pictures.resolution import Costs, Pace
 from neural_render.viewer.pictures.visitors import Job
 from neural_render.viewer.place import find_place
 from neural_render.viewer.requests import Look
-from neural_render.viewer.server import announce, close_server, open_server
+from neural_render.viewer.server import announce, open_server
 from neural_render.viewer.settings import ViewerSettings
 from neural_render.viewer.stage import Report, Stage, Surroundings
 
@@ -72,10 +72,10 @@ class Viewer:
         try:
             self._set_up(self._server)
             self._warm_up()
+            announce(settings, self.port)
         except BaseException:
             self.close()
             raise
-        announce(settings, self.port)
 
     def __enter__(self) -> "Viewer":
         return self
@@ -90,7 +90,7 @@ class Viewer:
 
     def close(self) -> None:
         """Takes the page from the network."""
-        close_server(self._server)
+        self._server.stop()
 
     @property
     def port(self) -> int:

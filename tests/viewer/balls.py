@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -14,7 +15,7 @@ from neural_render.core.lights import Color, LightGroup, Lighting
 from neural_render.core.protocols import Field, SceneFrame
 from neural_render.core.transforms import Similarity, look_at
 from neural_render.rendering import Image, Renderer, RenderingSettings, build_renderer
-from neural_render.viewer.stage import Surroundings, no_photos
+from neural_render.viewer.stage import Surroundings
 from tests.rendering.analytic import CPU, SphereField
 
 RED = (0.9, 0.1, 0.3)
@@ -79,12 +80,18 @@ def cameras_around(count: int = 8, distance: float = 2.5) -> Cameras:
     )
 
 
+def grey_photos(chosen: Sequence[int], side: int) -> list[np.ndarray]:
+    """A grey photo of each camera, the first one darkest."""
+    return [np.full((side // 2, side, 3), 10 * index, dtype=np.uint8) for index in chosen]
+
+
 def surroundings(folder: Path, count: int = 8) -> Surroundings:
-    """Cameras around the ball, without photos."""
+    """Cameras around the ball, with grey photos."""
     return Surroundings(
         title="ball",
         cameras=cameras_around(count),
         names=tuple(f"photo_{index}" for index in range(count)),
-        photos=no_photos,
+        photos=grey_photos,
+        has_photos=True,
         folder=folder,
     )

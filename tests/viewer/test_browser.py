@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,6 +125,7 @@ def test_ctrl_c_ends_the_program_cleanly(run: Path) -> None:
         assert process.stdout is not None and process.stderr is not None
         lines = iter(process.stdout.readline, "")
         address = next(line for line in lines if line.startswith("viewer: "))
+        time.sleep(1)
         assert re.fullmatch(r"viewer: http://127\.0\.0\.1:\d+\n", address)
         process.send_signal(signal.SIGINT)
         assert list(lines) == ["viewer: closed\n"]

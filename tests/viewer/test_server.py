@@ -11,7 +11,6 @@ from neural_render.viewer import server as servers
 from neural_render.viewer.server import (
     address_of,
     announce,
-    close_server,
     free_port,
     is_own,
     load_viser,
@@ -37,7 +36,7 @@ def test_the_address_is_said_in_one_line_and_nothing_else(caplog, capfd):
         server = open_server(ViewerSettings(port=wanted), "ball")
         port = server.get_port()
         announce(ViewerSettings(port=wanted), port)
-        close_server(server)
+        server.stop()
     assert port > wanted  # that one is taken: the next one that is free
     assert said(caplog, logging.INFO) == [f"viewer: http://127.0.0.1:{port}"]
     assert said(caplog, logging.WARNING) == []
@@ -54,7 +53,7 @@ def test_whoever_opens_the_page_to_the_network_is_warned(caplog):
 def test_a_visitor_cannot_publish_the_page():
     server = open_server(ViewerSettings(port=28090), "ball")
     assert server.request_share_url() is None
-    close_server(server)
+    server.stop()
 
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no such host.invalid"])

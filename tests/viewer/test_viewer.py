@@ -5,12 +5,15 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from neural_render.core.errors import CaptureError
 from neural_render.viewer.page import helm
+from neural_render.viewer.page.cameras import MOST_CAMERAS, chosen_cameras
 from neural_render.viewer.pictures import visitors
 from neural_render.viewer.settings import ViewerSettings
 from neural_render.viewer.stage import Report
@@ -160,17 +163,49 @@ def test_a_crop_shows_what_is_in_the_box_and_sends_depths(viewer, visit):
     assert visitor.pictures()[-1]["depth_data"] is None
 
 
-def test_cameras_are_drawn_into_the_scene_and_taken_away(visit):
+def test_cameras_are_drawn_into_the_scene_with_their_photos_and_taken_away(visit):
     visitor = visit()
     visitor.picture()
     visitor.set("Cameras", True)
-    visitor.settle()
+    visitor.serve(lambda: len(photos_in(visitor)) == 8)
     drawn = [m for m in visitor.messages if m["type"] == "CameraFrustumMessage"]
     assert len({m["name"] for m in drawn}) == 8
     assert visitor.pictures()[-1]["depth_data"] is not None
+    visitor.set("Photos", False)
+    visitor.settle()
+    gone = [m for m in updates_of(visitor) if m["updates"].get("_image_data", b"") is None]
+    assert len(gone) == 8
     visitor.set("Cameras", False)
     visitor.settle()
     assert visitor.pictures()[-1]["depth_data"] is None
+
+
+def updates_of(visitor: RawBrowser) -> list[dict]:
+    return [m for m in visitor.messages if m["type"] == "SceneNodeUpdateMessage"]
+
+
+def photos_in(visitor: RawBrowser) -> set[str]:
+    """The cameras that have a photo."""
+    return {m["name"] for m in updates_of(visitor) if m["updates"].get("_image_data")}
+
+
+def test_photos_that_cannot_be_read_are_told_and_left_out(viewer, visit, monkeypatch, caplog):
+    def broken(chosen, side):
+        raise CaptureError("the photos are gone.")
+
+    monkeypatch.setattr(viewer.shelf, "_surroundings", replace(viewer.surroundings, photos=broken))
+    visitor = visit()
+    visitor.picture()
+    visitor.set("Cameras", True)
+    visitor.serve(lambda: "the photos cannot be shown: the photos are gone." in caplog.text)
+    visitor.settle()
+    assert photos_in(visitor) == set()
+
+
+def test_of_many_cameras_some_are_drawn():
+    assert chosen_cameras(3) == [0, 1, 2]
+    assert len(chosen_cameras(1001)) <= MOST_CAMERAS
+    assert chosen_cameras(1001)[:2] == [0, 6]
 
 
 def test_a_path_is_made_by_all_and_kept_in_the_runs_folder(viewer, visit, tmp_path):

@@ -21,7 +21,12 @@ SMALL = 256  # pixels: the longer side that photos are read at for this
 
 
 def surroundings_of(
-    capture: Capture, title: str, folder: Path, with_photos: Callable[[], Capture]
+    capture: Capture,
+    title: str,
+    folder: Path,
+    with_photos: Callable[[], Capture],
+    *,
+    has_photos: bool = True,
 ) -> Surroundings:
     """Those of a capture's training views; ``with_photos`` gives it with its photos in memory.
 
@@ -32,6 +37,7 @@ def surroundings_of(
         cameras=capture.train.cameras,
         names=capture.train.names,
         photos=lambda chosen, side: small_photos(with_photos().train, chosen, side),
+        has_photos=has_photos,
         folder=folder,
     )
 
@@ -42,13 +48,15 @@ def opened_surroundings(
     """Those of a run or a package and its cameras; ``settings`` say where the photos are."""
     home = opened.home
     if isinstance(home, PackageFile):
-        return surroundings_of(capture, opened.name, home.renders_path, lambda: capture)
+        place = home.renders_path
+        return surroundings_of(capture, opened.name, place, lambda: capture, has_photos=False)
     photographed = not has_views(home.path)
     return surroundings_of(
         capture,
         opened.name,
         home.path,
         lambda: with_small_photos(settings) if photographed else capture,
+        has_photos=photographed,
     )
 
 
@@ -58,9 +66,10 @@ def photographed_surroundings(capture: Capture, run: RunFolder) -> Surroundings:
 
 
 def baked_surroundings(run: RunFolder, frame: SceneFrame) -> Surroundings:
-    """Those of a baked scene: cameras that it was looked at from, and no photos."""
+    """Those of a baked scene: cameras that it was looked at from, without photos."""
     views = load_views(run.path, frame)
-    return surroundings_of(views, run.path.parent.name, run.path, lambda: views)
+    title = run.path.parent.name
+    return surroundings_of(views, title, run.path, lambda: views, has_photos=False)
 
 
 def with_small_photos(settings: CaptureSettings) -> Capture:
@@ -70,12 +79,7 @@ def with_small_photos(settings: CaptureSettings) -> Capture:
 
 
 def small_photos(views: Views, chosen: Sequence[int], side: int) -> Sequence[Photo]:
-    """Some of the photos, no side longer than ``side``; none of views that were never photographed.
-
-    What is see-through is white.
-    """
-    if not len(views.pixels):
-        return ()
+    """Some of the photos, no side longer than ``side``; what is see-through is white."""
     return [small_photo(views.image(index).cpu().numpy(), side) for index in chosen]
 
 

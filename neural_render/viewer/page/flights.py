@@ -53,7 +53,6 @@ class FlightPanel:
 
     def __init__(self, gui: Any, post: Post, hangar: Hangar) -> None:
         self._post, self._hangar = post, hangar
-        self._used: tuple[Any, ...] = ()  # none, or the control that is being answered
         with gui.add_folder("Camera path", order=4, expand_by_default=False):
             self._stops = gui.add_dropdown("Keyframe", [NOTHING])
             self._add = gui.add_button("Add this view", hint="Behind the chosen keyframe")
@@ -67,6 +66,8 @@ class FlightPanel:
             self._name = gui.add_text("Name", "flight")
             self._files = gui.add_button_group("File", ["Save", "Load"])
             self._said = gui.add_markdown("")
+        self._controls = (self._stops, self._fov, self._seconds, self._fps, self._loop)
+        self._shown = [control.value for control in self._controls]
 
     def listen(
         self,
@@ -78,13 +79,18 @@ class FlightPanel:
     ) -> None:
         """Lets the controls work: on the view of this page, which can be sent to another one."""
 
-        def act(control: Any, do: Callable[[Any], None]) -> Callable[[Any], None]:
+        def act(do: Callable[[Any], None]) -> Callable[[Any], None]:
             def done(value: Any) -> None:
                 do(value)
-                # What somebody still types into must not be written to meanwhile.
-                self._used = (control,)
                 changed()
-                self._used = ()
+
+            return done
+
+        def typed(place: int, do: Callable[[Any], None]) -> Callable[[Any], None]:
+            def done(value: Any) -> None:
+                do(value)
+                self._shown[place] = self._values()[place]
+                changed()
 
             return done
 
@@ -103,35 +109,37 @@ class FlightPanel:
             (self._order, lambda which: self._flight.shift(-1 if which == "Earlier" else 1)),
             (self._files, self._file),
         ):
-            on_press(control, self._post, act(control, do))
-        for control, do in (
-            (self._stops, lambda label: self._flight.choose(number_of(label))),
-            (self._fov, lambda degrees: self._flight.set_fov(degrees)),
-            (self._seconds, lambda value: self._flight.set_length(value, self._flight.fps)),
-            (self._fps, lambda value: self._flight.set_length(self._flight.seconds, value)),
-            (self._loop, lambda loop: self._flight.set_loop(loop)),
-        ):
-            on_change(control, self._post, act(control, do))
+            on_press(control, self._post, act(do))
+        changes: list[Callable[[Any], None]] = [
+            lambda label: self._flight.choose(number_of(label)),
+            lambda degrees: self._flight.set_fov(degrees),
+            lambda value: self._flight.set_length(value, self._flight.fps),
+            lambda value: self._flight.set_length(self._flight.seconds, value),
+            lambda loop: self._flight.set_loop(loop),
+        ]
+        for place, (control, do) in enumerate(zip(self._controls, changes, strict=True)):
+            on_change(control, self._post, typed(place, do))
         on_press(self._preview, self._post, lambda _: fly())
 
     def refresh(self) -> None:
-        """Shows the path as it is now."""
+        """Shows the path as it is now; what somebody types into is not written to meanwhile."""
         flight = self._flight
         labels = [str(number) for number in range(1, len(flight) + 1)] or [NOTHING]
         if list(self._stops.options) != labels:
             self._stops.options = labels
-        shown = [
-            (self._stops, labels[flight.chosen if len(flight) else 0]),
-            (self._seconds, flight.seconds),
-            (self._fps, flight.fps),
-            (self._loop, flight.loop),
-        ]
-        if len(flight):
-            fov = math.degrees(flight.stops[flight.chosen].view.fov_rad)
-            shown.append((self._fov, fov))
-        for control, value in shown:
-            if control not in self._used:
+        values = self._values()
+        for control, before, value in zip(self._controls, self._shown, values, strict=True):
+            if before != value:
                 control.value = value
+        self._shown = values
+
+    def _values(self) -> list[Any]:
+        """What the controls should show."""
+        flight = self._flight
+        some = len(flight) > 0
+        fov = math.degrees(flight.stops[flight.chosen].view.fov_rad) if some else self._fov.value
+        label = str(flight.chosen + 1) if some else NOTHING
+        return [label, fov, flight.seconds, flight.fps, flight.loop]
 
     def say(self, text: str) -> None:
         """Shows a sentence below the controls."""

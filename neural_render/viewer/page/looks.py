@@ -33,7 +33,14 @@ class LookPanel:
     """Mode, exposure, crop and lights; gives them as a checked `Look`."""
 
     def __init__(
-        self, gui: Any, stage: Stage, bounds: Box, post: Post, changed: Callable[[], None]
+        self,
+        gui: Any,
+        stage: Stage,
+        bounds: Box,
+        post: Post,
+        changed: Callable[[], None],
+        *,
+        has_photos: bool,
     ) -> None:
         self._stage, self._bounds = stage, bounds
         self._controls: list[Any] = []
@@ -52,7 +59,9 @@ class LookPanel:
                 slider = gui.add_slider("Exposure", -6.0, 6.0, 0.1, 0.0, hint="In stops")
                 self._stops = (self._kept(slider),)
             self.cameras = gui.add_checkbox("Cameras", False, hint="Where photos were taken")
-            self.photos = gui.add_checkbox("Photos", True, hint="In the cameras")
+            self.photos = gui.add_checkbox(
+                "Photos", has_photos, visible=has_photos, hint="In the cameras"
+            )
             self.speed = gui.add_markdown("")
         self._lights = [self._light(gui, group) for group in stage.lighting.groups]
         self._place = [self._moving(gui, light) for light in stage.lighting.moving]

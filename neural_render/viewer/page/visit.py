@@ -36,7 +36,12 @@ class Page:
         self._painter = Painter(viewer.stage, viewer.place)
         self._unit = viewer.place.unit
         self.looks = LookPanel(
-            client.gui, viewer.stage, viewer.place.bounds, self.post, self.look_changed
+            client.gui,
+            viewer.stage,
+            viewer.place.bounds,
+            self.post,
+            self.look_changed,
+            has_photos=viewer.surroundings.has_photos,
         )
         self.flights = FlightPanel(client.gui, self.post, viewer.hangar)
         self.frusta = CameraFrusta(
