@@ -6,8 +6,11 @@ the server's threads, and done by `attend`, which then makes one picture if one 
 
 import logging
 import queue
+import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -103,11 +106,12 @@ class Viewer:
         self._called.set()
 
     def run(self) -> None:
-        """Shows the scene until Ctrl-C."""
+        """Shows the scene until Ctrl-C or SIGTERM."""
         try:
-            while True:
-                if not self.attend():
-                    self.wait(LONGEST_WAIT)
+            with ended_by_signals():
+                while True:
+                    if not self.attend():
+                        self.wait(LONGEST_WAIT)
         except KeyboardInterrupt:
             _log.info("viewer: closed")
 
@@ -253,3 +257,22 @@ class Viewer:
                 action()
             except Exception:
                 _log.exception("viewer: a browser's wish could not be met")
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Inside, SIGINT and SIGTERM raise KeyboardInterrupt, even where they were ignored before.
+
+    Shells let what they start in the background ignore Ctrl-C. Outside the main thread nothing is
+    changed, because Python delivers signals only there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
