@@ -41,7 +41,8 @@ def main(settings: config.Settings) -> None:
     opened = open_scene(Path(settings.run), device)
     capture = opened.refined_views(settings.capture)
     surroundings = opened_surroundings(opened, capture, settings.capture)
-    stage = trained_stage(opened.scene, capture, settings.evaluation.background)
+    background, has_opacity = settings.evaluation.background, capture.has_opacity
+    stage = trained_stage(opened.scene, background, has_opacity=has_opacity)
     with Viewer(stage, surroundings, settings.viewer) as viewer:
         viewer.run()
 

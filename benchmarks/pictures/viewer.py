@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from statistics import median
+from typing import Any
 
 from benchmarks.options import BenchmarkOptions
 from benchmarks.pictures.chromium import Page, open_page
@@ -48,19 +49,26 @@ def run(options: BenchmarkOptions) -> None:
             firsts.append(page.first_seen())
         page.settled()
         values = moving(page)
-    values |= {"first_seconds": firsts, "run": options.run, "load": os.getloadavg()[0]}
+    # The same with so much time for each picture that all have every pixel of the page.
+    with served([*words, "viewer.rate=1"]) as address, open_page(address, (SIDE, SIDE)) as page:
+        page.settled()
+        whole = moving(page)
+    values |= {"whole": whole, "first_seconds": firsts}
+    values |= {"run": options.run, "load": os.getloadavg()[0]}
     rows = [
         ["first picture after the page is opened", f"{median(firsts):.2f} s"],
         ["  the very first time", f"{firsts[0]:.2f} s"],
         ["pictures a second while moving", f"{values['rate']:.1f}"],
         ["  the longest wait for one", f"{values['longest']:.2f} s"],
         [f"  their size, of a canvas of {values['canvas']}", values["size"]],
+        [f"the same, all of {whole['size']}", f"{whole['rate']:.1f}"],
+        ["  the longest wait for one", f"{whole['longest']:.2f} s"],
     ]
     print_table("the viewer", ["", "measured"], rows)
     print(append("viewer", resolved, threads, values))
 
 
-def moving(page: Page) -> dict[str, float | str]:
+def moving(page: Page) -> dict[str, Any]:
     """Pictures that came while the mouse turned the camera on and on: rate, waits, median size."""
     before = len(page.received())
     page.mouse("mousePressed", *FREE)

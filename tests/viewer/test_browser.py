@@ -30,12 +30,14 @@ def check_browser() -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A striped ball on white, trained for a moment."""
+    """A striped ball on white, trained for a moment, with a page that nobody visited."""
     check_browser()
     folder = tmp_path_factory.mktemp("viewed")
     capture = write_blender_capture(folder / "ball", num_train=12, num_test=1, size=40)
     words = (f"capture.path={capture}", "training.num_steps=100", *SMALL, "render.output=none")
-    return folder / succeed("train.py", *words, folder=folder).last_line
+    done = succeed("train.py", *words, "viewer=on", "viewer.port=28350", folder=folder)
+    assert re.search(r"^viewer: http://127\.0\.0\.1:283\d\d$", done.output, re.MULTILINE)
+    return folder / done.last_line
 
 
 @pytest.fixture(scope="module")

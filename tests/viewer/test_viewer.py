@@ -92,28 +92,27 @@ def test_who_leaves_is_forgotten(viewer, visit):
     assert not viewer.is_wanted()
 
 
-@pytest.mark.parametrize(
-    "nonsense",
-    [
-        {"position": (math.nan, 0.0, 0.0)},
-        {"position": (math.inf, 0.0, 0.0)},
-        {"wxyz": (0.0, 0.0, 0.0, 0.0)},
-        {"fov": math.nan},
-        {"image_width": -3},
-        {"image_width": 0, "image_height": 0},
-    ],
-    ids=str,
+NONSENSE = (
+    {"position": (math.nan, 0.0, 0.0)},
+    {"position": (math.inf, 0.0, 0.0)},
+    {"wxyz": (0.0, 0.0, 0.0, 0.0)},
+    {"fov": math.nan},
+    {"image_width": -3},
+    {"image_width": 0, "image_height": 0},
 )
-def test_a_camera_that_makes_no_sense_changes_nothing(visit, nonsense):
+
+
+def test_cameras_that_make_no_sense_change_nothing(visit):
     visitor = visit()
-    before = visitor.picture()
+    visitor.picture()
     count = len(visitor.pictures())
-    visitor.look_from(**nonsense)
+    for nonsense in NONSENSE:
+        visitor.look_from(**nonsense)
     visitor.settle()
     assert len(visitor.pictures()) == count
     visitor.look_from(position=(2.4, 0.0, 0.0))
     assert is_ball(visitor.picture())
-    assert before.shape == visitor.picture().shape
+    assert len(visitor.pictures()) > count
 
 
 def test_what_is_no_message_ends_that_visit_alone(visit):
@@ -231,18 +230,18 @@ def test_a_path_is_made_by_all_and_kept_in_the_runs_folder(viewer, visit, tmp_pa
     assert len(viewer.hangar.flight) == 2
 
 
-@pytest.mark.parametrize("name", ["../outside", "/etc/x", "a\0b", ""])
-def test_no_name_leads_out_of_the_runs_folder(viewer, visit, tmp_path, name):
+def test_no_name_leads_out_of_the_runs_folder(viewer, visit, tmp_path):
     visitor = visit()
     visitor.picture()
     for _ in range(2):
         visitor.set("Add this view", True)
-    visitor.set("Name", name)
-    visitor.set("File", "Save")
-    visitor.settle()
+    for name in ("../outside", "/etc/x", "a\0b", ""):
+        visitor.set("Name", name)
+        visitor.set("File", "Save")
+        visitor.settle(0.05)
     assert list(tmp_path.iterdir()) == []
     said = [m["props"]["body"] for m in visitor.messages if m["type"] == "NotificationShowMessage"]
-    assert len(said) == 1 and "is no name for a path" in said[0]
+    assert len(said) == 4 and all("is no name for a path" in sentence for sentence in said)
 
 
 def test_a_preview_flies_along_the_path_and_ends(viewer, visit):

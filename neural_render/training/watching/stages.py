@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neural_render.captures.records import Capture
 from neural_render.core.cameras import Cameras, image_rays
 from neural_render.core.lights import Color, Lighting
 from neural_render.core.protocols import SceneFrame
@@ -97,8 +96,9 @@ class FieldStage:
         return light_at if any(light_at) else ()
 
 
-def trained_stage(scene: TrainedScene, capture: Capture, background: str) -> FieldStage:
-    """A run as it was trained; ``background``: white, black or auto."""
+def trained_stage(scene: TrainedScene, background: str, *, has_opacity: bool) -> FieldStage:
+    """A run as it was trained; ``background``: white, black or auto; ``has_opacity``: its photos
+    do not cover everything."""
     return FieldStage(
         field=scene.field,
         renderer=scene.renderer,
@@ -106,7 +106,7 @@ def trained_stage(scene: TrainedScene, capture: Capture, background: str) -> Fie
         lighting=scene.lighting,
         color_space=scene.record.color_space,
         behind=background_name(
-            background, trained=scene.record.background, has_opacity=capture.has_opacity
+            background, trained=scene.record.background, has_opacity=has_opacity
         ),
         environment=scene.environment,
     )

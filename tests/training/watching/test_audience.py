@@ -55,11 +55,11 @@ class Eyes:
 
 def test_what_is_watched_ends_with_the_same_weights(tmp_path):
     alone, watched, eyes = new_run(tmp_path / "a"), new_run(tmp_path / "b"), Eyes()
-    settings = settings_for(40, report_every=0.0)
+    settings = settings_for(20, report_every=0.0)
     train_ball(alone, settings)
     train_ball(watched, settings, audience=eyes)
     assert_same_weights(alone, watched)
-    assert len(eyes.pictures) == 40
+    assert len(eyes.pictures) == 20
 
 
 def test_what_is_seen_is_the_average_as_it_grows(tmp_path):
