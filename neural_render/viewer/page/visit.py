@@ -165,8 +165,9 @@ class Page:
         now = time.perf_counter()
         self.visitor.got(job, drawing, version, now)
         width, height = job.view.size(job.factor)
-        if job.renders:
+        if job.renders and not job.waits:
             self.visitor.pace.took(width * height, now - began)
+        if job.renders and job.final:
             self.looks.speed.content = f"{width} x {height}, {1e3 * (now - began):.0f} ms"
 
     def _zoom(self, degrees: Any) -> None:

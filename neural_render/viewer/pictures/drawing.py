@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from neural_render.viewer.stage import Stage
 ROWS_TOGETHER = 16  # the renderer's tiles
 MOST_SAMPLES = 10  # as a power of 2: the brightest of the map of samples
 STEEPNESS = 4  # of the map of depths around a typical one
+# Twice the renderer's: 30 to 40 % less work, and 36 to 47 dB between the two pictures (lego, cove).
+LONG_STEPS = 2.0
 SOLID = 0.5  # opacity from which on a pixel hides what is drawn into the scene behind it
 Pixels = UInt8[np.ndarray, "height width 3"]
 
@@ -60,6 +62,18 @@ class Brush:
         elif look.mode == SAMPLES:
             extra = image_counts(self.renderer, self.field, cameras, 0)[..., None].float()
         return image, extra
+
+
+def in_long_steps(renderer: Renderer) -> Renderer:
+    """A renderer of the same scene that takes fewer samples: for pictures of a moment."""
+    step = LONG_STEPS * renderer.march.step
+    march = replace(renderer.march, step=step, max_step=max(step, renderer.march.max_step))
+    return Renderer(
+        march,
+        renderer.occupancy,
+        antialias=renderer.antialias,
+        projection=renderer.projection,
+    )
 
 
 def draw(

@@ -14,6 +14,7 @@ from neural_render.viewer.pictures.drawing import (
     depth_behind,
     developed,
     draw,
+    in_long_steps,
 )
 from neural_render.viewer.pictures.resolution import Pace
 from neural_render.viewer.pictures.visitors import Job
@@ -57,12 +58,17 @@ class Painter:
         return rounded.astype(np.float32)
 
     def _brush(self, job: Job) -> Brush:
-        if not job.look.crop:
-            return Brush(stage=self._stage, renderer=self._stage.renderer, cropped=False)
+        renderer = self._crop_of(job).renderer() if job.look.crop else self._stage.renderer
+        if not job.waits:
+            renderer = in_long_steps(renderer)
+        return Brush(stage=self._stage, renderer=renderer, cropped=bool(job.look.crop))
+
+    def _crop_of(self, job: Job) -> Crop:
+        """The part of the scene in the job's box."""
         box = job.look.crop[0]
         if not self._crop or self._crop[0][0] != box:
             to_field = self._stage.frame.world_from_field.inverse()
             corners = to_field.apply(torch.tensor(box)).tolist()
             low, high = ((x, y, z) for x, y, z in corners)
             self._crop = ((box, Crop(self._stage.renderer, low, high)),)
-        return Brush(stage=self._stage, renderer=self._crop[0][1].renderer(), cropped=True)
+        return self._crop[0][1]

@@ -15,7 +15,7 @@ class Job:
     """A picture to make: ``factor`` coarser than the window; ``final``: nothing finer follows.
 
     ``renders`` is false where the rays are there already and only their colours change. A picture
-    that ``waits`` is given up as soon as its visitor moves on.
+    that ``waits`` is given up as soon as its visitor moves on; others are made in longer steps.
     """
 
     view: View
@@ -86,7 +86,7 @@ class Visitor:
             finer = sharper(job.factor)
             return self._job(finer, final=finer == 1, renders=True, waits=True)
         if not job.final:
-            return self._job(1.0, final=True, renders=False, waits=False)
+            return self._job(1.0, final=True, renders=True, waits=True)
         if version != shown.version and now - shown.at >= RENEWED:
             return self._job(1.0, final=True, renders=True, waits=True)
         return None

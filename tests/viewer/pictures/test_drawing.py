@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from neural_render.viewer.pictures import drawing
-from neural_render.viewer.pictures.drawing import Brush, depth_behind, developed, draw
+from neural_render.viewer.pictures.drawing import (
+    LONG_STEPS,
+    Brush,
+    depth_behind,
+    developed,
+    draw,
+    in_long_steps,
+)
 from neural_render.viewer.pictures.painting import SEEN_THROUGH, Painter
 from neural_render.viewer.pictures.resolution import Costs, Pace
 from neural_render.viewer.pictures.visitors import Job
@@ -95,10 +102,10 @@ def job(look: Look, waits: bool = False) -> Job:
 
 def test_a_painter_crops_and_gives_depths_where_something_is_drawn_into_the_scene():
     painter = Painter(STAGE, find_place(cameras_around(), FRAME))
-    plain = painter.draw(job(Look()), Pace(0.1, Costs()), never)
+    plain = painter.draw(job(Look(), waits=True), Pace(0.1, Costs()), never)
     assert plain is not None and painter.depths(plain, job(Look())) is None
     half = Look(crop=(((-1.0, -1.0, -1.0), (0.0, 1.0, 1.0)),), overlaid=True)  # the far half
-    part = painter.draw(job(half), Pace(0.1, Costs()), never)
+    part = painter.draw(job(half, waits=True), Pace(0.1, Costs()), never)
     assert part is not None
     middle = part.image.distance[16, 24] - plain.image.distance[16, 24]
     assert middle.item() == pytest.approx(0.2, abs=0.03)  # of the field: 0.4 of the world
@@ -124,3 +131,19 @@ def test_a_picture_that_waits_is_made_in_bands_of_a_few_rows(monkeypatch):
     painter.draw(job(Look()), pace, never)
     painter.draw(job(Look(), waits=True), pace, never)
     assert sizes == [32, 16, 16]
+
+
+def test_pictures_of_a_moment_take_longer_steps_and_the_others_do_not():
+    longer = in_long_steps(STAGE.renderer)
+    assert longer.march.step == LONG_STEPS * STAGE.renderer.march.step
+    assert longer.occupancy is STAGE.renderer.occupancy
+    assert longer.march.near == STAGE.renderer.march.near
+    painter = Painter(STAGE, find_place(cameras_around(), FRAME))
+    samples = Look(mode="Samples per ray")
+    hasty, careful = (
+        painter.draw(job(samples, waits=waits), Pace(0.1, Costs()), never)
+        for waits in (False, True)
+    )
+    assert hasty is not None and careful is not None
+    ratio = careful.extra[16, 24].item() / hasty.extra[16, 24].item()
+    assert ratio == pytest.approx(LONG_STEPS, rel=0.2)
