@@ -9,7 +9,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -65,10 +65,10 @@ class Viewer:
         )
         self.costs = Costs()
         self.paused = False
-        self._trains = trains
+        self.trains = trains
         self._mail: queue.SimpleQueue[Action] = queue.SimpleQueue()
         self._called = threading.Event()
-        self._pages: dict[int, tuple[Page, tuple[ProgressPanel, ...]]] = {}
+        self._pages: dict[int, Page] = {}
         self._reports: list[Report] = []
         self._server = open_server(settings, surroundings.title)
         self.flight_drawing = FlightDrawing(self._server.scene, self.place)
@@ -122,7 +122,7 @@ class Viewer:
         now = time.perf_counter()
         return any(
             page.helm.flies or page.visitor.next_job(now, version) is not None
-            for page, _ in self._pages.values()
+            for page in self._pages.values()
         )
 
     def attend(self, version: int = 0) -> bool:
@@ -133,7 +133,7 @@ class Viewer:
         self._read_mail()
         now = time.perf_counter()
         jobs: list[tuple[float, Page, Job]] = []
-        for page, _ in list(self._pages.values()):
+        for page in list(self._pages.values()):
             page.steer(now)
             if job := page.visitor.next_job(now, version):
                 last = page.visitor.shown[0].at if page.visitor.shown else 0.0
@@ -148,7 +148,7 @@ class Viewer:
     def wait(self, at_most: float, version: int = 0) -> None:
         """Waits until a browser asks for something, or a picture is due."""
         now = time.perf_counter()
-        due = [page.visitor.seconds_until_job(now, version) for page, _ in self._pages.values()]
+        due = [page.visitor.seconds_until_job(now, version) for page in self._pages.values()]
         if self._called.wait(max(1e-3, min([at_most, *due]))):
             self._called.clear()
 
@@ -156,11 +156,11 @@ class Viewer:
         """Whether the picture that is being made should be given up for what browsers ask now."""
         self._read_mail()
         now = time.perf_counter()
-        for other, _ in self._pages.values():
+        for other in self._pages.values():
             other.steer(now)
         if page.visitor.is_outdated(job):
             return True
-        others = (p for p, _ in self._pages.values() if p is not page)
+        others = (p for p in self._pages.values() if p is not page)
         return any(
             (wanted := p.visitor.next_job(now, 0)) is not None and not wanted.waits for p in others
         )
@@ -170,30 +170,41 @@ class Viewer:
         self._reports.append(report)
         if len(self._reports) > MOST_POINTS:  # every other one, and the latest
             self._reports = [*self._reports[:-1:2], report]
-        for _, panels in self._pages.values():
-            for panel in panels:
-                panel.show(report, self._curve())
+        self.show_progress(self._progress())
+
+    def show_progress(self, panels: Iterable[ProgressPanel]) -> None:
+        """Shows on some panels how training goes."""
+        for panel in panels:
+            panel.show_paused(self.paused)
+            if self._reports:
+                panel.show(self._reports[-1], self._curve())
+
+    def pause(self) -> None:
+        """Lets training stand still, or go on."""
+        self.paused = not self.paused
+        self.show_progress(self._progress())
 
     def end(self, sentence: str) -> None:
         """Says on every page that training is over."""
-        for page, panels in self._pages.values():
-            for panel in panels:
-                panel.end(sentence)
+        for panel in self._progress():
+            panel.end(sentence)
+        for page in self._pages.values():
             page.client.flush()
         time.sleep(LAST_WORDS)
 
     def path_changed(self) -> None:
         """Shows the camera path as it is now, in the scene and on all pages."""
-        aspect = max((p.view.width / p.view.height for p, _ in self._pages.values()), default=1.5)
+        aspect = max((p.view.width / p.view.height for p in self._pages.values()), default=1.5)
         self.flight_drawing.redraw(self.hangar.flight, aspect)
-        for page, _ in self._pages.values():
-            page.flights.refresh()
+        for page in self._pages.values():
+            for panels in page.panels:
+                panels.flights.refresh()
             page.look_changed()
 
     def flights_changed(self) -> None:
         """Hides the camera path while somebody flies along it."""
-        self.flight_drawing.show(not any(page.helm.flies for page, _ in self._pages.values()))
-        for page, _ in self._pages.values():
+        self.flight_drawing.show(not any(page.helm.flies for page in self._pages.values()))
+        for page in self._pages.values():
             page.look_changed()
 
     def _set_up(self, server: "viser.ViserServer") -> None:
@@ -226,24 +237,16 @@ class Viewer:
         pace.took(WARM[0] * WARM[1], time.perf_counter() - began)
 
     def _welcome(self, client: "viser.ClientHandle") -> None:
-        panels = (ProgressPanel(client.gui, self.post, self._pause),) if self._trains else ()
-        page = Page(client, self)
-        self._pages[client.client_id] = page, panels
-        for panel in panels:
-            panel.show_paused(self.paused)
-            if self._reports:
-                panel.show(self._reports[-1], self._curve())
+        self._pages[client.client_id] = Page(client, self)
 
     def _forget(self, client_id: int) -> None:
-        page, _ = self._pages.pop(client_id)
-        page.is_gone = True
+        self._pages.pop(client_id).is_gone = True
         self.flights_changed()
 
-    def _pause(self) -> None:
-        self.paused = not self.paused
-        for _, panels in self._pages.values():
-            for panel in panels:
-                panel.show_paused(self.paused)
+    def _progress(self) -> list[ProgressPanel]:
+        """The panels of all pages that say how training goes."""
+        pages = self._pages.values()
+        return [panel for page in pages for panels in page.panels for panel in panels.progress]
 
     def _curve(self) -> list[tuple[float, float]]:
         noisy = any(report.psnr != report.psnr for report in self._reports)

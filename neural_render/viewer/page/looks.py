@@ -62,7 +62,7 @@ class LookPanel:
             self.photos = gui.add_checkbox(
                 "Photos", has_photos, visible=has_photos, hint="In the cameras"
             )
-            self.speed = gui.add_markdown("")
+            self._speed = gui.add_markdown("")
         self._lights = [self._light(gui, group) for group in stage.lighting.groups]
         self._place = [self._moving(gui, light) for light in stage.lighting.moving]
         with gui.add_folder("Crop", order=3, expand_by_default=False):
@@ -90,6 +90,10 @@ class LookPanel:
             stops=sum((clamped(s.value, -MOST_STOPS, MOST_STOPS) for s in self._stops), 0.0),
             overlaid=overlaid or bool(crop),
         )
+
+    def say_speed(self, width: int, height: int, seconds: float) -> None:
+        """Says how large a picture was and how long it took."""
+        self._speed.content = f"{width} x {height}, {1e3 * seconds:.0f} ms"
 
     def show_fov(self, fov_rad: float) -> None:
         """Moves the slider to what the camera has."""

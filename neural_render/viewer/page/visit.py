@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from neural_render.viewer.page.flights import FlightPanel
 from neural_render.viewer.page.helm import Helm
 from neural_render.viewer.page.listening import Action, on_change
 from neural_render.viewer.page.looks import LookPanel
+from neural_render.viewer.page.progress import ProgressPanel
 from neural_render.viewer.pictures.drawing import Drawing
 from neural_render.viewer.pictures.painting import Painter
 from neural_render.viewer.pictures.visitors import Job, Visitor
-from neural_render.viewer.requests import Box, View, checked_view, clamped
+from neural_render.viewer.requests import Box, Look, View, checked_view, clamped
 
 if TYPE_CHECKING:
     import viser
@@ -25,46 +27,71 @@ if TYPE_CHECKING:
 MOVING_QUALITY, FINAL_QUALITY = 75, 95  # of JPEG
 
 
+@dataclass(frozen=True, kw_only=True)
+class Panels:
+    """The controls of one page, and what it alone draws into the scene."""
+
+    progress: tuple[ProgressPanel, ...]  # none unless the scene is training
+    looks: LookPanel
+    flights: FlightPanel
+    frusta: CameraFrusta
+
+
 class Page:
-    """What the viewer keeps of one browser; every method is called in the viewer's thread."""
+    """What the viewer keeps of one browser; every method is called in the viewer's thread.
+
+    A page gets its panels after its first picture, which would else come later.
+    """
 
     def __init__(self, client: "viser.ClientHandle", viewer: "Viewer") -> None:
         self.client, self._viewer = client, viewer
         self.visitor = Visitor(viewer.seconds_per_picture, viewer.costs)
+        self.visitor.wants(Look(emission=viewer.stage.lighting.emission({})), time.perf_counter())
         self.helm = Helm(viewer.place.first, viewer.place.distance, time.perf_counter())
+        self.panels: tuple[Panels, ...] = ()  # none before the first picture
         self.is_gone = False
         self._painter = Painter(viewer.stage, viewer.place)
         self._unit = viewer.place.unit
-        self.looks = LookPanel(
-            client.gui,
-            viewer.stage,
-            viewer.place.bounds,
-            self.post,
-            self.look_changed,
-            has_photos=viewer.surroundings.has_photos,
-        )
-        self.flights = FlightPanel(client.gui, self.post, viewer.hangar)
-        self.frusta = CameraFrusta(
-            client.scene, viewer.surroundings, viewer.place, viewer.shelf, self.post
-        )
         self._box: Any = None
-        on_change(self.looks.fov, self.post, self._zoom)
-        for switch in (self.looks.cameras, self.looks.photos):
-            on_change(switch, self.post, lambda _: self._show_cameras())
-        self.flights.listen(
-            view=lambda: self.view,
-            go_to=self.go_to,
-            fly=self.take_off_or_land,
-            changed=viewer.path_changed,
-        )
-        self.flights.refresh()
 
         async def moved(camera: Any) -> None:
             self.heard_camera()
 
         client.camera.on_update(moved)
-        self.look_changed()
         self.heard_camera()
+
+    def furnish(self) -> None:
+        """Adds the panels."""
+        client, viewer = self.client, self._viewer
+        progress = (ProgressPanel(client.gui, self.post, viewer.pause),) if viewer.trains else ()
+        panels = Panels(
+            progress=progress,
+            looks=LookPanel(
+                client.gui,
+                viewer.stage,
+                viewer.place.bounds,
+                self.post,
+                self.look_changed,
+                has_photos=viewer.surroundings.has_photos,
+            ),
+            flights=FlightPanel(client.gui, self.post, viewer.hangar),
+            frusta=CameraFrusta(
+                client.scene, viewer.surroundings, viewer.place, viewer.shelf, self.post
+            ),
+        )
+        on_change(panels.looks.fov, self.post, self._zoom)
+        for switch in (panels.looks.cameras, panels.looks.photos):
+            on_change(switch, self.post, lambda _: self._show_cameras(panels))
+        panels.flights.listen(
+            view=lambda: self.view,
+            go_to=self.go_to,
+            fly=self.take_off_or_land,
+            changed=viewer.path_changed,
+        )
+        panels.flights.refresh()
+        self.panels = (panels,)
+        self.look_changed()
+        viewer.show_progress(panels.progress)
 
     @property
     def view(self) -> View:
@@ -104,14 +131,14 @@ class Page:
 
     def look_changed(self) -> None:
         """Takes in what the controls say."""
-        overlaid = self.frusta.visible or self._viewer.flight_drawing.visible
-        look = self.looks.look(overlaid)
-        self.visitor.wants(look, time.perf_counter())
+        for panels in self.panels:
+            overlaid = panels.frusta.visible or self._viewer.flight_drawing.visible
+            self.visitor.wants(panels.looks.look(overlaid), time.perf_counter())
         if self._box is not None:
             self._box.remove()
             self._box = None
-        if look.crop:
-            self._box = self._drawn_box(look.crop[0])
+        if self.visitor.look.crop:
+            self._box = self._drawn_box(self.visitor.look.crop[0])
 
     def go_to(self, view: View) -> None:
         """Sends the browser's camera to a view."""
@@ -130,7 +157,8 @@ class Page:
             self.helm.take_off(time.perf_counter())
         else:
             raise UserError(f"a flight needs two keyframes, and the path has {len(flight)}.")
-        self.flights.show_flying(self.helm.flies)
+        for panels in self.panels:
+            panels.flights.show_flying(self.helm.flies)
         self._viewer.flights_changed()
 
     def steer(self, now: float) -> None:
@@ -141,7 +169,8 @@ class Page:
         if self.helm.flies:
             self.go_to(view)
         else:
-            self.looks.show_fov(view.fov_rad)
+            for panels in self.panels:
+                panels.looks.show_fov(view.fov_rad)
         if self.helm.is_over(now, flight):
             self.take_off_or_land()
 
@@ -167,14 +196,18 @@ class Page:
         width, height = job.view.size(job.factor)
         if job.renders and not job.waits:
             self.visitor.pace.took(width * height, now - began)
-        if job.renders and job.final:
-            self.looks.speed.content = f"{width} x {height}, {1e3 * (now - began):.0f} ms"
+        for panels in self.panels:
+            if job.renders and job.final:
+                panels.looks.say_speed(width, height, now - began)
+        if not self.panels:
+            self.post(self.furnish)
 
     def _zoom(self, degrees: Any) -> None:
         self.client.camera.fov = math.radians(clamped(degrees, 1.0, 160.0))
 
-    def _show_cameras(self) -> None:
-        self.frusta.show(bool(self.looks.cameras.value), bool(self.looks.photos.value), self.go_to)
+    def _show_cameras(self, panels: Panels) -> None:
+        cameras, photos = panels.looks.cameras.value, panels.looks.photos.value
+        panels.frusta.show(bool(cameras), bool(photos), self.go_to)
         self.look_changed()
 
     def _drawn_box(self, box: Box) -> Any:
