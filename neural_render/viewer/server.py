@@ -7,6 +7,7 @@ import socket
 import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from neural_render.core.errors import SettingError, UserError
 from neural_render.viewer.settings import ViewerSettings
@@ -57,6 +58,17 @@ def announce(settings: ViewerSettings, port: int) -> None:
             settings.host,
         )
     _log.info("viewer: %s", address_of(settings.host, port))
+
+
+def is_foreign(server: "viser.ViserServer", client_id: int) -> bool:
+    """Whether a visitor comes from a page of somebody else's, open in a browser of this computer.
+
+    Browsers let any page connect to any address, but say which one it is; programs say nothing.
+    """
+    connection = server._websock_server._live_connections.get(client_id)
+    headers = getattr(getattr(connection, "request", None), "headers", {})
+    origin = headers.get("Origin")
+    return origin is not None and urlsplit(origin).netloc != headers.get("Host")
 
 
 def free_port(host: str, wanted: int) -> int:

@@ -26,7 +26,7 @@ from neural_render.viewer.pictures.resolution import Costs, Pace
 from neural_render.viewer.pictures.visitors import Job
 from neural_render.viewer.place import find_place
 from neural_render.viewer.requests import Look
-from neural_render.viewer.server import announce, open_server
+from neural_render.viewer.server import announce, is_foreign, open_server
 from neural_render.viewer.settings import ViewerSettings
 from neural_render.viewer.stage import Report, Stage, Surroundings
 
@@ -218,7 +218,12 @@ class Viewer:
         camera.near, camera.far = place.near, place.far
 
         async def came(client: "viser.ClientHandle") -> None:
-            self.post(lambda: self._welcome(client))
+            if is_foreign(server, client.client_id):
+                _log.warning(
+                    "viewer: a page of another site tried to look in, and was shown nothing"
+                )
+            else:
+                self.post(lambda: self._welcome(client))
 
         async def left(client: "viser.ClientHandle") -> None:
             self.post(lambda: self._forget(client.client_id))
@@ -240,8 +245,10 @@ class Viewer:
         self._pages[client.client_id] = Page(client, self)
 
     def _forget(self, client_id: int) -> None:
-        self._pages.pop(client_id).is_gone = True
-        self.flights_changed()
+        page = self._pages.pop(client_id, None)
+        if page is not None:
+            page.is_gone = True
+            self.flights_changed()
 
     def _progress(self) -> list[ProgressPanel]:
         """The panels of all pages that say how training goes."""

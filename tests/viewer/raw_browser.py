@@ -11,7 +11,7 @@ import viser
 import zstandard
 from PIL import Image
 from websockets.sync.client import connect
-from websockets.typing import Subprotocol
+from websockets.typing import Origin, Subprotocol
 
 from neural_render.viewer.viewer import Viewer
 
@@ -21,11 +21,14 @@ PATIENCE = 30.0  # seconds
 class RawBrowser:
     """One visitor of a viewer that the same thread serves."""
 
-    def __init__(self, viewer: Viewer, size: tuple[int, int] = (48, 32)) -> None:
+    def __init__(
+        self, viewer: Viewer, size: tuple[int, int] = (48, 32), origin: str | None = None
+    ) -> None:
         self._viewer, self._size = viewer, size
         address = f"ws://127.0.0.1:{viewer.port}"
         protocol = Subprotocol(f"viser-v{viser.__version__}")
-        self._socket = connect(address, subprotocols=[protocol], max_size=None)
+        site = None if origin is None else Origin(origin)
+        self._socket = connect(address, subprotocols=[protocol], max_size=None, origin=site)
         self.messages: list[dict[str, Any]] = []
 
     def close(self) -> None:

@@ -92,6 +92,21 @@ def test_who_leaves_is_forgotten(viewer, visit):
     assert not viewer.is_wanted()
 
 
+def test_pages_of_other_sites_see_nothing_and_steer_nothing(viewer, caplog):
+    """Any site that is open in a browser could connect to this computer."""
+    foreign = RawBrowser(viewer, origin="https://elsewhere.example")
+    foreign.look_from()
+    foreign.serve(lambda: "a page of another site tried to look in" in caplog.text)
+    foreign.settle()
+    assert foreign.pictures() == []
+    assert not any(m["type"].startswith("GuiFolder") for m in foreign.messages)
+    foreign.close()
+    own = RawBrowser(viewer, origin=f"http://127.0.0.1:{viewer.port}")
+    own.look_from()
+    assert is_ball(own.picture())
+    own.close()
+
+
 NONSENSE = (
     {"position": (math.nan, 0.0, 0.0)},
     {"position": (math.inf, 0.0, 0.0)},
