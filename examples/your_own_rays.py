@@ -17,7 +17,7 @@ from neural_render.core.transforms import Similarity
 class ChequeredBall:
     """Rays are in the field's frame: a cube of side 1, here of side 2 around the world's origin."""
 
-    num_channels, num_views, has_opacity = 3, 1, True
+    num_channels, has_opacity = 3, True
     place = Similarity(scale=2.0, translation=(-1.0, -1.0, -1.0))
     frame = SceneFrame(world_from_field=place, cascades=1, near=0.0)
 

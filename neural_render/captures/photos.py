@@ -38,11 +38,6 @@ class OfCapture:
         return 3
 
     @property
-    def num_views(self) -> int:
-        """The number of training photos."""
-        return len(self._capture.train)
-
-    @property
     def frame(self) -> SceneFrame:
         """The placement of the field in the capture's world."""
         return self._capture.frame

@@ -41,11 +41,6 @@ class RaySource(Protocol):
         ...
 
     @property
-    def num_views(self) -> int:
-        """The number of training views (for per-view parameters and messages)."""
-        ...
-
-    @property
     def frame(self) -> SceneFrame:
         """The placement of the field in the source's world."""
         ...

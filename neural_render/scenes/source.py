@@ -120,7 +120,6 @@ class TracedSource:
     """
 
     has_opacity = True
-    num_views = 1
 
     def __init__(
         self,

@@ -86,7 +86,7 @@ def test_rays_belong_to_their_pixels(scene, table_bytes: int, tmp_path: Path) ->
     batch = source.sample(700, seeded())
     check_rays(capture, batch)
     assert (batch.weights == 1).all() and (batch.opacity == 1).all()
-    assert source.num_channels == 3 and source.num_views == 5
+    assert source.num_channels == 3
     assert source.frame == capture.frame and not source.has_opacity
 
 

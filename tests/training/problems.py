@@ -31,7 +31,6 @@ class StripedBall:
     """
 
     num_channels = 3
-    num_views = 1
     has_opacity = True
     frame = SceneFrame(
         world_from_field=Similarity(scale=2.0, translation=(-1.0, -1.0, -1.0)),

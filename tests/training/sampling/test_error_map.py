@@ -21,7 +21,6 @@ class Regions:
     """A source whose rays are nothing but their regions."""
 
     num_channels = 3
-    num_views = 1
     has_opacity = False
     frame = SimpleNamespace()
     region_sizes = SIZES
