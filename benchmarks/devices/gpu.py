@@ -117,7 +117,7 @@ def _steps(options: BenchmarkOptions, backend: str, device: torch.device) -> dic
     for name in dict.fromkeys((backend, "reference")):
         steps = options.steps if name == backend else REFERENCE_STEPS
         for budget in (WARM, WARM + steps):  # what comes up once only is left out
-            settings = _settings(options, device, num_steps=budget)
+            settings = _settings(device, num_steps=budget)
             with computing(name, device, options.precision):
                 wall, samples, _ = _trained(options, settings, name, device)
             found[name] = {"wall": wall, "samples": samples, "steps": budget}
@@ -136,7 +136,7 @@ def _quality(options: BenchmarkOptions, backend: str, device: torch.device) -> d
     """Mean PSNR of the test views after each budget, on white, and frames a second."""
     found, rows = {}, []
     for seconds in options.seconds or SECONDS:
-        settings = _settings(options, device, max_seconds=seconds, background="white")
+        settings = _settings(device, max_seconds=seconds, background="white")
         wall, samples, scene = _trained(options, settings, backend, device)
         capture = _opened(options)
         score = _score(scene, capture, device)
@@ -150,7 +150,7 @@ def _quality(options: BenchmarkOptions, backend: str, device: torch.device) -> d
     return {"capture": options.capture, "max_side": options.max_side, "budgets": found}
 
 
-def _settings(options: BenchmarkOptions, device: torch.device, **budget: Any) -> TrainingSettings:
+def _settings(device: torch.device, **budget: Any) -> TrainingSettings:
     return TrainingSettings(
         samples_per_step=SAMPLES[device.type], checkpoint_every=1e9, tensorboard=False, **budget
     )

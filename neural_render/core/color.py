@@ -43,14 +43,6 @@ def film_from_linear(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]
     return srgb.clamp(max=1 - torch.finfo(linear.dtype).eps)
 
 
-def linear_from_film(srgb: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Scene-linear radiance of what ``film_from_linear`` gave, in [0, 1)."""
-    curved = ((srgb.clamp(min=_TOE) + 0.055) / 1.055) ** 2.4
-    shown = torch.where(srgb > _TOE, curved, srgb / _TOE_SLOPE)
-    over = (1 - GREY) / (1 - shown.clamp(max=1 - torch.finfo(srgb.dtype).eps)) - 1
-    return torch.where(shown > GREY, GREY + (1 - GREY) * over, shown)
-
-
 def quantised(srgb: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
     """8-bit values of display-referred colour: clamped to [0, 1], rounded; not differentiable."""
     return (srgb.clamp(0, 1) * 255).round().to(torch.uint8)

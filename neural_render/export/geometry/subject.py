@@ -1,6 +1,6 @@
 """What is exported: a trained field as its cameras see it, shown in display-referred colours."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -135,10 +135,6 @@ class Subject:
     def to_world(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 3"]:
         """Points of the field's frame in the capture's coordinates."""
         return self.frame.world_from_field.apply(points)
-
-    def with_cameras(self, cameras: Cameras) -> "Subject":
-        """The same, seen by others."""
-        return replace(self, cameras=cameras)
 
 
 def looked_up(

@@ -71,13 +71,6 @@ def table_to_tcnn(table: Float[Tensor, "rows features"]) -> Float[Tensor, " para
     return table.reshape(-1)
 
 
-def table_from_tcnn(
-    parameters: Float[Tensor, " parameters"], spec: HashGridSpec
-) -> Float[Tensor, "rows features"]:
-    """The table of a grid's parameters, or its gradient of theirs."""
-    return parameters.reshape(spec.num_rows, spec.features)
-
-
 def weights_to_tcnn(
     weights: Float[Tensor, " weights"], spec: MlpSpec
 ) -> Float[Tensor, " parameters"]:
@@ -89,18 +82,6 @@ def weights_to_tcnn(
         matrix = pad(part.reshape(shape), (0, more_inputs, 0, more_outputs))
         matrices.append(matrix.flatten())
     return torch.cat(matrices)
-
-
-def weights_from_tcnn(
-    parameters: Float[Tensor, " parameters"], spec: MlpSpec
-) -> Float[Tensor, " weights"]:
-    """The weights of a network's parameters, or their gradient of theirs."""
-    weights = []
-    aligned = [(_aligned(outputs), _aligned(inputs)) for outputs, inputs in spec.layer_shapes]
-    parts = parameters.split([outputs * inputs for outputs, inputs in aligned])
-    for part, shape, (outputs, inputs) in zip(parts, aligned, spec.layer_shapes, strict=True):
-        weights.append(part.reshape(shape)[:outputs, :inputs].flatten())
-    return torch.cat(weights)
 
 
 def _aligned(size: int) -> int:

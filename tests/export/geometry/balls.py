@@ -1,7 +1,7 @@
 """Fields whose surfaces are spheres, and what sees them: subjects of exports that are known."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -127,8 +127,3 @@ def space(of: Subject, *, inner: bool = False) -> Space:
 def world(center: tuple[float, float, float] = MIDDLE) -> Tensor:
     """A place of the field's frame in the world."""
     return SCALE * torch.tensor(center) + torch.tensor(SHIFT)
-
-
-def with_cameras(of: Subject, cameras: Cameras) -> Subject:
-    """The same, seen by others."""
-    return replace(of, cameras=cameras)

@@ -36,11 +36,6 @@ class Evidence:
     first: Float64[np.ndarray, "matches 2"]
     second: Float64[np.ndarray, "matches 2"]
 
-    @property
-    def num_pairs(self) -> int:
-        """The number of pairs of photos."""
-        return len(self.photos)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Bearings:

@@ -66,13 +66,13 @@ def find_surface(
     )
     filled = _interior(subject, space, inside, step, own, progress=progress)
     surface = marched(subject, space, inside, lattice, level, filled=filled, progress=progress)
-    placed = _placed(subject, space, surface, step)
+    placed = _placed(space, surface, step)
     if drops_hidden(subject, settings):
         surface = chosen(surface, _seen_faces(placed, own))
-        placed = _placed(subject, space, surface, step)
+        placed = _placed(space, surface, step)
     surface = without_strays(surface, placed.points, SLACK_STEPS * placed.step, step, own)
     surface = simplified(surface, settings.faces or len(surface.faces))
-    return with_field_normals(subject, _placed(subject, space, surface, step))
+    return with_field_normals(subject, _placed(space, surface, step))
 
 
 def drops_hidden(subject: Subject, settings: MeshSettings) -> bool:
@@ -126,7 +126,7 @@ def _interior(
     return find_interior(space, inside.low, inside.high, step, (around, own))
 
 
-def _placed(subject: Subject, space: Space, surface: Surface, step: float) -> Placed:
+def _placed(space: Space, surface: Surface, step: float) -> Placed:
     """The surface in the field's frame, with the normals of its faces."""
     points = space.field(torch.from_numpy(surface.vertices)).float()
     return Placed(
