@@ -5,6 +5,7 @@ Legend: a point x in [0, 1] lies at ``x * scale + 0.5`` on a level's lattice; it
 """
 
 import math
+from collections.abc import Callable
 from functools import reduce
 from operator import add, mul, xor
 
@@ -39,10 +40,11 @@ def hash_encode_backward(
     table: Float[Tensor, "rows features"],
     spec: HashGridSpec,
     footprint: Float[Tensor, " samples"],
+    forward: Callable[[Tensor, Tensor, HashGridSpec, Tensor], Tensor] = hash_encode,
 ) -> tuple[Float[Tensor, "samples dims"], Float[Tensor, "rows features"]]:
-    """Gradients to points and table (dense)."""
+    """Gradients to points and table (dense); ``forward`` may be another way to do it."""
     to_points, to_table = pullback(
-        lambda points, table: hash_encode(points, table, spec, footprint),
+        lambda points, table: forward(points, table, spec, footprint),
         (points, table),
         (gradient,),
     )

@@ -1,6 +1,7 @@
 """Networks without biases, the spherical harmonics of directions and the clamped exponential."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -34,10 +35,11 @@ def mlp_backward(
     inputs: Float[Tensor, "samples inputs"],
     weights: Float[Tensor, " weights"],
     spec: MlpSpec,
+    forward: Callable[[Tensor, Tensor, MlpSpec], Tensor] = mlp,
 ) -> tuple[Float[Tensor, "samples inputs"], Float[Tensor, " weights"]]:
-    """Gradients to inputs and weights."""
+    """Gradients to inputs and weights; ``forward`` may be another way to do it."""
     to_inputs, to_weights = pullback(
-        lambda inputs, weights: mlp(inputs, weights, spec), (inputs, weights), (gradient,)
+        lambda inputs, weights: forward(inputs, weights, spec), (inputs, weights), (gradient,)
     )
     return to_inputs, to_weights
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.func import functional_call
 
 from neural_render.core.errors import KernelError
-from neural_render.kernels.gradients import pullback
 from neural_render.kernels.reference.encoding import footprint_weights
 from neural_render.kernels.reference.field import FieldParts
 from neural_render.kernels.specs import HashGridSpec, MlpSpec
@@ -43,22 +42,6 @@ def hash_encode(
     return features * footprint_weights(footprint, spec)
 
 
-def hash_encode_backward(
-    gradient: Float[Tensor, "samples level_features"],
-    points: Float[Tensor, "samples dims"],
-    table: Float[Tensor, "rows features"],
-    spec: HashGridSpec,
-    footprint: Float[Tensor, " samples"],
-) -> tuple[Float[Tensor, "samples dims"], Float[Tensor, "rows features"]]:
-    """Gradients to points and table (dense)."""
-    to_points, to_table = pullback(
-        lambda points, table: hash_encode(points, table, spec, footprint),
-        (points, table),
-        (gradient,),
-    )
-    return to_points, to_table
-
-
 def mlp(
     inputs: Float[Tensor, "samples inputs"], weights: Float[Tensor, " weights"], spec: MlpSpec
 ) -> Float[Tensor, "samples outputs"]:
@@ -67,19 +50,6 @@ def mlp(
     if not len(inputs):
         return inputs.new_zeros(0, spec.outputs)
     return evaluate(network_module(spec), inputs, weights_to_tcnn(weights, spec))
-
-
-def mlp_backward(
-    gradient: Float[Tensor, "samples outputs"],
-    inputs: Float[Tensor, "samples inputs"],
-    weights: Float[Tensor, " weights"],
-    spec: MlpSpec,
-) -> tuple[Float[Tensor, "samples inputs"], Float[Tensor, " weights"]]:
-    """Gradients to inputs and weights."""
-    to_inputs, to_weights = pullback(
-        lambda inputs, weights: mlp(inputs, weights, spec), (inputs, weights), (gradient,)
-    )
-    return to_inputs, to_weights
 
 
 def evaluate(
