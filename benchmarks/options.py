@@ -11,7 +11,7 @@ from neural_render.core.errors import SettingError
 
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 SUITES = ("kernels", "train", "curve", "render", "bake", "memory", "settings", "poses")
-SUITES += ("processes", "gpu", "package", "splats", "mesh", "viewer")
+SUITES += ("processes", "gpu", "package", "splats", "mesh", "viewer", "bars")
 MEASURES = ("kernels", "steps", "quality")
 BAKE_PARTS = ("materials", "triangles", "moving", "supervision")
 T = TypeVar("T")
@@ -56,6 +56,8 @@ class BenchmarkOptions:
     measures: tuple[str, ...] = field(default=MEASURES, metadata={"choices": MEASURES})  # of gpu
     degrees: float = 1.0  # of suite=poses, and how far cameras move, of the cube of interest
     shift: float = 0.01
+    bars: tuple[str, ...] = ()  # of suite=bars: rows, and the folder of captures
+    data: str = ""
 
 
 def parsed(kind: type[T], arguments: Iterable[str]) -> T:

@@ -17,6 +17,7 @@
     python scripts/benchmark.py suite=processes [capture=DIR] [processes=2] [steps=500] [seeds=0]
     python scripts/benchmark.py suite=gpu capture=DIR [seconds=10,60,300] [measures=kernels,steps]
     python scripts/benchmark.py suite=package run=DIR
+    python scripts/benchmark.py suite=bars data=DIR [bars=cove,curve] [prototype=DIR] [run=DIR]
 
 Every suite takes backend=, threads= and precision=auto|float32|bfloat16; kernels, render and bake
 repeats=; train rounds= (3), batch= and log2_rows=, and with peers=true nerfstudio=DIR, where it is
@@ -39,6 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import curve, kernels, training
 from benchmarks.bakes import suite as bakes
+from benchmarks.bars import suite as bars
 from benchmarks.captures import effects, memory, poses, sharing
 from benchmarks.devices import gpu
 from benchmarks.files import mesh, package
@@ -62,6 +64,7 @@ SUITES = {
     "splats": splats,
     "mesh": mesh,
     "viewer": viewer,
+    "bars": bars,
 }
 
 

@@ -1,0 +1,125 @@
+"""Bars of GPUs, of several processes, and of the repository itself."""
+
+from collections.abc import Callable
+from statistics import fmean
+
+from benchmarks.bars.records import Asked, Found, Row, number_at, passes
+
+NO_GPU = "no GPU has been at hand: nothing is claimed; the command measures it where there is one"
+
+
+def apart(found: Found) -> float:
+    """How far two processes are from one, beyond how far one is from itself, on average."""
+    pairs = found.record["results"]
+    several, again = (
+        fmean(number_at(pair, f"{side}/psnr") - number_at(pair, "one/psnr") for pair in pairs)
+        for side in ("several", "again")
+    )
+    return abs(several - again)
+
+
+def on_gpu(path: str) -> Callable[[Found], float]:
+    """A figure of the lines that ``suite=gpu`` recorded, one of each ``measure``."""
+
+    def figure(found: Found) -> float:
+        return number_at({line.get("measure"): line for line in found.lines}, path)
+
+    return figure
+
+
+def budget(seconds: str, least: float) -> Asked:
+    """PSNR of a budget of ``suite=gpu``."""
+    figure = on_gpu(f"quality/budgets/{seconds}/psnr")
+    return Asked(what=f"lego after {seconds} s", figure=figure, at_least=least)
+
+
+def over_reference(found: Found) -> float:
+    """Steps a second over those of the reference on the same GPU."""
+    rate = on_gpu("steps/runs/cuda/per_second")(found)
+    return rate / on_gpu("steps/runs/reference/per_second")(found)
+
+
+ROWS = (
+    Row(
+        name="gpu",
+        command="bash scripts/gpu_check.sh --data DATA --seconds 10,60,300",
+        asked=(
+            passes("parity on the device, compute-sanitizer"),
+            Asked(
+                what="a step over the reference's",
+                figure=over_reference,
+                at_least=20,
+                unit="x",
+            ),
+            Asked(
+                what="steps a second, 2^18 samples",
+                figure=on_gpu("steps/runs/cuda/per_second"),
+                at_least=350,
+                unit="",
+                digits=0,
+            ),
+            budget("10", 33.0),
+            budget("60", 35.0),
+            budget("300", 35.7),
+            Asked(
+                what="1920x1080 frames a second",
+                figure=on_gpu("quality/budgets/300/frames_per_second"),
+                at_least=100,
+                unit="",
+                digits=0,
+            ),
+        ),
+        protocol="one H200",
+        missed=NO_GPU,
+        device="cuda",
+    ),
+    Row(
+        name="interpreter",
+        command="python -m pytest -q -n 2 tests/kernels/test_parity.py"
+        " tests/kernels/test_parity_rendering.py tests/kernels/rays"
+        " tests/kernels/cuda/test_backend.py -k 'cuda and not cpu'",
+        asked=(
+            passes("every Triton kernel against the reference"),
+            Asked(
+                what="its time", figure=lambda found: found.wall, at_most=180, unit="s", digits=0
+            ),
+        ),
+        protocol="Triton's interpreter, 2 workers",
+    ),
+    Row(
+        name="compiles",
+        command="python -m pytest -q -n 2 tests/kernels/cuda/test_compiling.py",
+        asked=(passes("every kernel compiles for sm_80, sm_90 and sm_100"),),
+    ),
+    Row(
+        name="gradients",
+        command="python -m pytest -q tests/training/processes",
+        asked=(passes("2 gloo processes: gradients of one batch equal to 1e-5"),),
+    ),
+    Row(
+        name="processes",
+        command="python scripts/benchmark.py suite=processes seeds=0,1,2",
+        asked=(Asked(what="two processes from one", figure=apart, at_most=0.1),),
+        protocol="500 steps of the embedded capture, 3 seeds; beyond how far one process is from"
+        " itself",
+    ),
+    Row(
+        name="house",
+        command="python -m pytest -q -n 2 tests/architecture",
+        asked=(passes("no upward import, no import circle, nothing longer than its limit"),),
+    ),
+    Row(
+        name="ci",
+        command="bash .ci/run",
+        asked=(
+            passes("README's set-up, main job, lint and tests on a fresh machine"),
+            Asked(
+                what="its time",
+                figure=lambda found: found.wall / 60,
+                at_most=20,
+                unit="min",
+                digits=1,
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,73 @@
+"""The table of all bars in ``benchmarks/README.md``, made from their newest records."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bars.records import Asked, Row, figure_of
+from neural_render.core.errors import UserError
+from neural_render.core.files import whole_file
+
+BEGIN, END = "<!-- bars -->", "<!-- end of bars -->"
+HEADS = "| bar | asked | seen | `bars=` | commit | wall |\n|---|---|---|---|---|---|\n"
+
+
+def into_readme(path: Path, rows: Sequence[Row], newest: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Puts the table between its marks in a file and gives the file's path."""
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"{path} has no lines {BEGIN} and {END} for the table: put them in.")
+    with whole_file(path) as whole:
+        table = table_of(rows, newest)
+        whole.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    return path
+
+
+def table_of(rows: Sequence[Row], newest: Mapping[str, Mapping[str, Any]]) -> str:
+    """Bars with what was asked and seen; below them the commands, and why some are missed."""
+    lines = [line for row in rows for line in _bars(row, newest.get(row.name, {}))]
+    commands = [f"- `{row.name}`: `{row.command}`{_protocol(row)}" for row in rows]
+    reasons = [f"- `{row.name}`: {row.missed}." for row in rows if row.missed]
+    machines = sorted({_machine(line) for line in newest.values()})
+    return "\n".join(
+        [
+            HEADS + "\n".join(lines),
+            "",
+            f"Machine and backend: {'; '.join(machines) or 'none yet'}.",
+            "",
+            "Missed or not measured:",
+            *reasons,
+            "",
+            "Commands (`DATA`: the folder of captures, `RUN(name)`: the run that a row made,"
+            " `COPY(path)`: a fresh copy, because what is found about photos is kept beside them):",
+            *commands,
+        ]
+    )
+
+
+def _bars(row: Row, line: Mapping[str, Any]) -> Iterator[str]:
+    for place, bar in enumerate(row.asked):
+        name = f"`{row.name}`" if place == 0 else ""
+        commit = line.get("commit", "") if place == 0 else ""
+        wall = f"{line['wall']:.0f} s" if line and place == 0 else ""
+        seen = _seen(bar, figure_of(line, bar.what))
+        yield f"| {row.name}: {bar.what} | {bar.wanted} | {seen} | {name} | {commit} | {wall} |"
+
+
+def _seen(bar: Asked, value: float) -> str:
+    if math.isnan(value):
+        return "not measured"
+    return f"{bar.shown(value)}" if bar.met(value) else f"**{bar.shown(value)}, missed**"
+
+
+def _protocol(row: Row) -> str:
+    return f" ({row.protocol})" if row.protocol else ""
+
+
+def _machine(line: Mapping[str, Any]) -> str:
+    machine = line["machine"]
+    about = machine if isinstance(machine, str) else ", ".join(machine.values())
+    return f"{about}, {line['threads']} threads, `{line['backend']}`"

@@ -1,0 +1,155 @@
+"""Bars of training and rendering photographs on a CPU."""
+
+from benchmarks.bars.records import Asked, Found, Row, number_at, value_at
+
+LEGO = "DATA/nerf_synthetic/lego"
+WHITE = "25 test views of 800x800, on white"
+SPEED = "results/{}/million_samples_per_second"
+
+
+def ratio(ours: str, other: str) -> Asked:
+    """How many times as many samples a CPU second one side of ``suite=train`` takes."""
+
+    def figure(found: Found) -> float:
+        sides = [number_at(found.record, SPEED.format(side)) for side in (ours, other)]
+        return sides[0] / sides[1]
+
+    return Asked(what=f"{ours} over {other}", figure=figure, unit="x")
+
+
+def at_least(bar: Asked, least: float, what: str) -> Asked:
+    """The same figure with a bar and a name."""
+    return Asked(what=what, figure=bar.figure, at_least=least, unit=bar.unit, digits=bar.digits)
+
+
+def curve(place: int, seconds: int, least: float) -> Asked:
+    """PSNR after one of the budgets of ``suite=curve``."""
+    figure = value_at(f"results/neural_render/{place}/psnr")
+    return Asked(what=f"PSNR after {seconds} s", figure=figure, at_least=least)
+
+
+def lost_by_bfloat16(found: Found) -> float:
+    """PSNR with float32 less PSNR with bfloat16, of the last two lines of ``scripts/tune.py``."""
+    score = {str(line.get("variant")): number_at(line, "psnr") for line in found.lines[-2:]}
+    default = score.pop("[]", float("nan"))
+    return next(iter(score.values()), float("nan")) - default
+
+
+def _lego(name: str, seconds: int, least: float, *more: Asked) -> Row:
+    bar = Asked(what=f"PSNR after {seconds} s", figure=value_at("psnr"), at_least=least)
+    return Row(
+        name=name,
+        command=f"python train.py name={name} capture.path={LEGO} training.max_seconds={seconds}"
+        " training.clock=cpu render.output=none",
+        asked=(bar, *more),
+        protocol=f"{WHITE}; CPU seconds per thread",
+    )
+
+
+ROWS = (
+    Row(
+        name="cove",
+        command="python train.py",
+        asked=(
+            Asked(what="PSNR", figure=value_at("psnr"), at_least=28),
+            Asked(
+                what="the whole command, film included",
+                figure=lambda found: found.wall,
+                at_most=120,
+                unit="s",
+                digits=0,
+            ),
+        ),
+        protocol="the embedded capture, 10 test views of 400x400",
+    ),
+    _lego(
+        "lego-60",
+        60,
+        28.5,
+        Asked(
+            what="memory at most",
+            figure=lambda found: found.peak_gib * 1.073741824,
+            at_most=2.5,
+            unit="GB",
+        ),
+    ),
+    Row(
+        name="curve",
+        command=f"python scripts/benchmark.py suite=curve capture={LEGO} seconds=15,30,60",
+        asked=(curve(0, 15, 28.0), curve(1, 30, 29.5), curve(2, 60, 31.0)),
+        protocol=f"{WHITE}; CPU seconds per thread; one run of train.py each",
+    ),
+    _lego("lego-300", 300, 33.5),
+    Row(
+        name="frame",
+        command="python scripts/benchmark.py suite=render run=RUN(lego-300)",
+        asked=(
+            Asked(
+                what="one 800x800 frame, wall",
+                figure=lambda found: number_at(found.record, "wall") * 1000,
+                at_most=190,
+                unit="ms",
+                digits=0,
+            ),
+        ),
+        protocol="median of 7 of each of 5 test views of lego after 300 s",
+    ),
+    _lego("lego-1200", 1200, 32.5),
+    Row(
+        name="lego-long",
+        command=f"python train.py name=lego-long capture.path={LEGO} training.num_steps=20000"
+        " training.samples_per_step=262144 field.grid.log2_rows=19 render.output=none",
+        asked=(Asked(what="PSNR", figure=value_at("psnr"), at_least=35.0),),
+        protocol=f"{WHITE}; 20,000 steps of 2^18 samples, 2^19 rows",
+    ),
+    Row(
+        name="prototype",
+        command=f"python scripts/benchmark.py suite=train capture={LEGO} seconds=30"
+        " prototype=PROTOTYPE",
+        asked=(
+            at_least(ratio("neural_render", "prototype"), 1.0, "samples a CPU second, over it"),
+            at_least(ratio("neural_render", "reference"), 1.0, "over the PyTorch reference"),
+        ),
+        protocol="whole steps, 2^14 samples, 2^17 rows, median of 3 rounds of 30 s in turn",
+    ),
+    Row(
+        name="peers",
+        command=f"python scripts/benchmark.py suite=train capture={LEGO} seconds=10 batch=2^16"
+        " peers=true",
+        asked=(
+            at_least(ratio("neural_render", "torch.compile"), 2.5, "over torch.compile"),
+            at_least(ratio("neural_render", "nerfstudio"), 25, "over nerfstudio's torch field"),
+        ),
+        protocol="whole steps, 2^16 samples, 2^17 rows, median of 3 rounds of 10 s in turn",
+    ),
+    Row(
+        name="isa",
+        command=f"python scripts/benchmark.py suite=train capture={LEGO} seconds=8"
+        " isa=avx512bf16,avx2",
+        asked=(
+            at_least(
+                ratio("neural_render avx2", "neural_render avx512bf16"), 0.4, "AVX2 over AVX-512"
+            ),
+        ),
+        protocol="whole steps, 2^14 samples, median of 3 rounds of 8 s in turn",
+    ),
+    Row(
+        name="scaling",
+        command=f"python scripts/benchmark.py suite=train capture={LEGO} scaling=true",
+        asked=(
+            Asked(
+                what="2 threads over 1, wall",
+                figure=value_at("results/speedup"),
+                at_least=1.8,
+                unit="x",
+            ),
+        ),
+        protocol="the same 100 steps in turn, median of 5",
+    ),
+    Row(
+        name="bfloat16",
+        command=f"python scripts/tune.py capture={LEGO} steps=4500 kernels.precision=float32",
+        asked=(Asked(what="float32 better by", figure=lost_by_bfloat16, at_most=0.1),),
+        protocol="4,500 steps each (60 s of bfloat16), photos held out of training, one seed",
+    ),
+)

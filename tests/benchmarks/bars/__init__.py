@@ -1,0 +1,1 @@
+"""Bars: their commands, what is read of them, and their table."""

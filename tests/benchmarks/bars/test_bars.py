@@ -1,0 +1,137 @@
+"""Suite ``bars``: commands are run as they stand, and the table says what was seen."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from benchmarks.bars import places, suite
+from benchmarks.bars.photographs import lost_to_photos
+from benchmarks.bars.records import Asked, Found, Row, number_at, passes, value_at
+from benchmarks.bars.table import into_readme, table_of
+from benchmarks.options import BenchmarkOptions, parsed
+from benchmarks.records import ROOT
+from neural_render.core.errors import SettingError, UserError
+
+PSNR = Asked(what="PSNR", figure=value_at("psnr"), at_least=30)
+EARLIER = """python -c '
+import json, time
+line = {{"time": time.strftime("%Y-%m-%dT%H:%M:%S"), "psnr": {}}}
+open("benchmarks/records/x.jsonl", "a").write(json.dumps(line) + chr(10))
+print("benchmarks/records/x.jsonl")'"""
+
+
+def places_at(folder: Path, **more: str) -> places.Places:
+    options = BenchmarkOptions(outputs=str(folder / "out"), **more)  # type: ignore[arg-type]
+    return places.Places.of(options, {})
+
+
+def test_figures_come_from_what_a_command_records(kept: Path, tmp_path: Path) -> None:
+    (kept / "records").mkdir(parents=True)
+    (kept / "records/x.jsonl").write_text('{"time": "2000", "psnr": 99.0}\n')
+    row = Row(name="x", command=EARLIER.format(31.5), asked=(PSNR,))
+    found = suite.measured(row, places_at(tmp_path))
+    assert found["figures"] == {"PSNR": 31.5}
+    assert found["wall"] > 0 and found["cpu"] > 0 and found["run"] == ""
+
+
+def test_figures_come_from_the_run_that_a_command_names(kept: Path, tmp_path: Path) -> None:
+    (tmp_path / "outputs/run/evaluation").mkdir(parents=True)
+    (tmp_path / "outputs/run/evaluation/metrics.json").write_text('{"psnr": 12.0}')
+    row = Row(name="x", command="python -c 'print(\"outputs/run\")'", asked=(PSNR,))
+    found = suite.measured(row, places_at(tmp_path))
+    assert (found["figures"], found["run"]) == ({"PSNR": 12.0}, "outputs/run")
+
+
+def test_a_command_that_fails(kept: Path, tmp_path: Path) -> None:
+    row = Row(name="x", command="python -c 'raise SystemExit(3)'", asked=(PSNR,))
+    with pytest.raises(places.BarError, match=r"ended with 3: see .*x\.log"):
+        suite.measured(row, places_at(tmp_path))
+    only = Row(name="x", command=row.command, asked=(passes("all"),))
+    assert suite.measured(only, places_at(tmp_path))["figures"] == {"all": 3}
+
+
+def test_memory_is_that_of_the_command_alone(kept: Path, tmp_path: Path) -> None:
+    bar = Asked(what="memory", figure=lambda found: found.peak_gib, unit="GiB")
+    row = Row(name="x", command="python -c 'b = bytearray(b\"x\") * (900 << 20)'", asked=(bar,))
+    small = Row(name="y", command="python -c 0", asked=(bar,))
+    used = [suite.measured(each, places_at(tmp_path))["figures"]["memory"] for each in (row, small)]
+    assert used[0] > 0.87 > used[1] > 0
+
+
+def test_what_a_row_needs_is_said(tmp_path: Path) -> None:
+    here = places_at(tmp_path)
+    for word, needs in [
+        ("DATA/fox", "data=DIR"),
+        ("PROTOTYPE", "prototype=DIR"),
+        ("RUN(lego-300)", "bars=lego-300"),
+    ]:
+        with pytest.raises(places.BarError, match=needs):
+            here.filled(word)
+
+
+def test_places_are_filled_in(tmp_path: Path) -> None:
+    (tmp_path / "in/photos").mkdir(parents=True)
+    (tmp_path / "in/photos/a.txt").write_text("a")
+    here = places_at(tmp_path, data=str(tmp_path / "in"), run=str(tmp_path))
+    assert here.filled("path=DATA/photos") == f"path={tmp_path}/in/photos"
+    assert here.filled("run=RUN(lego-1200)") == f"run={tmp_path}"
+    copy = Path(here.filled("COPY(photos)"))
+    (copy / "left").touch()
+    assert Path(here.filled("COPY(photos)")) == copy
+    assert sorted(path.name for path in copy.iterdir()) == ["a.txt"]
+
+
+def test_the_table_says_what_was_seen(tmp_path: Path) -> None:
+    rows = [
+        Row(name="good", command="python a", asked=(PSNR,)),
+        Row(name="bad", command="python b", asked=(PSNR,), missed="it is hard"),
+        Row(name="new", command="python c", asked=(passes("runs"),), protocol="alone"),
+    ]
+    line = {"commit": "abc", "machine": "M", "threads": 2, "backend": "cpu", "wall": 3.2}
+    newest = {
+        "good": {**line, "figures": {"PSNR": 30.004}},
+        "bad": {**line, "figures": {"PSNR": 29.9}},
+    }
+    table = table_of(rows, newest)
+    assert "| good: PSNR | >= 30 dB | 30.00 dB | `good` | abc | 3 s |" in table
+    assert "| >= 30 dB | **29.90 dB, missed** |" in table and "- `bad`: it is hard." in table
+    assert "| new: runs | passes | not measured |" in table and "`python c` (alone)" in table
+    assert "M, 2 threads, `cpu`." in table
+    page = tmp_path / "README.md"
+    page.write_text("a\n<!-- bars -->\nold\n<!-- end of bars -->\nz\n")
+    into_readme(page, rows, newest)
+    assert page.read_text() == f"a\n<!-- bars -->\n{table}\n<!-- end of bars -->\nz\n"
+    page.write_text("a\n")
+    with pytest.raises(UserError, match="has no lines <!-- bars -->"):
+        into_readme(page, rows, newest)
+
+
+def test_the_readme_has_the_table_of_the_records() -> None:
+    text = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    assert table_of(suite.ROWS, suite.newest()) in text
+
+
+def test_rows_are_chosen_by_name() -> None:
+    assert [row.name for row in suite.chosen(("curve", "cove"))] == ["cove", "curve"]
+    assert suite.chosen(("none",)) == () and suite.chosen(()) == suite.ROWS
+    assert len({row.name for row in suite.ROWS}) == len(suite.ROWS)
+    with pytest.raises(SettingError, match="bars=cave is not one of"):
+        suite.chosen(("cave",))
+    assert parsed(BenchmarkOptions, ["bars=cove,curve"]).bars == ("cove", "curve")
+
+
+def test_figures_that_compare_rows_and_lines() -> None:
+    photos = {"can-photos": {"figures": {"PSNR": 24.0}}}
+    assert lost_to_photos(Found(record={"psnr": 23.5}, earlier=photos)) == 0.5
+    assert math.isnan(lost_to_photos(Found(record={"psnr": 23.5})))
+    assert number_at({"a": [{"b": 2}]}, "a/0/b") == 2 and math.isnan(number_at({}, "a/0"))
+    assert not PSNR.met(math.nan)
+
+
+def test_every_script_of_a_row_is_there() -> None:
+    names = {word for row in suite.ROWS for word in row.command.split() if word.endswith(".py")}
+    names |= {
+        word for row in suite.ROWS for word in row.command.split() if word.startswith("tests/")
+    }
+    assert [name for name in sorted(names) if not (ROOT / name).exists()] == []
