@@ -23,7 +23,7 @@ class SplatSettings:
         },
     )
     steps: int = field(
-        default=4000,
+        default=2000,
         metadata={"help": "how many pictures they are fitted to", "minimum": 0},
     )
     views: int = field(

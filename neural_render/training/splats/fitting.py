@@ -86,11 +86,10 @@ def export_splats(
             f"{path} was not written, because nothing of the run is opaque enough to make splats"
             " of: train it longer."
         )
-    with splat_kernels() as name:
-        _log.info("splats: %d, fitted by the %s kernels", min(wanted.count, len(places)), name)
-        fit = SplatFit(scene, views, places, wanted, generator)
-        with nullcontext() if progress else told_if_slow("fitting splats"):
-            _fit_and_save(fit, path, progress=progress)
+    fit = SplatFit(scene, views, places, wanted, generator)
+    with nullcontext() if progress else told_if_slow("fitting splats"), one_pool(fit.kernels):
+        _log.info("splats: %d, fitted by the %s kernels", len(fit.parameters), fit.kernels)
+        _fit_and_save(fit, path, progress=progress)
     return path
 
 
@@ -111,22 +110,27 @@ def _fit_and_save(fit: "SplatFit", path: Path, *, progress: bool) -> None:
                 )
 
 
-@contextmanager
-def splat_kernels() -> Iterator[str]:
-    """The backend that draws splats fastest is active inside the block, whatever the field's is.
+def splat_kernels() -> str:
+    """The backend that draws splats fastest here, whatever the field's is.
 
     Only the cpu backend has kernels of its own for them; without it the reference's PyTorch runs.
     """
-    name = "reference" if dispatch.unavailable_reason("cpu") else "cpu"
-    threads = torch.get_num_threads()
-    with dispatch.using(name) as module:
+    return "reference" if dispatch.unavailable_reason("cpu") else "cpu"
+
+
+@contextmanager
+def one_pool(kernels: str) -> Iterator[None]:
+    """The cores are the kernels' inside the block, and not also PyTorch's."""
+    before = torch.get_num_threads()
+    module = dispatch.load(kernels)
+    if module is not dispatch.active():  # which has been told how many threads it may use
         module.set_threads(dispatch.usable_cores())
-        if name == "cpu":
-            torch.set_num_threads(1)  # two pools of threads would fight for the cores
-        try:
-            yield name
-        finally:
-            torch.set_num_threads(threads)
+    if kernels == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class SplatFit:
@@ -142,6 +146,7 @@ class SplatFit:
     ) -> None:
         """Begins with flat splats at some of the places."""
         self.scene, self.views, self.settings, self.generator = scene, views, settings, generator
+        self.kernels = splat_kernels()
         shuffled = places[torch.randperm(len(places), generator=generator)]
         order = torch.arange(len(places))
         first = shuffled[order < settings.count]
@@ -175,7 +180,7 @@ class SplatFit:
                 yield step
 
     def _drawn(self, view: int) -> Float[Tensor, "height width 4"]:
-        with torch.no_grad():
+        with dispatch.using(self.kernels), torch.no_grad():
             return ops.draw_splats(self.splats(), self.views.camera(view))
 
     def _step(self, view: int, done: float) -> None:
@@ -192,6 +197,7 @@ class SplatFit:
             to_color = error.clamp(-DELTA, DELTA) / (DELTA * error.numel())
             return torch.cat([to_color, -grey * to_color.sum(-1, keepdim=True)], dim=-1)
 
-        found = ops.splat_slopes(self.splats(), self.views.camera(view), slope)
+        with dispatch.using(self.kernels):  # the field's may be others, on a GPU
+            found = ops.splat_slopes(self.splats(), self.views.camera(view), slope)
+            self.parameters.step(found.gradient, done)
         self.growth.note(found.weights)
-        self.parameters.step(found.gradient, done)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from neural_render.core.cameras import Cameras, image_rays
+from neural_render.core.cameras import Cameras, rays_through_pixels
 from neural_render.core.transforms import quat_wxyz_from_rotation
 from neural_render.kernels.splats.records import Splats
 from neural_render.rendering import Image
@@ -68,26 +68,29 @@ def places_seen(
 
     Rather those where the picture changes. ``picture`` is the render as it is shown.
     """
-    covered, t = picture[..., 3].flatten(), image.distance.flatten()
-    rays = image_rays(cameras, index)
-    t = torch.where(t > 0, t, _distance_of_the_far(rays.origins, rays.directions))
+    covered = picture[..., 3]
     likely = _detail(picture) * torch.where(_on_an_edge(image.distance), EDGE, 1.0)
-    likely = likely.flatten().where((covered > SEEN) & (t > 0), 0.0)
+    likely = likely.where(covered > SEEN, 0.0).flatten()
     count = min(count, int((likely > 0).sum()))
     if not count:
         pixel = torch.zeros(0, dtype=torch.int64)
     else:
         pixel = torch.multinomial(likely, count, generator=generator)
-    d, t = rays.directions[pixel], t[pixel]
+    width = picture.shape[1]
+    centers = torch.stack([pixel % width, pixel // width], dim=1) + 0.5
+    rays = rays_through_pixels(cameras, torch.full_like(pixel, index), centers)
+    t = image.distance.flatten()[pixel]
+    t = torch.where(t > 0, t, _distance_of_the_far(rays.origins, rays.directions))
     colors = picture.view(-1, 4)[pixel]
-    return Places(
-        points=rays.origins[pixel] + t[:, None] * d,
-        directions=d,
-        size=PIXEL_SIGMAS * rays.footprint[pixel] * t,
+    found = Places(
+        points=rays.origins + t[:, None] * rays.directions,
+        directions=rays.directions,
+        size=PIXEL_SIGMAS * rays.footprint * t,
         colors=colors[:, :3] / colors[:, 3:],
         view=torch.full_like(pixel, index),
         pixel=pixel,
     )
+    return found[t > 0]
 
 
 def _distance_of_the_far(
@@ -143,12 +146,13 @@ def flat_splats(
     scene: TrainedScene, places: Places, apart: Float[Tensor, " places"], num_harmonics: int
 ) -> Splats:
     """A splat at each of the places, flat on the surface, as wide as they are ``apart``."""
+    device = scene.background.device
     normals = surface_normals(
         scene.field,
-        places.points,
-        places.size.clamp(min=scene.renderer.march.step),
+        places.points.to(device),
+        places.size.clamp(min=scene.renderer.march.step).to(device),
         scene.renderer.projection,
-    )
+    ).cpu()
     known = normals.norm(dim=1, keepdim=True) > 0.5
     normals = torch.where(known, normals, -places.directions)
     colors = places.points.new_zeros(len(places), num_harmonics, 3)
