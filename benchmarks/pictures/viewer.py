@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -54,7 +55,7 @@ def run(options: BenchmarkOptions) -> None:
         page.settled()
         whole = moving(page)
     values |= {"whole": whole, "first_seconds": firsts}
-    values |= {"run": options.run, "load": os.getloadavg()[0]}
+    values |= {"run": Path(options.run).resolve().name, "load": os.getloadavg()[0]}
     rows = [
         ["first picture after the page is opened", f"{median(firsts):.2f} s"],
         ["  the very first time", f"{firsts[0]:.2f} s"],
