@@ -26,6 +26,7 @@ ARGUMENTS = (
 )
 PATIENCE = 60.0  # seconds
 CALM = 0.5  # seconds without a change after which a picture is taken for the last
+LOOKS = 12  # at the page meanwhile
 # Notes when each picture came, and when the first one could be seen, in milliseconds since the
 # page was asked for. Pictures are blobs before they are textures, and so are their depths, which
 # are PNG whatever their blobs say.
@@ -138,14 +139,16 @@ class Page:
     def settled(self) -> UInt8[np.ndarray, "height width 3"]:
         """The same, once pictures have become as fine as the page and no more come."""
         self.first_seen()
-        count, last, since = 0, (0, 0), time.monotonic()
+        count, last, calm, since = 0, (0, 0), 0, time.monotonic()
         end = since + PATIENCE
         height, width, _ = self.canvas().shape
-        while time.monotonic() < min(end, since + CALM):
+        # On a busy machine a look takes longer, and so does the picture that may yet come.
+        while time.monotonic() < end and (calm < LOOKS or time.monotonic() < since + CALM):
             new, count = self.driver.execute_async_script(SIZES, count)
             last = (new[-1][1], new[-1][2]) if new else last
+            calm += 1
             if new or last != (width, height):
-                since = time.monotonic()
+                calm, since = 0, time.monotonic()
             time.sleep(0.05)
         return self.canvas()
 
@@ -176,9 +179,13 @@ class Page:
         """Types a text into a field, in place of what it holds."""
         from selenium.webdriver.common.keys import Keys
 
-        field = self.field(label)
-        field.send_keys(Keys.CONTROL + "a")
-        field.send_keys(text, Keys.ENTER)
+        def typed() -> bool:
+            field = self.field(label)
+            field.send_keys(Keys.CONTROL + "a")
+            field.send_keys(text, Keys.ENTER)
+            return field.get_attribute("value") == text
+
+        self.wait(typed, f"{text} in {label}")  # a busy page may put an older value back meanwhile
 
     def field(self, label: str) -> Any:
         """The field beside a label."""

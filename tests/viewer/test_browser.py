@@ -98,6 +98,7 @@ def test_a_path_made_on_the_page_is_rendered(page: Page, run: Path) -> None:
     page.press("Camera path")
     seen = []
     for _ in range(2):
+        page.settled()  # a camera that still moves is added where it is by then
         page.press("Add this view")
         seen.append(page.settled())
         page.drag(FREE, (120, 15))
