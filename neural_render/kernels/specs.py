@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from neural_render.core.errors import KernelError
+
 XOR_PRIMES = (1, 2654435761, 805459861, 3674653429)
 MORTON_RESOLUTION = 128
 MAX_SH_DEGREE = 8  # bands of spherical harmonics that backends need know
@@ -178,6 +180,20 @@ class FieldSpec:
     def num_reflected(self) -> int:
         """Inputs of the colour network that follow from the reflected direction."""
         return self.reflection_degree**2 + 1 if self.reflection_degree else 0
+
+    def check_degrees(self) -> None:
+        """KernelError for harmonics that fused backends do not know, or without a normal."""
+        if not 1 <= self.sh_degree <= MAX_SH_DEGREE:
+            raise KernelError(
+                f"field.sh_degree={self.sh_degree} is not between 1 and {MAX_SH_DEGREE}."
+            )
+        if self.reflection_degree and not (
+            self.latent >= 4 and 1 <= self.reflection_degree <= MAX_SH_DEGREE
+        ):
+            raise KernelError(
+                f"field.reflection_degree={self.reflection_degree} with field.latent={self.latent}:"
+                f" the degree must be 0 to {MAX_SH_DEGREE}, and normals take latent values 1 to 3."
+            )
 
     def color_rows(self, first_channel: int, num_channels: int) -> tuple[slice, slice]:
         """Where in ``color_weights`` the hidden layers and the rows of some channels lie."""

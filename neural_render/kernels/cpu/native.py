@@ -23,7 +23,6 @@ from neural_render.kernels.records import (
     RenderInputs,
 )
 from neural_render.kernels.specs import (
-    MAX_SH_DEGREE,
     AdamSpec,
     FieldSpec,
     HashGridSpec,
@@ -97,15 +96,7 @@ def native_field(spec: FieldSpec) -> Any:
 
 @cache
 def _native_field(module: ModuleType, spec: FieldSpec) -> Any:
-    if not 1 <= spec.sh_degree <= MAX_SH_DEGREE:
-        raise KernelError(f"field.sh_degree={spec.sh_degree} is not between 1 and {MAX_SH_DEGREE}.")
-    if spec.reflection_degree and not (
-        spec.latent >= 4 and 1 <= spec.reflection_degree <= MAX_SH_DEGREE
-    ):
-        raise KernelError(
-            f"field.reflection_degree={spec.reflection_degree} with field.latent={spec.latent}: the"
-            f" degree must be 0 to {MAX_SH_DEGREE}, and normals take latent values 1 to 3."
-        )
+    spec.check_degrees()
     sizes = [spec.latent, spec.sh_degree, spec.num_conditions, spec.num_channels]
     sizes.append(spec.reflection_degree)
     return module.Field(

@@ -46,15 +46,7 @@ def _norms(device: torch.device) -> Tensor:
 
 def field_of(spec: FieldSpec, device: torch.device) -> Field:
     """What a field is beside its grid and networks, as kernels take it."""
-    if not 1 <= spec.sh_degree <= MAX_SH_DEGREE:
-        raise KernelError(f"field.sh_degree={spec.sh_degree} is not between 1 and {MAX_SH_DEGREE}.")
-    if spec.reflection_degree and not (
-        spec.latent >= 4 and 1 <= spec.reflection_degree <= MAX_SH_DEGREE
-    ):
-        raise KernelError(
-            f"field.reflection_degree={spec.reflection_degree} with field.latent={spec.latent}: the"
-            f" degree must be 0 to {MAX_SH_DEGREE}, and normals take latent values 1 to 3."
-        )
+    spec.check_degrees()
     rest = spec.color_network.inputs - spec.latent
     return Field(
         spec.density_bias,

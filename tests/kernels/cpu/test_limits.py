@@ -228,6 +228,19 @@ def test_tables_at_their_limits(spec: HashGridSpec) -> None:
     assert expected["to_table"].any(dim=1).sum() > min(spec.num_rows, 3000) / 2
 
 
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"sh_degree": 9}, r"field\.sh_degree=9 is not between 1 and 8"),
+        ({"reflection_degree": 9}, r"field\.reflection_degree=9 .* must be 0 to 8"),
+        ({"reflection_degree": 2, "latent": 3}, r"latent=3: .* normals take latent values 1 to 3"),
+    ],
+)
+def test_harmonics_beyond_the_tables_are_refused(given: dict[str, int], sentence: str) -> None:
+    with pytest.raises(KernelError, match=sentence):
+        small_field(**given).check_degrees()
+
+
 def test_networks_deeper_than_the_buffers_are_refused() -> None:
     spec = MlpSpec(inputs=3, width=8, hidden_layers=9, outputs=2)
     with pytest.raises(KernelError, match="networks of at most 8 hidden layers"):
