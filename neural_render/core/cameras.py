@@ -7,11 +7,13 @@ A lens maps directions to a plane (`lenses.planes`), its distortion bends that p
 (`lenses.distortion`), and ``pixel = u * focal + center`` for the bent point u.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from neural_render.core.lenses.distortion import MAX_RADIUS, bends, distort, undistort
 from neural_render.core.lenses.kinds import Lens
@@ -54,6 +56,17 @@ class Cameras:
             width=self.width[index],
             height=self.height[index],
         )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Cameras"]) -> "Cameras":
+        """The cameras of all parts, with as many coefficients as any of them needs."""
+        most = max(part.distortion.shape[1] for part in parts)
+        padded = [
+            replace(part, distortion=pad(part.distortion, (0, most - part.distortion.shape[1])))
+            for part in parts
+        ]
+        names = [entry.name for entry in fields(cls)]
+        return cls(**{name: torch.cat([getattr(part, name) for part in padded]) for name in names})
 
     def to(self, device: torch.device) -> "Cameras":
         """The same cameras on another device."""

@@ -72,18 +72,12 @@ def subject_of_views(*given: Views) -> Subject:
     places = [(views, index) for views in parts for index in range(len(views))]
     order = natural_order([views.names[index] for views, index in places])
     places = [places[index] for index in order]
-    joined = join_cameras(*(views.cameras for views in given))
+    joined = Cameras.joined([views.cameras.to(torch.device("cpu")) for views in given])
     return Subject(
         names=tuple(views.names[index] for views, index in places),
         cameras=joined[torch.tensor(order, dtype=torch.long)],
         places=tuple(places),
     )
-
-
-def join_cameras(*given: Cameras) -> Cameras:
-    """The cameras of all, on the CPU."""
-    parts = [vars(cameras.to(torch.device("cpu"))) for cameras in given]
-    return Cameras(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
 def natural_order(names: Sequence[str]) -> list[int]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from neural_render.captures.loading.images import read_header
@@ -35,7 +35,7 @@ class Photographs:
 def photographs(capture: Capture) -> Photographs:
     """All photos of ``capture``, its cameras as they are (refined or not), at their files' size."""
     names = (*capture.train.names, *capture.test.names)
-    cameras = joined(capture.train.cameras, capture.test.cameras)
+    cameras = Cameras.joined([capture.train.cameras, capture.test.cameras])
     if capture.format == "scene":
         files, root = tuple(f"{name}.png" for name in names), None
     else:
@@ -52,24 +52,6 @@ def photographs(capture: Capture) -> Photographs:
         root=root,
         points=capture.points,
     )
-
-
-def joined(first: Cameras, second: Cameras) -> Cameras:
-    """One set of both, with as many coefficients as either needs."""
-    length = max(first.distortion.shape[1], second.distortion.shape[1])
-    parts = [
-        replace(cameras, distortion=_padded(cameras.distortion, length))
-        for cameras in (first, second)
-        if len(cameras)
-    ]
-    names = ("world_from_camera", "focal_px", "center_px", "distortion", "lens", "width", "height")
-    return Cameras(**{name: torch.cat([getattr(c, name) for c in parts]) for name in names})
-
-
-def _padded(
-    distortion: Float[Tensor, "cameras coefficients"], length: int
-) -> Float[Tensor, "cameras {length}"]:
-    return torch.nn.functional.pad(distortion, (0, length - distortion.shape[1]))
 
 
 def _originals(folder: Path, names: tuple[str, ...]) -> list[tuple[Path, tuple[int, int]]]:

@@ -1,7 +1,6 @@
 """Cameras as witnesses: how far each of them sees, so what lies open to them and what is hidden."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -91,7 +90,7 @@ def witnesses(
         seen = subject.look(image_rays(camera, 0)[order])
         reach = seen.distance.where(seen.opacity > OPAQUE, torch.inf)
         distance.append(reach[place].view(height, width))
-    joined = _joined(smaller)
+    joined = Cameras.joined(smaller)
     return Witnesses(cameras=joined, distance=tuple(distance), widest=widest_angles(joined))
 
 
@@ -130,9 +129,3 @@ def _smaller(camera: Cameras, largest_side: int) -> Cameras:
     width, height = int(camera.width), int(camera.height)
     share = min(1.0, largest_side / max(width, height))
     return camera.resized(max(1, round(share * width)), max(1, round(share * height)))
-
-
-def _joined(cameras: Sequence[Cameras]) -> Cameras:
-    """One set of them all."""
-    names = ("world_from_camera", "focal_px", "center_px", "distortion", "lens", "width", "height")
-    return Cameras(**{name: torch.cat([getattr(c, name) for c in cameras]) for name in names})
