@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
@@ -138,15 +138,20 @@ def _rendered(
 
 def _display(color: Tensor, colour_space: str, name: str) -> UInt8[Tensor, "height width 3"]:
     """The render as the 8-bit sRGB image that a screen would show."""
+    check_finite(color, f"test view {name}")
+    linear, strips = colour_space == "linear", color.split(metrics.STRIP_ROWS)
+    return torch.cat([quantised(srgb_from_linear(x) if linear else x) for x in strips])
+
+
+def check_finite(color: Float[Tensor, "height width 3"], view: str) -> None:
+    """DivergenceError where a render is not finite."""
     strips = color.split(metrics.STRIP_ROWS)
     broken = sum(int((~strip.isfinite()).any(dim=-1).sum()) for strip in strips)
     if broken:
         raise DivergenceError(
-            f"the render of test view {name} has {broken} pixels that are not finite, so the field "
-            "has diverged; go back to an earlier checkpoint or train with a lower learning rate."
+            f"the render of {view} has {broken} pixels that are not finite, so the field has"
+            " diverged; go back to an earlier checkpoint or train with a lower learning rate."
         )
-    linear = colour_space == "linear"
-    return torch.cat([quantised(srgb_from_linear(x) if linear else x) for x in strips])
 
 
 def _compare(
@@ -162,11 +167,9 @@ def _compare(
     numbers = {"psnr": metrics.psnr(render, photo, kept), "ssim": math.nan, "flip": math.nan}
     if settings.ssim:
         numbers["ssim"] = metrics.mean_over(metrics.ssim_map(seen, photo), kept)
+    error, label = metrics.error_map(seen, photo, flip=settings.flip)
     if settings.flip:
-        error, label = metrics.flip_map(seen, photo), "FLIP"
         numbers["flip"] = metrics.mean_over(error, kept)
-    else:
-        error, label = metrics.absolute_error_map(seen, photo), "|error|"
     if settings.images:
         from neural_render.evaluation.pictures import write_panel
 

@@ -119,6 +119,15 @@ def absolute_error_map(
     return torch.cat([(a.float() - b.float()).abs().mean(dim=-1) / 255 for a, b in pairs])
 
 
+def error_map(
+    render: UInt8[Tensor, "height width 3"], photo: UInt8[Tensor, "height width 3"], *, flip: bool
+) -> tuple[Float[Tensor, "height width"], str]:
+    """FLIP, or the absolute difference, at each pixel; and what it is called in ``HEAT_ENDS``."""
+    if flip:
+        return flip_map(render, photo), "FLIP"
+    return absolute_error_map(render, photo), "|error|"
+
+
 def mean_over(values: Float[Tensor, "height width"], kept: Bool[Tensor, "height width"]) -> float:
     """The mean of the ``kept`` values, summed row by row in float64, without a copy of them all."""
     parts = zip(values.split(STRIP_ROWS), kept.split(STRIP_ROWS), strict=True)

@@ -13,9 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from neural_render.core.color import film_from_linear, quantised, srgb_from_linear
-from neural_render.core.errors import DivergenceError
 from neural_render.evaluation import metrics
-from neural_render.evaluation.evaluate import spread
+from neural_render.evaluation.evaluate import check_finite, spread
 from neural_render.evaluation.protocol import resolution_text
 from neural_render.evaluation.records import (
     TrainingFigures,
@@ -116,7 +115,7 @@ def evaluate_radiance(
             render = render_one(index).color.cpu().double()
             seconds = time.perf_counter() - start
             name, path = views.names[index], folder / f"{files[index]}.png"
-            _check_finite(render, name)
+            check_finite(render, f"held-out view {name}")
             halves = [views.half(index, which).cpu().double() for which in (0, 1)]
             numbers = _compare(halves, render, protocol.exposure, settings, path)
             sums[0] += float(render.sum())
@@ -178,11 +177,9 @@ def _compare(
         "mean_ratio": float(render.sum()) / light if light else NAN,
         "psnr_reference": radiance_psnr(halves[0], halves[1], exposure),
     }
+    error, label = metrics.error_map(shown, wanted, flip=settings.flip)
     if settings.flip:
-        error, label = metrics.flip_map(shown, wanted), "FLIP"
         numbers["flip"] = float(error.double().mean())
-    else:
-        error, label = metrics.absolute_error_map(shown, wanted), "|error|"
     if settings.images:
         from neural_render.evaluation.pictures import write_panel
 
@@ -194,16 +191,6 @@ def _compare(
         scale = metrics.HEAT_ENDS[label]
         write_panel(path, wanted, shown, error, captions=captions, error_scale=scale)
     return numbers
-
-
-def _check_finite(color: Tensor, name: str) -> None:
-    broken = int((~color.isfinite()).any(dim=-1).sum())
-    if broken:
-        raise DivergenceError(
-            f"the render of held-out view {name} has {broken} pixels that are not finite, so the"
-            " field has diverged; go back to an earlier checkpoint or train with a lower learning"
-            " rate."
-        )
 
 
 def _described(
