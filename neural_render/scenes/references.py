@@ -10,7 +10,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -85,50 +85,54 @@ def trace_references(
     ``progress`` is told the share that is done. SceneError if the tracer fails.
     """
     cameras = drawn_cameras(process, views.test, views.seed, views.test_size)
-    groups = [group["name"] for group in process.scene["groups"]]
     places = _places(process, views)
     file = cache / f"{_key(process.scene, scene, views, cache.resolve().parent)}.npz"
     pictures = _cached(file)
     if pictures is None:
-        jobs = [
-            (group, half, view)
-            for group in range(len(groups))
-            for half in range(HALVES)
-            for view in range(views.test)
-        ]
-        height, width = (
-            max(sides.tolist(), default=0) for sides in (cameras.height, cameras.width)
-        )
-        pictures = np.zeros((len(groups), HALVES, views.test, height, width, 4), np.float32)
-        for number, (group, half, view) in enumerate(jobs):
-            picture = cache / f"{file.stem}.part.npy"
-            cache.mkdir(parents=True, exist_ok=True)
-            pose = cameras.world_from_camera[view : view + 1]
-            size = torch.stack([cameras.width[view], cameras.height[view]])
-            half_size = size / 2 / cameras.focal_px[view]
-            process.ask(
-                "rendered",
-                command="render",
-                progress=lambda done, of, number=number: progress((number + done / of) / len(jobs)),
-                pose={
-                    "world_from_camera": pose.tolist(),
-                    "half_width": half_size[:1].tolist(),
-                    "half_height": half_size[1:].tolist(),
-                },
-                size=size.tolist(),
-                group=group,
-                samples=views.reference_samples,
-                seed=views.seed * 65537 + number,
-                place=places[view].tolist(),
-                path=str(picture),
-            )
-            found = np.load(picture)
-            pictures[group, half, view, : len(found), : found.shape[1]] = found
-            picture.unlink()
+        pictures = _traced(process, views, (cameras, places), file, progress)
         with whole_file(file) as draft, draft.open("wb") as stream:
             np.savez_compressed(stream, pictures=pictures)
     names = tuple(f"view_{index:03d}" for index in range(views.test))
     return References(names=names, cameras=cameras, pictures=pictures, places=places)
+
+
+def _traced(
+    process: TracerProcess,
+    views: ViewSettings,
+    seen: tuple[Cameras, Float[Tensor, "views place"]],
+    file: Path,
+    progress: Callable[[float], None],
+) -> Float[np.ndarray, "groups halves views height width 4"]:
+    """The pictures of cameras under the moving light's places; each passes by beside ``file``."""
+    cameras, places = seen
+    num_groups, part = len(process.scene["groups"]), file.with_suffix(".part.npy")
+    jobs = list(product(range(num_groups), range(HALVES), range(views.test)))
+    height, width = (max(sides.tolist(), default=0) for sides in (cameras.height, cameras.width))
+    pictures = np.zeros((num_groups, HALVES, views.test, height, width, 4), np.float32)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for number, (group, half, view) in enumerate(jobs):
+        size = torch.stack([cameras.width[view], cameras.height[view]])
+        half_size = size / 2 / cameras.focal_px[view]
+        process.ask(
+            "rendered",
+            command="render",
+            progress=lambda done, of, number=number: progress((number + done / of) / len(jobs)),
+            pose={
+                "world_from_camera": cameras.world_from_camera[view : view + 1].tolist(),
+                "half_width": half_size[:1].tolist(),
+                "half_height": half_size[1:].tolist(),
+            },
+            size=size.tolist(),
+            group=group,
+            samples=views.reference_samples,
+            seed=views.seed * 65537 + number,
+            place=places[view].tolist(),
+            path=str(part),
+        )
+        found = np.load(part)
+        pictures[group, half, view, : len(found), : found.shape[1]] = found
+        part.unlink()
+    return pictures
 
 
 def _places(process: TracerProcess, views: ViewSettings) -> Float[Tensor, "views place"]:
