@@ -10,12 +10,11 @@ import sys
 from pathlib import Path
 
 from neural_render import config
-from neural_render.captures.opening import open_capture
 from neural_render.core.waiting.patience import told_if_slow
 from neural_render.kernels.settings import start_kernels
 from neural_render.training.exporting.formats import FORMS
 from neural_render.training.exporting.job import ExportJob
-from neural_render.training.films.views import has_views, load_views
+from neural_render.training.films.views import views_of
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
 
@@ -43,14 +42,10 @@ def main(settings: config.Settings) -> None:
     _, _, device = start_kernels(settings.kernels)
     run = RunFolder.open(Path(settings.run))
     scene = load_for_rendering(run, device)
-    if has_views(run.path):
-        capture = load_views(run.path, scene.frame)
-    else:
-        capture = open_capture(settings.capture, progress=False, images=False)
     job = ExportJob(
         run=run,
         scene=scene,
-        capture=capture,
+        capture=views_of(run.path, scene.frame, settings.capture),
         settings=settings.export,
         lights=settings.lights,
         seed=settings.seed,

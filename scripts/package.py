@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 from neural_render import config
-from neural_render.captures.opening import open_capture
 from neural_render.kernels.settings import start_kernels
-from neural_render.training.films.views import has_views, load_views
+from neural_render.training.films.views import views_of
 from neural_render.training.packages.making import Original, make_package, summary
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
@@ -39,12 +38,11 @@ def main(settings: config.Settings) -> None:
     _, _, device = start_kernels(settings.kernels)
     run = RunFolder.open(Path(settings.run))
     scene = load_for_rendering(run, device)
-    if has_views(run.path):
-        capture = load_views(run.path, scene.frame)
-    else:
-        capture = open_capture(settings.capture, progress=progress)
     original = Original(
-        run=run, scene=scene, capture=capture, background=settings.evaluation.background
+        run=run,
+        scene=scene,
+        capture=views_of(run.path, scene.frame, settings.capture, images=True, progress=progress),
+        background=settings.evaluation.background,
     )
     made = make_package(original, settings.package, progress=progress)
     print(summary(made))

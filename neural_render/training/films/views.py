@@ -6,10 +6,13 @@ from typing import Any
 
 import torch
 
+from neural_render.captures.opening import open_capture
 from neural_render.captures.readers.listing import no_points
 from neural_render.captures.records import Capture, Views
+from neural_render.captures.settings import CaptureSettings
 from neural_render.core.cameras import Cameras, Lens
 from neural_render.core.errors import CheckpointError
+from neural_render.core.processes import group
 from neural_render.core.protocols import SceneFrame
 from neural_render.evaluation.records import write_json
 
@@ -51,6 +54,23 @@ def load_views(folder: Path, frame: SceneFrame) -> Capture:
         split=split,
         warnings=(),
     )
+
+
+def views_of(
+    folder: Path,
+    frame: SceneFrame,
+    settings: CaptureSettings,
+    *,
+    images: bool = False,
+    progress: bool = False,
+) -> Capture:
+    """What a run was trained on: the cameras of its bake, or its capture, which ``settings`` name.
+
+    Photos are there only if ``images``. Of several processes the first one looks first.
+    """
+    if has_views(folder):
+        return load_views(folder, frame)
+    return group.after_first(lambda: open_capture(settings, progress=progress, images=images))
 
 
 def _stored(cameras: Cameras) -> dict[str, Any]:

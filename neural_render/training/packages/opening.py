@@ -6,15 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from neural_render.captures.opening import open_capture
 from neural_render.captures.readers.listing import no_points
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
-from neural_render.core.processes import group
 from neural_render.kernels.cells import unpack_bits
 from neural_render.rendering import OccupancyGrid
 from neural_render.training.films.held_out import refined
-from neural_render.training.films.views import has_views, load_views
+from neural_render.training.films.views import views_of
 from neural_render.training.packages.contents import (
     unpacked_bits,
     unpacked_environment,
@@ -46,9 +44,7 @@ class OpenedScene:
         """
         if self.packed:
             return self.packed[0]
-        if has_views(self.home.path):
-            return load_views(self.home.path, self.scene.frame)
-        return group.after_first(lambda: open_capture(settings, progress=False, images=False))
+        return views_of(self.home.path, self.scene.frame, settings)
 
     def refined_views(self, settings: CaptureSettings) -> Capture:
         """The same where training found its cameras, if it looked."""
