@@ -1,6 +1,5 @@
 """Records of measurements: JSON lines with commit, machine and backend; tables and plots."""
 
-import inspect
 import json
 import platform
 import subprocess
@@ -13,7 +12,7 @@ from typing import Any
 
 import torch
 
-from neural_render.core.errors import SettingError, UserError
+from neural_render.core.errors import UserError
 from neural_render.evaluation.machine import machine_description
 from neural_render.kernels import dispatch
 
@@ -47,6 +46,18 @@ def timed(
         arguments = (prepare(),) if prepare else ()
         runs.append(_spent(lambda given=arguments: call(*given), threads))
     return _median(runs[1:])
+
+
+def rates_of(costs: Mapping[str, Cost], batch: int) -> dict[str, Any]:
+    """The figures of one step of so many samples, and what its parts would do alone."""
+    rates = {name: batch / cost.cpu / 1e6 for name, cost in costs.items()}
+    return {
+        "million_samples_per_second": rates["step"],
+        "seconds": costs["step"].cpu,
+        "wall_seconds": costs["step"].wall,
+        "steps": 1,
+        "parts": rates,
+    }
 
 
 def timed_in_turn(
@@ -132,19 +143,10 @@ def print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]])
 
 
 def start(backend: str, threads: int, precision: str = "auto") -> tuple[str, int]:
-    """Selects a backend; gives its name and threads. One torch thread beside C++ kernels.
-
-    SettingError where the kernels know no choice of precision and another is asked for.
-    """
+    """Selects a backend; gives its name and threads. One torch thread beside C++ kernels."""
     threads = threads or dispatch.usable_cores()
-    select: Callable[..., str] = dispatch.select
-    chosen = {"precision": precision}
-    if "precision" not in inspect.signature(select).parameters:
-        if precision not in ("auto", "float32"):
-            raise SettingError(f"precision={precision}: these kernels compute in float32 only.")
-        chosen = {}
     # The reference defines every op in the numbers it is given: no choice is left to it.
-    resolved = select(backend, threads, **(chosen if backend != "reference" else {}))
+    resolved = dispatch.select(backend, threads, "auto" if backend == "reference" else precision)
     torch.set_num_threads(1 if resolved == "cpu" else threads)
     return resolved, threads
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.processes import answer, given
-from benchmarks.records import timed
+from benchmarks.records import rates_of, timed
 
 LEVELS, COARSEST, FINEST = 16, 16, 2048
 LATENT = 16
@@ -207,14 +207,7 @@ def main(options: dict[str, Any]) -> dict[str, Any]:
     calls = {"encode": peer.encode, "forward": peer.forward, "step": peer.step}
     repeats, threads = options["repeats"], options["threads"]
     costs = {name: timed(call, repeats, threads) for name, call in calls.items()}
-    rates = {name: options["batch"] / cost.cpu / 1e6 for name, cost in costs.items()}
-    return {
-        "million_samples_per_second": rates["step"],
-        "seconds": costs["step"].cpu,
-        "wall_seconds": costs["step"].wall,
-        "steps": 1,
-        "parts": rates,
-    }
+    return rates_of(costs, options["batch"])
 
 
 if __name__ == "__main__":

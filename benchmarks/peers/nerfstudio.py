@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.processes import answer, given
-from benchmarks.records import timed
+from benchmarks.records import rates_of, timed
 
 OPTIONS = {"batch": 1 << 16, "log2_rows": 17, "threads": 2, "repeats": 3, "folder": ""}
 LATENT = 16
@@ -81,14 +81,7 @@ def main(options: dict[str, Any]) -> dict[str, Any]:
     with torch.no_grad():
         for name, call in calls.items():
             costs[name] = timed(call, options["repeats"], options["threads"])
-    rates = {name: batch / cost.cpu / 1e6 for name, cost in costs.items()}
-    return {
-        "million_samples_per_second": rates["step"],
-        "seconds": costs["step"].cpu,
-        "wall_seconds": costs["step"].wall,
-        "steps": 1,
-        "parts": rates,
-    }
+    return rates_of(costs, batch)
 
 
 if __name__ == "__main__":

@@ -150,23 +150,9 @@ def test_without_matplotlib_the_plot_is_left_out_and_said(kept, monkeypatch, cap
     assert not kept.exists()
 
 
-def test_a_precision_that_the_kernels_do_not_know_is_refused(monkeypatch):
-    asked = []
-
-    def old(name, threads=0):
-        return "cpu"
-
-    def new(name, threads=0, precision="auto"):
-        asked.append((name, precision))
-        return "cpu"
-
-    monkeypatch.setattr(dispatch, "select", old)
-    with pytest.raises(SettingError, match="precision=bfloat16: these kernels"):
-        records.start("cpu", 1, "bfloat16")
-    assert records.start("cpu", 1, "float32") == ("cpu", 1)
-    monkeypatch.setattr(dispatch, "select", new)
-    assert records.start("cpu", 1, "bfloat16") == ("cpu", 1)
-    assert asked == [("cpu", "bfloat16")]
+def test_no_choice_of_precision_is_left_to_the_reference():
+    with dispatch.using("reference"):
+        assert records.start("reference", 1, "bfloat16") == ("reference", 1)
 
 
 def test_options_are_read_by_their_kinds():
