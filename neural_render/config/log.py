@@ -54,6 +54,6 @@ class LastLine(io.TextIOBase):
         return self._stream.fileno()
 
     @property
-    def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def encoding(self) -> str:
         """The stream's encoding."""
         return self._stream.encoding

@@ -3,7 +3,9 @@
 import importlib
 
 import numpy as np
+import torch
 
+from neural_render.core.color import srgb_from_linear
 from neural_render.core.errors import SceneError
 from neural_render.scenes.tracing.variants import VARIANTS, chosen_variant
 
@@ -74,6 +76,5 @@ def display_rgba(premultiplied: np.ndarray) -> np.ndarray:
     """8-bit straight-alpha sRGB `[rows columns 4]` from premultiplied scene-linear RGBA."""
     alpha = np.clip(premultiplied[..., 3:], 0.0, 1.0)
     linear = np.clip(premultiplied[..., :3] / np.maximum(alpha, 1e-6), 0.0, 1.0)
-    # IEC 61966-2-1
-    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    srgb = srgb_from_linear(torch.from_numpy(linear)).numpy()
     return np.round(255 * np.concatenate([srgb * (alpha > 0), alpha], axis=-1)).astype(np.uint8)

@@ -9,6 +9,7 @@ import torch
 
 from neural_render.captures.opening import open_capture
 from neural_render.captures.records import Capture
+from neural_render.captures.readers.registry import READERS
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.cameras import image_rays
 from tests.captures.formats import (
@@ -24,7 +25,7 @@ from tests.captures.formats import (
     write_transforms,
 )
 
-FORMAT_NAMES = {name: name for name in ("blender", "colmap", "llff", "polycam", "record3d")}
+FORMAT_NAMES = {reader.name for reader in READERS}
 
 
 def open_folder(folder: Path, **settings: object) -> Capture:
@@ -35,7 +36,8 @@ def open_folder(folder: Path, **settings: object) -> Capture:
 def test_photos_and_rays_are_those_of_the_scene(name: str, tmp_path: Path) -> None:
     capture = open_folder(FORMATS[name](tmp_path / "scene"), test_every=0)
     assert capture.name == "scene"
-    assert capture.format == FORMAT_NAMES.get(re.split("[ ,]", name)[0], "transforms")
+    kind = re.split("[ ,]", name)[0]
+    assert capture.format == (kind if kind in FORMAT_NAMES else "transforms")
     assert len(capture.train) == len(NAMES) and len(capture.test) == 0
     if "other names" not in name:
         assert [Path(at).stem for at in capture.train.names] == [Path(at).stem for at in NAMES]
