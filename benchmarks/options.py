@@ -12,8 +12,10 @@ from neural_render.core.errors import SettingError
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 SUITES = ("kernels", "train", "curve", "render", "bake", "memory", "settings", "poses")
 SUITES += ("processes", "gpu", "package", "splats", "mesh", "viewer", "bars")
+SUITES += ("kills",)
 MEASURES = ("kernels", "steps", "quality")
 BAKE_PARTS = ("materials", "triangles", "moving", "supervision")
+KILL_PARTS = ("training", "baking", "writers", "disks", "couples", "places", "clocks")
 T = TypeVar("T")
 
 
@@ -41,7 +43,7 @@ class BenchmarkOptions:
     run: str = "outputs/latest"
     views: int = 5
     file: str = ""  # of suite=splats and mesh: a file that is there already
-    parts: tuple[str, ...] = field(default=BAKE_PARTS, metadata={"choices": BAKE_PARTS})
+    parts: tuple[str, ...] = field(default=(), metadata={"choices": BAKE_PARTS + KILL_PARTS})
     scenes: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
     captures: tuple[str, ...] = ()  # of suite=settings, what is changed, photos held out
@@ -58,6 +60,9 @@ class BenchmarkOptions:
     shift: float = 0.01
     bars: tuple[str, ...] = ()  # of suite=bars: rows, and the folder of captures
     data: str = ""
+    seed: int = 0  # of suite=kills, and how many trainings and bakes are ended
+    trainings: int = 30
+    bakes: int = 10
 
 
 def parsed(kind: type[T], arguments: Iterable[str]) -> T:

@@ -1,10 +1,8 @@
 """Bakes an artist's scene into a neural field, whose lights stay dials."""
 
-import os
+from neural_render.core.processes import signals
 
-# Idle threads of torch's OpenMP pool spin by default and would take the cores away from the
-# kernels' own threads. OpenMP reads this once, when torch is loaded: hence before any import.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+signals.begin()  # before PyTorch is loaded
 
 import sys
 from contextlib import closing

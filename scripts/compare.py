@@ -1,9 +1,8 @@
 """Puts measured runs side by side: a table, and a page with pictures to drag between."""
 
-import os
+from neural_render.core.processes import signals
 
-# As in train.py: before torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+signals.begin()  # before PyTorch is loaded
 
 import sys
 import time

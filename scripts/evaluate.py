@@ -1,10 +1,8 @@
 """Measures a finished run anew on its test views, as evaluation.* asks."""
 
-import os
+from neural_render.core.processes import signals
 
-# Idle threads of torch's OpenMP pool spin by default and would take the cores away from the
-# kernels' own threads. OpenMP reads this once, when torch is loaded: hence before any import.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+signals.begin()  # before PyTorch is loaded
 
 import sys
 from pathlib import Path

@@ -1,9 +1,8 @@
 """Says what is wrong with a capture: its format, its photos, cameras that do not belong to them."""
 
-import os
+from neural_render.core.processes import signals
 
-# As in train.py: before torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+signals.begin()  # before PyTorch is loaded
 
 import sys
 from pathlib import Path

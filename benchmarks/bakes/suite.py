@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.bakes.noise import TracerCost, tracer_costs
 from benchmarks.bakes.scenes import MATERIALS, SUN, write_box, write_moving
 from benchmarks.bakes.timing import FrameTimes, frame_times
-from benchmarks.options import BenchmarkOptions
+from benchmarks.options import BAKE_PARTS, BenchmarkOptions
 from benchmarks.processes import baked, measures
 from benchmarks.records import append, bar_plot, print_table, start
 from neural_render.core.errors import SettingError
@@ -55,7 +55,7 @@ def run(options: BenchmarkOptions) -> None:
         "moving": moving,
         "supervision": supervision,
     }
-    for part in options.parts:
+    for part in options.parts or BAKE_PARTS:
         values = {
             "part": part,
             "seconds": budget(options),

@@ -4,21 +4,17 @@ import contextlib
 import hashlib
 import json
 import logging
-import math
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from neural_render.captures.loading.parallel import LOG_EVERY
 from neural_render.core.errors import CaptureError
 
 # Bytes at a file's start and end that its fingerprint is taken of.
 _SAMPLE = 65536
-WAIT_SECONDS = 0.1
 
 _log = logging.getLogger("neural_render")
 
@@ -47,33 +43,6 @@ def place_for(folder: Path) -> Path:
         ) from error
     _log.info("%s cannot be written to: %s is used", folder, place)
     return place
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Waits, and says so, until no other run works on ``folder``; a process's end unlocks it."""
-    try:
-        import fcntl
-    except ImportError:  # not on this system: two runs at once are the user's to avoid
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    told_at = -math.inf
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.perf_counter() - told_at >= LOG_EVERY:
-                    told_at = time.perf_counter()
-                    _log.info("waiting for another run, which works on %s", folder)
-                time.sleep(WAIT_SECONDS)
-            except OSError:  # a file system that knows no locks
-                break
-        yield
-    finally:
-        os.close(handle)
 
 
 def put(finished: Path, place: Path) -> None:

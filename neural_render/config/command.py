@@ -18,9 +18,10 @@ from neural_render.config.processes import listen_here, told_by, working_togethe
 from neural_render.config.settings import Setting, Settings, list_settings
 from neural_render.config.sweep import Program, run_sweep
 from neural_render.core.errors import UserError
+from neural_render.core.processes.signals import Terminated, listening
 from neural_render.training.stopping import TrainingInterrupted
 
-USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # exit codes
+USER_ERROR, INTERRUPTED, BROKEN_PIPE, TERMINATED = 2, 130, 141, 143  # exit codes
 LESS_MEMORY = (
     "halve training.samples_per_step and, for what photos take, capture.max_side; one less of"
     " field.grid.log2_rows halves the field. What training saved is kept: go on with run=FOLDER."
@@ -80,9 +81,15 @@ class Command:
 def main(command: Command, task: Callable[[Settings], None]) -> int:
     """The exit code after the task ran with the settings of ``sys.argv``, once per job of a sweep.
 
-    A UserError becomes one line on stderr and exit code 2; Ctrl-C ends with 130, a reader that
-    closed the pipe with 141. Other exceptions are bugs and pass.
+    A UserError becomes one line on stderr and exit code 2; Ctrl-C ends with 130, SIGTERM with 143,
+    a reader that closed the pipe with 141. Other exceptions are bugs and pass.
     """
+    with listening():
+        return _ended(command, task)
+
+
+def _ended(command: Command, task: Callable[[Settings], None]) -> int:
+    """The exit code, with errors told."""
     try:
         _run(command, task, sys.argv[1:])
         sys.stdout.flush()
@@ -93,9 +100,10 @@ def main(command: Command, task: Callable[[Settings], None]) -> int:
         if not told_by():
             print(interruption, file=sys.stderr)
         return interruption.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as interruption:
+        terminated = isinstance(interruption, Terminated)
+        print("terminated" if terminated else "interrupted", file=sys.stderr)
+        return TERMINATED if terminated else INTERRUPTED
     except BrokenPipeError:
         # Python flushes stdout once more at exit, which would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

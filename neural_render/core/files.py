@@ -1,12 +1,19 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files that one program at a time may hold."""
 
 import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
 from neural_render.core.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where two programs at once are the user's to avoid
+    fcntl = None
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -17,19 +24,70 @@ def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``, renamed to it when the block ends well, else removed.
 
     It keeps the ending of the name, since writers choose their format by it; missing folders are
-    made. Every ``OSError`` of the block becomes an ``OutputError`` that names ``path``.
+    made. What a killed program left of it is written over by the next. Every ``OSError`` of the
+    block becomes an ``OutputError`` that names ``path``.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
+        with _draft(path) as temporary:
+            yield temporary
+            os.replace(temporary, path)
     except OSError as error:
         raise output_error(path, error) from error
-    finally:
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """The first of ``.0.name``, ``.1.name``, ... that no living program writes to.
+
+    It is gone after an error.
+    """
+    temporary, held = _reserved(path)
+    try:
+        yield temporary
+    except BaseException:
         # An error here (the folder is gone or is a file) says no more than the one before.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        held.close()
+
+
+def _reserved(path: Path) -> tuple[Path, BinaryIO]:
+    """A path beside ``path`` that is this program's as long as the file is open."""
+    for number in count(0 if fcntl else os.getpid()):
+        temporary = path.with_name(f".{number}.{path.name}")
+        held = temporary.open("ab")
+        # What was renamed or removed in between is no longer what the name stands for.
+        if lock(held.fileno()) and _is_named(held, temporary):
+            if fcntl is None:  # there, what is open cannot be renamed
+                held.close()
+            return temporary, held
+        held.close()
+    raise AssertionError("some number is free")
+
+
+def _is_named(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def lock(file: int) -> bool:
+    """Whether an open file or folder is now this program's alone, until it is closed.
+
+    Where nobody can tell, because the system or the disk knows no locks, it is.
+    """
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+    return True
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

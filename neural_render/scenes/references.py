@@ -89,9 +89,10 @@ def trace_references(
     file = cache / f"{_key(process.scene, scene, views, cache.resolve().parent)}.npz"
     pictures = _cached(file)
     if pictures is None:
-        pictures = _traced(process, views, (cameras, places), file, progress)
-        with whole_file(file) as draft, draft.open("wb") as stream:
-            np.savez_compressed(stream, pictures=pictures)
+        with whole_file(file) as draft:
+            pictures = _traced(process, views, (cameras, places), draft, progress)
+            with draft.open("wb") as stream:
+                np.savez_compressed(stream, pictures=pictures)
     names = tuple(f"view_{index:03d}" for index in range(views.test))
     return References(names=names, cameras=cameras, pictures=pictures, places=places)
 
@@ -103,13 +104,12 @@ def _traced(
     file: Path,
     progress: Callable[[float], None],
 ) -> Float[np.ndarray, "groups halves views height width 4"]:
-    """The pictures of cameras under the moving light's places; each passes by beside ``file``."""
+    """The pictures of cameras under the moving light's places; each passes through ``file``."""
     cameras, places = seen
-    num_groups, part = len(process.scene["groups"]), file.with_suffix(".part.npy")
+    num_groups = len(process.scene["groups"])
     jobs = list(product(range(num_groups), range(HALVES), range(views.test)))
     height, width = (max(sides.tolist(), default=0) for sides in (cameras.height, cameras.width))
     pictures = np.zeros((num_groups, HALVES, views.test, height, width, 4), np.float32)
-    file.parent.mkdir(parents=True, exist_ok=True)
     for number, (group, half, view) in enumerate(jobs):
         size = torch.stack([cameras.width[view], cameras.height[view]])
         half_size = size / 2 / cameras.focal_px[view]
@@ -127,11 +127,10 @@ def _traced(
             samples=views.reference_samples,
             seed=views.seed * 65537 + number,
             place=places[view].tolist(),
-            path=str(part),
+            path=str(file.absolute()),
         )
-        found = np.load(part)
+        found = np.fromfile(file, np.float32).reshape(*size.flip(0).tolist(), 4)
         pictures[group, half, view, : len(found), : found.shape[1]] = found
-        part.unlink()
     return pictures
 
 

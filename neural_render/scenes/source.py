@@ -136,7 +136,7 @@ class TracedSource:
         self.frame, self.device = frame, device
         block = process.scene["block"]
         blocks = max(MIN_BLOCKS, settings.ring // len(lighting.groups) // block) + KEPT_OFF
-        self._ring = Ring(len(lighting.groups), blocks, block)
+        self._ring = Ring(len(lighting.groups), blocks, block, process.memory)
         self._rays = torch.from_numpy(self._ring.rays)
         self._shares = group_shares(lighting)
         self._began, self._waited, self._checked = time.perf_counter(), 0.0, 0.0
@@ -144,7 +144,7 @@ class TracedSource:
         try:
             process.tell(
                 command="trace",
-                name=self._ring.name,
+                memory=process.memory,
                 blocks=blocks,
                 shares=self._shares,
                 seed=seed,

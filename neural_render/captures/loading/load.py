@@ -31,7 +31,7 @@ from neural_render.captures.loading.photos import (
 )
 from neural_render.captures.records import Views
 from neural_render.captures.settings import CaptureSettings
-from neural_render.captures.workplace import locked
+from neural_render.core.waiting.turns import locked
 
 ROWS_AT_ONCE = 1 << 22  # bounds what looking for pixels that are not opaque takes
 

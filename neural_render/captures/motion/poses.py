@@ -29,7 +29,6 @@ from neural_render.captures.settings import CaptureSettings
 from neural_render.captures.video.frames import is_of_video
 from neural_render.captures.workplace import (
     fingerprints,
-    locked,
     place_for,
     put,
     read_record,
@@ -37,6 +36,7 @@ from neural_render.captures.workplace import (
     write_record,
 )
 from neural_render.core.errors import CaptureError
+from neural_render.core.waiting.turns import locked
 
 RECORD = "structure_from_motion.json"
 MODEL, WORK = "sparse", Path(".neural_render", "motion")

@@ -22,10 +22,11 @@ from neural_render.captures.loading.photos import PlannedPhoto
 from neural_render.captures.readers.listing import SparsePoints, no_points
 from neural_render.captures.records import Views
 from neural_render.captures.surveying.triangulation import Sightings, tracked, triangulated
-from neural_render.captures.workplace import fingerprints, locked, place_for
+from neural_render.captures.workplace import fingerprints, place_for
 from neural_render.core.cameras import Lens
 from neural_render.core.errors import CaptureError, OutputError
 from neural_render.core.files import whole_file
+from neural_render.core.waiting.turns import locked
 
 FORMAT = "1"  # of what is kept; another one is made anew
 FOLDER = Path(".neural_render", "points")

@@ -13,7 +13,6 @@ from neural_render.captures.video import decoding
 from neural_render.captures.video.choosing import Looks, MotionMeter, choose, sharpness
 from neural_render.captures.workplace import (
     fingerprints,
-    locked,
     place_for,
     put,
     read_record,
@@ -21,6 +20,7 @@ from neural_render.captures.workplace import (
     write_record,
 )
 from neural_render.core.errors import CaptureError
+from neural_render.core.waiting.turns import locked
 
 RECORD = "video.json"
 DEFAULT_COUNT = 100

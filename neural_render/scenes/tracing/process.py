@@ -15,6 +15,7 @@ from typing import Any
 
 from neural_render.core.errors import SceneError
 from neural_render.scenes.settings import SceneSettings, TracerSettings, ViewSettings
+from neural_render.scenes.tracing.ring import nameless_memory
 from neural_render.scenes.tracing.variants import chosen_variant
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[3]
@@ -30,6 +31,7 @@ class TracerProcess:
         self.variant = chosen_variant(tracer.variant)
         self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  (see `close`)
         path = filter(None, [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")])
+        self.memory = nameless_memory()  # for a ring that both see
         self._process = subprocess.Popen(
             [sys.executable, "-m", "neural_render.scenes.tracing.worker"],
             stdin=subprocess.PIPE,
@@ -40,6 +42,7 @@ class TracerProcess:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
             # Ctrl-C is for the training, which ends this process after it has saved its state.
             start_new_session=True,
+            pass_fds=(self.memory,),
         )
         try:
             self.scene = self.ask(
@@ -123,6 +126,7 @@ class TracerProcess:
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._log.close()
+        os.close(self.memory)
 
     def _ended(self) -> SceneError:
         """What to say when the process is gone."""

@@ -5,9 +5,9 @@ after another, over the oldest; the reader keeps off the block that may just be 
 next one. So a torn ray would need a reader that is slower than the tracing of a whole wavefront.
 """
 
-import contextlib
-from multiprocessing import resource_tracker
-from multiprocessing.shared_memory import SharedMemory
+import mmap
+import os
+import tempfile
 
 import numpy as np
 from jaxtyping import Float
@@ -20,29 +20,37 @@ KEPT_OFF = 2  # blocks
 STOP, DRAWN, FRESH, COUNTS = 0, 1, 2, 3  # of the header; from COUNTS on, each group's blocks
 
 
-class Ring:
-    """A view of shared memory: who creates it removes it again."""
+def nameless_memory() -> int:
+    """An open file of no bytes that lies in memory and has no name.
 
-    def __init__(self, groups: int, blocks: int, block: int, name: str = "") -> None:
-        """A new ring, or that of another process if ``name`` says which."""
+    Processes that inherit it share it, and it is gone with the last of them, however that ends.
+    """
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("rays")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+class Ring:
+    """A view of an open file: who begins the ring empties the file again."""
+
+    def __init__(
+        self, groups: int, blocks: int, block: int, memory: int, *, begins: bool = True
+    ) -> None:
+        """A new ring in ``memory``, or the one that another process has begun there."""
         assert blocks > KEPT_OFF, "a ring is longer than what its reader keeps off"
         self.groups, self.blocks, self.block = groups, blocks, block
         header = 8 * (COUNTS + groups)
         size = header + 4 * groups * blocks * block * COLUMNS
-        self._created = not name
-        self._memory = SharedMemory(name=name or None, create=self._created, size=size)
-        if name:
-            _disown(self._memory)
-        self._header = np.ndarray((COUNTS + groups,), np.int64, self._memory.buf)
+        self._begins, self.memory = begins, memory
+        if begins:
+            os.ftruncate(memory, size)
+        self._view = mmap.mmap(memory, size)
+        self._header = np.ndarray((COUNTS + groups,), np.int64, self._view)
         shape = (groups, blocks * block, COLUMNS)
-        self.rays = np.ndarray(shape, np.float32, self._memory.buf, offset=header)
-        if self._created:
+        self.rays = np.ndarray(shape, np.float32, self._view, offset=header)
+        if begins:
             self._header[:] = 0
-
-    @property
-    def name(self) -> str:
-        """What another process opens it by."""
-        return self._memory.name
 
     @property
     def stopped(self) -> bool:
@@ -90,12 +98,11 @@ class Ring:
         return first * self.block, (self.blocks - KEPT_OFF) * self.block
 
     def close(self) -> None:
-        """Lets go of the memory; its creator removes it."""
+        """Lets go of the memory; who began it gives it back, when nobody else looks any more."""
         del self._header, self.rays
-        self._memory.close()
-        if self._created:
-            with contextlib.suppress(FileNotFoundError):
-                self._memory.unlink()
+        self._view.close()
+        if self._begins:
+            os.ftruncate(self.memory, 0)
 
 
 def without_broken(rays: Float[np.ndarray, "rays columns"]) -> None:
@@ -106,10 +113,3 @@ def without_broken(rays: Float[np.ndarray, "rays columns"]) -> None:
     elif broken.any():
         whole = np.flatnonzero(~broken)
         rays[broken] = rays[whole[np.arange(int(broken.sum())) % len(whole)]]
-
-
-def _disown(memory: SharedMemory) -> None:
-    """Python removes at a process's end what it only opened; before 3.13 there is no other way."""
-    name: str = getattr(memory, "_name")  # noqa: B009  (private)
-    with contextlib.suppress(AttributeError, KeyError):
-        resource_tracker.unregister(name, "shared_memory")

@@ -13,12 +13,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TextIO
 
 import numpy as np
 
 from neural_render.core.errors import SceneError, UserError
+from neural_render.core.files import output_error
 from neural_render.scenes.lights import (
     LightSwitch,
     SceneGroup,
@@ -184,7 +186,7 @@ class Worker:
         place: list[float],
         path: str,
     ) -> None:
-        """A picture [height width 4] of radiance and opacity, saved at ``path``.
+        """A picture [height width 4] of radiance and opacity: floats, written to ``path``.
 
         ``place``: of the moving light, if there is one.
         """
@@ -210,13 +212,13 @@ class Worker:
             count += np.bincount(index, minlength=pixels)
             self._answer("progress", done=wave + 1, of=waves)
         picture = (total / count[:, None]).reshape(height, width, 4).astype(np.float32)
-        np.save(path, picture)
+        Path(path).write_bytes(picture.tobytes())
         self._answer("rendered")
 
-    def trace(self, *, name: str, blocks: int, shares: list[float], seed: int) -> None:
+    def trace(self, *, memory: int, blocks: int, shares: list[float], seed: int) -> None:
         """Fills the ring until its reader stops it; light groups have ``shares`` of it."""
         tracer = self._tracer(self._tracer_settings.samples_per_ray)
-        ring = Ring(len(self.groups), blocks, tracer.num_rays, name)
+        ring = Ring(len(self.groups), blocks, tracer.num_rays, memory, begins=False)
         busy, wave = 0.0, 0
         try:
             while not ring.stopped:
@@ -303,7 +305,10 @@ def main() -> None:
             answer("error", message=str(error))
         except Exception as error:  # said by the parent; the whole of it is in its log
             traceback.print_exc()
-            answer("error", message=f"the path tracer failed: {error}".splitlines()[0])
+            message = f"the path tracer failed: {error}".splitlines()[0]
+            if isinstance(error, OSError) and "path" in command:  # to which it writes
+                message = str(output_error(Path(command["path"]), error))
+            answer("error", message=message)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from neural_render.core.errors import CheckpointError, OutputError, SettingError
+from neural_render.core.files import lock
 from neural_render.core.processes import group
+from neural_render.core.waiting.turns import locked
 from neural_render.export.environment import ENVIRONMENT_FILE
 from neural_render.training.runs.atomic import PARTIAL, discard, writing
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where a run is simply not locked
-    fcntl = None
 
 KEPT_CHECKPOINTS = 2
 OF_VIEW = ("name", "psnr", "flip", "image", "width", "height")  # what `measures` has of each view
@@ -175,12 +172,13 @@ class RunFolder:
         link, fresh = outputs / "latest", outputs / f"latest{PARTIAL}"
         target = self.path.relative_to(outputs)
         try:
-            fresh.unlink(missing_ok=True)
-            try:
-                fresh.symlink_to(target, target_is_directory=True)
-            except OSError:
-                fresh.write_text(target.as_posix(), encoding="utf-8")
-            fresh.replace(link)
+            with locked(outputs):  # another run may begin at this moment
+                fresh.unlink(missing_ok=True)
+                try:
+                    fresh.symlink_to(target, target_is_directory=True)
+                except OSError:
+                    fresh.write_text(target.as_posix(), encoding="utf-8")
+                fresh.replace(link)
         except OSError as error:
             logging.getLogger("neural_render").warning(
                 "%s does not point to this run: %s.", link, error.strerror or error
@@ -198,11 +196,8 @@ class RunFolder:
         with writing(self.path):
             file = (self.path / ".lock").open("w")
         with file:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError as error:
-                    raise OutputError(
-                        f"{self.path} is being trained by another process: wait for it or stop it."
-                    ) from error
+            if not lock(file.fileno()):
+                raise OutputError(
+                    f"{self.path} is being trained by another process: wait for it or stop it."
+                )
             yield

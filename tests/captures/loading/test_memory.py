@@ -18,9 +18,9 @@ from neural_render.captures.loading.parallel import in_parallel
 from neural_render.captures.opening import open_capture
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
-from neural_render.captures.workplace import locked
 from neural_render.core.errors import CaptureError
 from neural_render.core.processes import group
+from neural_render.core.waiting.turns import locked
 from tests.captures.formats import NAMES, noise_image, save_image, write_transforms
 from tests.small_disk import small_disk
 

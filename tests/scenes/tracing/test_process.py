@@ -161,7 +161,7 @@ def test_training_never_waits_for_a_tracer_that_rests(tmp_path: Path) -> None:
 def test_a_tracer_that_fails_is_told_and_waited_for_no_more(tmp_path: Path) -> None:
     """It goes on listening after an error: nobody must wait for the end of its tracing."""
     with closing(started(write_scene(tmp_path))) as process:
-        process.tell(command="trace", name="no_such_memory", blocks=3, shares=[1.0], seed=0)
+        process.tell(command="trace", memory=-1, blocks=3, shares=[1.0], seed=0)
         with pytest.raises(SceneError, match="the path tracer failed"):
             wait_for_an_end(process)
         assert not process.tracing
@@ -175,14 +175,14 @@ def test_a_killed_tracer_ends_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SceneError) as raised, closing(process), closing(source_of(process)) as rays:
         generator = torch.Generator(CPU)
         rays.sample(8, generator)
-        (memory,) = rings(process.pid)
+        assert rings(process.pid) == rings(os.getpid()) == 1
         os.kill(process.pid, signal.SIGKILL)
         while True:
             rays.sample(1024, generator)
     sentence = str(raised.value)
     assert sentence.startswith("the path tracer's process ended by SIGKILL (the system may be out")
     assert "\n" not in sentence and "tracer.variant=scalar" in sentence
-    assert not memory.exists()
+    assert rings(os.getpid()) == 0
     assert not alive(process.pid)
 
 
@@ -192,11 +192,9 @@ def test_closing_leaves_nothing(tmp_path: Path) -> None:
     process = started(write_scene(tmp_path))
     source = source_of(process)
     source.sample(8, torch.Generator())
-    (memory,) = rings(process.pid)
-    assert alive(process.pid) and memory.exists()
+    assert alive(process.pid) and rings(process.pid) == rings(os.getpid()) == 1
     source.close()
-    assert not memory.exists()
-    assert rings(process.pid) == []
+    assert rings(process.pid) == rings(os.getpid()) == 0
     process.close()
     assert not alive(process.pid)
     assert children() == family
@@ -214,17 +212,15 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     )
     assert parent.stdout is not None and parent.stdin is not None
     pid = int(parent.stdout.readline())
-    (memory,) = rings(pid)
-    assert alive(pid) and memory.exists()
+    assert alive(pid) and rings(pid) == 1
     parent.kill()
     parent.wait()
     parent.stdout.close()
     parent.stdin.close()
     end = time.monotonic() + 60
-    while (alive(pid) or memory.exists()) and time.monotonic() < end:
+    while alive(pid) and time.monotonic() < end:
         time.sleep(0.01)
     assert not alive(pid)
-    assert not memory.exists()
 
 
 def wait_for_an_end(process: TracerProcess) -> None:

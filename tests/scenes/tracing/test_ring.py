@@ -1,11 +1,10 @@
 """The ring of rays: what its reader may see while a writer, here or elsewhere, goes around."""
 
-import gc
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from neural_render.scenes.tracing.ring import (
     KEPT_OFF,
     RADIANCE,
     Ring,
+    nameless_memory,
     without_broken,
 )
 
@@ -26,7 +26,7 @@ import sys
 import numpy as np
 from neural_render.scenes.tracing.ring import COLUMNS, Ring
 
-ring = Ring(2, 5, 4, sys.argv[1])
+ring = Ring(2, 5, 4, int(sys.argv[1]), begins=False)
 for _ in range(3):
     ring.write(1, np.full((4, COLUMNS), 7, np.float32))
 ring.count_drawn(5)
@@ -35,9 +35,17 @@ ring.close()
 
 
 @pytest.fixture
-def ring() -> Iterator[Ring]:
+def memory() -> Iterator[int]:
+    """Memory for rings."""
+    file = nameless_memory()
+    yield file
+    os.close(file)
+
+
+@pytest.fixture
+def ring(memory: int) -> Iterator[Ring]:
     """A ring of two groups."""
-    with closing(Ring(2, BLOCKS, BLOCK)) as made:
+    with closing(Ring(2, BLOCKS, BLOCK, memory)) as made:
         yield made
 
 
@@ -76,8 +84,9 @@ def test_the_reader_keeps_off_what_may_be_written_next(ring: Ring) -> None:
 
 def test_another_process_sees_the_same_memory_and_leaves_it(ring: Ring) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", OTHER, ring.name],
+        [sys.executable, "-c", OTHER, str(ring.memory)],
         cwd=REPOSITORY,
+        pass_fds=(ring.memory,),
         capture_output=True,
         text=True,
         check=False,
@@ -85,7 +94,7 @@ def test_another_process_sees_the_same_memory_and_leaves_it(ring: Ring) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert readable(ring, 1) == [7, 7, 7]
     assert (ring.fresh, ring.drawn) == (12, 5)
-    SharedMemory(name=ring.name).close()  # it is still there
+    assert os.fstat(ring.memory).st_size > 0
 
 
 def test_drawn_rays_are_counted_and_the_tracer_is_stopped(ring: Ring) -> None:
@@ -95,22 +104,18 @@ def test_drawn_rays_are_counted_and_the_tracer_is_stopped(ring: Ring) -> None:
     assert ring.drawn == 128 and ring.stopped
 
 
-def test_closing_removes_the_memory() -> None:
-    made = Ring(1, BLOCKS, BLOCK)
-    name = made.name
+def test_closing_gives_the_memory_back_and_the_next_ring_is_empty(memory: int) -> None:
+    made = Ring(1, BLOCKS, BLOCK, memory)
+    made.write(0, block(1))
     made.close()
-    gc.collect()
-    with pytest.raises(FileNotFoundError):
-        SharedMemory(name=name)
+    assert os.fstat(memory).st_size == 0
+    with closing(Ring(1, BLOCKS, BLOCK, memory)) as again:
+        assert again.fresh == 0 and not again.rays.any()
 
 
-def test_memory_that_is_already_gone_is_let_go() -> None:
-    """As after a tracer that was killed on a system that cleans up behind it."""
-    made = Ring(1, BLOCKS, BLOCK)
-    other = SharedMemory(name=made.name)
-    other.unlink()
-    other.close()
-    made.close()
+def test_the_memory_has_no_name(memory: int) -> None:
+    """What has none cannot be left behind, whatever kills the processes that share it."""
+    assert os.fstat(memory).st_nlink == 0
 
 
 def test_rays_that_see_no_number_are_replaced() -> None:

@@ -1,7 +1,6 @@
 """Tracers and sources of rays, small enough for tests."""
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,6 @@ def alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
-def rings(pid: int) -> list[Path]:
-    """The shared memory of rays that a process has before it."""
-    maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
-    return [Path(name) for name in set(re.findall(r"/dev/shm/psm_\w+", maps))]
+def rings(pid: int) -> int:
+    """In how many places a process has memory of rays before it."""
+    return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8").count("/memfd:rays")

@@ -1,0 +1,1 @@
+"""Programs and files treated as nobody should treat them."""

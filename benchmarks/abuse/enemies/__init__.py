@@ -1,0 +1,1 @@
+"""What befalls running programs, each kind in a module: `run` gives its cases."""
