@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.abuse.enemies import trainings
+from benchmarks.abuse.enemies import clocks, couples, disks, places, trainings, writers
 from benchmarks.abuse.enemies.material import Material
 from benchmarks.abuse.enemies.programs import Case
 from benchmarks.options import KILL_PARTS, BenchmarkOptions
@@ -17,6 +17,10 @@ from benchmarks.records import append, print_table, start
 
 AT_ONCE = 2  # programs beside each other: starting one keeps one core busy
 HEADS = ["part", "cases", "good", "bad"]
+OTHERS = {
+    part.__name__.rpartition(".")[2]: part.cases
+    for part in (writers, disks, couples, places, clocks)
+}
 Cases = list[Callable[[], Case]]
 
 
@@ -26,7 +30,7 @@ def cases_of(part: str, material: Material, options: BenchmarkOptions) -> Cases:
         return trainings.training_cases(material, options.trainings)
     if part == "baking":
         return trainings.baking_cases(material, options.bakes)
-    raise AssertionError(part)
+    return OTHERS[part](material)
 
 
 def run(options: BenchmarkOptions) -> None:

@@ -24,6 +24,7 @@ from neural_render.config import (
 from neural_render.config.composition import load_settings
 from neural_render.config.settings import list_settings, typed
 from neural_render.core.errors import CaptureError
+from neural_render.core.processes.signals import Terminated
 from neural_render.training.stopping import TrainingInterrupted
 
 Compose = Callable[..., list[Settings]]
@@ -257,6 +258,7 @@ def test_the_version_is_said(
         (CaptureError("photo 3\nis gone."), 2, "error: photo 3 is gone.\n"),
         (TrainingInterrupted("Stopped at step 3.", exit_code=143), 143, "Stopped at step 3.\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
+        (Terminated(), 143, "terminated\n"),
         (MemoryError("3 GB"), 2, "error: Out of memory (3 GB): halve training.samples_per_step"),
         (MemoryError(), 2, "error: Out of memory: halve training.samples_per_step"),
         (

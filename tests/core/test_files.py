@@ -1,12 +1,14 @@
 """A file is there as a whole or not at all, and an error says which file, why and what helps."""
 
 import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from neural_render.core.errors import OutputError
-from neural_render.core.files import output_error, whole_file
+from neural_render.core.files import lock, output_error, whole_file
 from tests.small_disk import FULL, small_disk
 
 
@@ -65,3 +67,45 @@ def test_the_mending_fits_the_reason(number: int, words: str) -> None:
     message = str(output_error(Path("run/a.png"), OSError(number, "reason")))
     assert message.startswith("run/a.png cannot be written (reason): ")
     assert words in message
+
+
+def test_what_a_killed_program_left_is_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    code = (
+        "import os, pathlib, sys\n"
+        "from neural_render.core.files import whole_file\n"
+        "with whole_file(pathlib.Path(sys.argv[1])) as draft:\n"
+        "    draft.write_text('half of it')\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    (left,) = names(tmp_path)
+    assert left.startswith(".") and left.endswith(".png")
+    with whole_file(path) as temporary:
+        assert temporary.name == left
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
+    assert names(tmp_path) == ["a.png"]
+
+
+def test_two_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with whole_file(path) as later, pytest.raises(ValueError), whole_file(path) as failing:
+        assert failing != later
+        raise ValueError
+    with whole_file(path) as later:
+        later.write_text("later")
+        with whole_file(path) as sooner:
+            sooner.write_text("sooner")
+        assert path.read_text() == "sooner"
+    assert path.read_text() == "later"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_where_the_disk_knows_no_locks_nothing_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    pytest.importorskip("fcntl", reason="not on Windows")
+    monkeypatch.setattr("fcntl.flock", unknown)
+    assert lock(0)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.abuse.enemies.programs import Ended, finished
 from neural_render.core.errors import UserError
+from tests.captures.motion.textured_room import walk, write_photos
 from tests.flows.programs import SMALL
 from tests.scenes.small_scenes import write_scene
 from tests.tiny_capture import write_blender_capture
@@ -87,6 +88,10 @@ class Material:
         if faults := done.faults(0):
             raise Unprepared(f"{words[0]} failed before anybody disturbed it: {faults[0]}")
         return folder / done.last_line, done
+
+    def photos(self, folder: Path) -> Path:
+        """A folder of a few photos without poses."""
+        return write_photos(folder, walk(7))
 
     def folder(self, name: str) -> Path:
         """A new folder of this name."""

@@ -1,7 +1,7 @@
 """Training and baking, ended at a random instant and taken up again as a user would.
 
-The instant is a random share of an undisturbed program's life, or the moment at which a file that is
-still being written is seen. A training must end as if nothing had happened, bit for bit.
+The instant is a random share of an undisturbed program's life, or the moment at which a file that
+is still being written is seen. A training must end as if nothing had happened, bit for bit.
 """
 
 import json
@@ -10,11 +10,12 @@ import re
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 
 from benchmarks.abuse.enemies.material import BAKE_STEPS, STEPS, Material
 from benchmarks.abuse.enemies.programs import CODES, Case, finished, leftovers, shared_memory, start
+from benchmarks.processes import measures
 
 KILL, INTERRUPT, TERMINATE = signal.SIGKILL, signal.SIGINT, signal.SIGTERM
 SIGNALS = (KILL, INTERRUPT, KILL, INTERRUPT, KILL, TERMINATE)
@@ -134,12 +135,9 @@ def run_faults(run: Path, reference: Path, steps: int) -> list[str]:
     if faults:
         return faults
     faults += metrics_faults(run / "metrics.jsonl", steps)
-    measured, expected = (
-        json.loads((path / "evaluation/metrics.json").read_text()) for path in (run, reference)
-    )
-    for name in ("num_steps", "num_views"):
-        if measured[name] != expected[name]:
-            faults.append(f"{name} is {measured[name]}, not {expected[name]}")
+    for name, expected in (("num_steps", steps), ("num_views", measures(reference)["num_views"])):
+        if measures(run)[name] != expected:
+            faults.append(f"{name} is {measures(run)[name]}, not {expected}")
     return faults
 
 
@@ -152,7 +150,7 @@ def metrics_faults(path: Path, steps: int) -> list[str]:
     faults = []
     for name in ("step", "seconds", "rays", "samples"):
         values = [line[name] for line in lines]
-        rising = all(a < b or (name == "seconds" and a == b) for a, b in zip(values, values[1:]))
+        rising = all(a < b or (name == "seconds" and a == b) for a, b in pairwise(values))
         faults += [] if rising else [f"{name} in metrics.jsonl does not rise"]
     if not lines or lines[-1]["step"] != steps:
         faults.append(f"metrics.jsonl ends before step {steps}")

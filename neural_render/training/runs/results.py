@@ -1,7 +1,7 @@
 """What a trained scene has to show: its numbers on the test views, and films."""
 
-from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +12,7 @@ import torch
 from neural_render.captures.records import Capture
 from neural_render.core.processes import group
 from neural_render.core.waiting.patience import told_if_slow
+from neural_render.core.waiting.turns import locked
 from neural_render.evaluation.evaluate import evaluate
 from neural_render.evaluation.pages.plan import plan_of
 from neural_render.evaluation.pages.report import write_report
@@ -28,6 +29,7 @@ from neural_render.export.settings import RenderSettings, outputs_of
 from neural_render.training.films.held_out import held_out, refined
 from neural_render.training.films.shooting import delivery_of, scene_film, scene_renders
 from neural_render.training.packages.file import PackageFile
+from neural_render.training.runs.atomic import writing
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene
 
@@ -108,11 +110,13 @@ class Results:
             film = replace(film, description={**film.description, "package": self.run.stamp})
         eyes = "" if settings.stereo.layout == "none" else "_stereo"
         folder = self.run.renders_path / f"{name}{eyes}_{film.description['size']}"
-        with nullcontext() if progress else told_if_slow(f"rendering the film {name}"):
+        delivery = delivery_of(settings, cameras)
+        slow = nullcontext() if progress else told_if_slow(f"rendering the film {name}")
+        with _alone_in(folder), slow:
             return write_film(
                 film,
                 folder,
-                delivery_of(settings, cameras),
+                delivery,
                 resume=group.of_first(lambda: holds_film(folder, film.description)),
                 progress=progress,
             )
@@ -123,6 +127,18 @@ class Results:
         return background_name(
             self.background, trained=trained, has_opacity=self.capture.has_opacity
         )
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Inside, no other film is written into the folder; the first process holds it for all."""
+    if not group.is_first():
+        yield
+        return
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        yield
 
 
 def summary(record: Mapping[str, Any], films: Iterable[Path]) -> str:

@@ -161,7 +161,7 @@ def test_training_never_waits_for_a_tracer_that_rests(tmp_path: Path) -> None:
 def test_a_tracer_that_fails_is_told_and_waited_for_no_more(tmp_path: Path) -> None:
     """It goes on listening after an error: nobody must wait for the end of its tracing."""
     with closing(started(write_scene(tmp_path))) as process:
-        process.tell(command="trace", memory=-1, blocks=3, shares=[1.0], seed=0)
+        process.tell(command="trace", memory=12345, blocks=3, shares=[1.0], seed=0)
         with pytest.raises(SceneError, match="the path tracer failed"):
             wait_for_an_end(process)
         assert not process.tracing

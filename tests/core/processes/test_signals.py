@@ -1,0 +1,50 @@
+"""Programs that signals end: one word, the shell's exit code, and what was begun is put away."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from neural_render.core.processes.signals import Terminated, listening
+
+STARTING = """
+from neural_render.core.processes import signals
+
+signals.begin()
+import os, signal
+os.kill(os.getpid(), signal.SIGINT)
+while True:
+    pass
+"""
+
+
+def test_a_program_that_is_still_being_loaded_ends_without_a_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", STARTING], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_what_ends_a_program_raises_where_it_works_and_only_there() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    for number, error in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)):
+        with pytest.raises(error), listening():
+            os.kill(os.getpid(), number)
+            pytest.fail("the signal was not heard")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_second_sigterm_kills() -> None:
+    with listening():
+        with pytest.raises(Terminated):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with listening():
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
