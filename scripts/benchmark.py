@@ -18,7 +18,6 @@
     python scripts/benchmark.py suite=gpu capture=DIR [seconds=10,60,300] [measures=kernels,steps]
     python scripts/benchmark.py suite=package run=DIR
     python scripts/benchmark.py suite=bars data=DIR [bars=cove,curve] [prototype=DIR] [run=DIR]
-    python scripts/benchmark.py suite=kills [seed=0] [trainings=30] [bakes=10] [parts=training,disks]
     python scripts/benchmark.py suite=kills [seed=0] [trainings=30] [bakes=10] [parts=disks]
 
 Every suite takes backend=, threads= and precision=auto|float32|bfloat16; kernels, render and bake

@@ -1,1 +1,1 @@
-"""Programs and files treated as nobody should treat them."""
+"""Enemies of the program: inputs that are broken in every way that came to mind."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import OpenImageIO as oiio
 import pytest
 from PIL import Image
 
+from neural_render.core.waiting.turns import locked
 from tests.flows.programs import Finished, run_here, succeed
 from tests.tiny_capture import camera_poses, sphere_image
 
@@ -52,6 +54,20 @@ def test_without_arguments_the_latest_run_becomes_a_video(copied_run: Path, tmp_
     done = succeed("render.py", folder=tmp_path)
     assert written(done, copied_run) == ["orbit_40x40/video.mp4"]
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+
+
+def test_a_film_waits_for_another_one_in_the_same_folder(
+    render, copied_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the frames of both would lie side by side."""
+    folder = copied_run / "renders/orbit_32x32"
+    folder.mkdir(parents=True)
+    with ExitStack() as other:
+        other.enter_context(locked(folder))
+        monkeypatch.setattr("neural_render.core.waiting.turns.time.sleep", lambda _: other.close())
+        done = render("output=frames", "frames=2", "size=32x32")
+    assert done.code == 0
+    assert f"waiting for another run, which works on {folder}" in done.output
 
 
 def test_the_test_views_look_like_the_photos(render, copied_run: Path) -> None:

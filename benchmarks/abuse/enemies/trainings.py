@@ -44,10 +44,12 @@ def attacks(number: int, seed: int, seconds: float) -> list[Attack]:
     """``number`` attacks on a program that lives for ``seconds``."""
     rng = random.Random(seed)
     shares = [(index + rng.random()) / number for index in range(number)]
+    signals = [*islice(cycle(SIGNALS), number)]
     rng.shuffle(shares)
+    rng.shuffle(signals)
     drafts = cycle(DRAFTS)
     found = []
-    for index, (share, sent) in enumerate(zip(shares, islice(cycle(SIGNALS), number), strict=True)):
+    for index, (share, sent) in enumerate(zip(shares, signals, strict=True)):
         if index % EVERY_WAITING == EVERY_WAITING - 1:
             pattern = next(drafts)
             name, due = f"at {pattern}", _when_there(pattern, 1.5 * seconds)
