@@ -88,7 +88,7 @@ def main(settings: config.Settings) -> None:
     record = results.measure(settings.evaluation, progress=progress)
     results.report(record, config.changed_settings(settings))
     films = results.film(settings.render, max_side=TURNTABLE_SIDE, progress=progress)
-    print(summary(record, films))
+    print(summary(record, run.report_path, films))
     print(run.path)
 
 

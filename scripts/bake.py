@@ -87,7 +87,7 @@ def main(settings: config.Settings) -> None:
     results = Results(run=run, scene=scene, capture=capture, background="black")
     results.report(record, config.changed_settings(settings))
     films = results.film(settings.render, max_side=PREVIEW_SIDE, progress=progress)
-    print(summary(record, films))
+    print(summary(record, run.report_path, films))
     print(run.path)
 
 

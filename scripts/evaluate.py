@@ -41,7 +41,7 @@ def main(settings: config.Settings) -> None:
     )
     record = results.measure(settings.evaluation, progress=progress)
     results.report(record, config.changed_settings(settings))
-    print(summary(record, ()))
+    print(summary(record, run.report_path, ()))
     print(run.path)
 
 

@@ -6,7 +6,7 @@
 
 Writes the Blender/NeRF-synthetic layout: `transforms_train.json`, `transforms_test.json` and RGBA
 WebP images (alpha is the diorama's coverage, colour is straight sRGB). Views that are already
-there are kept, so a stopped run continues. Needs `pip install '.[bake]'`.
+there are kept, so a stopped run continues. Needs `pip install -e ".[bake]"`.
 """
 
 import argparse

@@ -15,8 +15,8 @@ class CaptureSettings:
     path: str = field(
         default="",
         metadata={
-            "help": "the capture's folder, or a video; empty: the capture that comes with the"
-            " program"
+            "help": "the capture's folder, or a video; empty: that of the run, where one is given,"
+            " else the capture that comes with the program"
         },
     )
     max_side: int = field(
@@ -85,8 +85,8 @@ class CaptureSettings:
     check: str = field(
         default="short",
         metadata={
-            "help": "whether photos and cameras are examined before training, in short or as in"
-            " scripts/inspect_capture.py",
+            "help": "how photos and cameras are examined before training: short, full (as by"
+            " scripts/inspect_capture.py) or off (not at all)",
             "choices": ("off", "short", "full"),
         },
     )
@@ -117,24 +117,26 @@ class CaptureSettings:
     matching: str = field(
         default="auto",
         metadata={
-            "help": "which pairs of photos without poses are matched: all, or neighbours in the"
-            " order of their names and a few across; auto: all up to 150 photos, not of a video",
+            "help": "which pairs of photos without poses are matched: exhaustive (all), sequential"
+            " (neighbours in the order of their names and a few across) or auto (all up to 150"
+            " photos, not of a video)",
             "choices": ("auto", "exhaustive", "sequential"),
         },
     )
     mapper: str = field(
         default="auto",
         metadata={
-            "help": "how COLMAP places photos without poses: one after the other, or all together;"
-            " auto: incremental up to 500 photos",
+            "help": "how COLMAP places photos without poses: incremental (one after the other),"
+            " global (all together) or auto (incremental up to 500 photos)",
             "choices": ("auto", "incremental", "global"),
         },
     )
     camera_model: str = field(
         default="auto",
         metadata={
-            "help": "COLMAP's lens model for photos without poses; auto: OPENCV where one camera"
-            " took 30 photos or more, else SIMPLE_RADIAL",
+            "help": "COLMAP's lens model for photos without poses: SIMPLE_PINHOLE, PINHOLE,"
+            " SIMPLE_RADIAL, RADIAL, OPENCV, OPENCV_FISHEYE, or auto (OPENCV where one camera took"
+            " 30 photos or more, else SIMPLE_RADIAL)",
             "choices": (
                 "auto",
                 "SIMPLE_PINHOLE",

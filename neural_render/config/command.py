@@ -53,8 +53,8 @@ class Command:
 
     @property
     def presets(self) -> tuple[Path, ...]:
-        """The files of the presets, which are of no use to a run that is only looked at."""
-        if self.needs_run:
+        """The files of the presets, which are for programs that train something."""
+        if self.needs_run or "training" not in self.sections:
             return ()
         return tuple(sorted((self.configs / "preset").glob("*.yaml")))
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from neural_render.core.waiting.bars import let_bars_tick
+
 
 class TerminalHandler(logging.Handler):
     """Writes above running progress bars; a closed pipe is an error, as for any other output."""
@@ -20,11 +22,12 @@ class TerminalHandler(logging.Handler):
 
 
 def listen(level: int = logging.INFO) -> None:
-    """Sends the package's log from ``level`` on to the terminal, and nowhere else."""
+    """Sends the package's log from ``level`` on to the terminal, and nowhere else; bars tick."""
     logger = logging.getLogger("neural_render")
     logger.handlers[:] = [TerminalHandler()]
     logger.setLevel(level)
     logger.propagate = False
+    let_bars_tick()
 
 
 class LastLine(io.TextIOBase):

@@ -26,7 +26,7 @@ from neural_render.config.composition import Escape, composing, launch, settings
 from neural_render.config.jobs import JobProcess, JobRecord, read_records, stopping_jobs
 from neural_render.config.log import LastLine
 from neural_render.config.settings import Settings
-from neural_render.core.errors import SettingError, UserError
+from neural_render.core.errors import SettingError, UserError, with_extra
 
 # What a launcher needs beside Hydra: the plugin's module and its distribution.
 JOBLIB = ("hydra_plugins.hydra_joblib_launcher", "hydra-joblib-launcher")
@@ -110,7 +110,7 @@ def check_installed(launcher: str) -> None:
     if not found:
         raise SettingError(
             f"launcher={launcher} needs {distribution}, which is not installed:"
-            " pip install -e '.[sweeps]' in the project's folder."
+            f" {with_extra('sweeps')}."
         )
 
 

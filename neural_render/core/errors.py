@@ -43,3 +43,8 @@ class DivergenceError(UserError):
 
 class OutputError(UserError):
     """Something cannot be written: full disk, read-only folder, no encoder."""
+
+
+def with_extra(extra: str) -> str:
+    """How libraries that are missing come to be there: what a sentence about them ends with."""
+    return f'pip install -e ".[{extra}]" in the project\'s folder'

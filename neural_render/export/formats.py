@@ -144,7 +144,7 @@ class ExportSettings:
 
     format: str = field(
         default="mesh",
-        metadata={"help": "what to make", "choices": FORMATS},
+        metadata={"help": "what to make: mesh, points, volume, splats or cameras", "choices": FORMATS},
     )
     output: str = field(
         default="",

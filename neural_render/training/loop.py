@@ -15,6 +15,7 @@ from neural_render.core.files import whole_file
 from neural_render.core.lights import Lighting
 from neural_render.core.processes import group
 from neural_render.core.protocols import RaySource
+from neural_render.core.waiting.patience import told_if_slow
 from neural_render.fields import RadianceField
 from neural_render.kernels import ops
 from neural_render.rendering import Renderer
@@ -205,6 +206,7 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
     group.of_first(lambda: session.save(state))
 
 
+@told_if_slow("settling which space is empty")
 def settle(problem: Problem, state: TrainingState, clock: Clock) -> None:
     """Completes the occupancy grid and the average of a field that stays as it is."""
     step = state.progress.step

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from neural_render.core.errors import SettingError, UserError
+from neural_render.core.errors import SettingError, UserError, with_extra
 from neural_render.viewer.settings import ViewerSettings
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def load_viser() -> Any:
     except ImportError as error:
         raise UserError(
             f"the viewer needs viser, which cannot be imported ({error}):"
-            ' pip install -e ".[viewer]" in the project\'s folder.'
+            f" {with_extra('viewer')}."
         ) from error
     return viser
 

@@ -164,7 +164,7 @@ def test_a_missing_plugin_is_named(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "hydra_plugins", None)
     check_installed("basic")
-    sentence = rf"launcher={launcher} needs {plugin}, which is not .* pip install -e '.\[sweeps\]'"
+    sentence = rf'launcher={launcher} needs {plugin}, which is not .* pip install -e "\.\[sweeps\]"'
     with pytest.raises(SettingError, match=sentence):
         check_installed(launcher)
 

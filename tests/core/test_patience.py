@@ -13,7 +13,8 @@ from neural_render.core.waiting.patience import told_if_slow
 def test_slow_work_is_told_until_it_ends(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(patience, "EVERY", 0.01)
+    monkeypatch.setattr(patience, "FIRST", 0.01)
+    monkeypatch.setattr(patience, "EVERY", 0.02)
     with caplog.at_level(logging.INFO, logger="neural_render"):
         with pytest.raises(ValueError, match="broken"), told_if_slow("counting sheep"):
             while caplog.text.count("counting sheep: 0 s so far") < 2:

@@ -1,11 +1,12 @@
 """What the doctor has to say, one record per thing, and as a table."""
 
+import shutil
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-WIDTH = 100
+WIDTH, NARROWEST = 100, 60  # columns
 
 
 class Severity(IntEnum):
@@ -35,12 +36,13 @@ class Finding:
 def table(findings: Sequence[Finding]) -> str:
     """The findings, worst first, as lines of text."""
     rows = []
+    width = max(min(shutil.get_terminal_size((WIDTH, 24)).columns, WIDTH), NARROWEST)
     ordered = sorted(findings, key=lambda finding: -finding.severity)
     left = max((len(finding.name) for finding in findings), default=0) + 2
     for finding in ordered:
         text = finding.sentence + (f" -> {finding.mend}" if finding.mend else "")
         mark = f"{finding.severity.name.lower():<9}{finding.name:<{left}}"
-        lines = textwrap.wrap(text, max(WIDTH - len(mark), 40), break_on_hyphens=False)
+        lines = textwrap.wrap(text, width - len(mark), break_on_hyphens=False)
         rows += [mark + lines[0], *(" " * len(mark) + line for line in lines[1:])]
     return "\n".join(rows)
 

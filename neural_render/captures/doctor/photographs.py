@@ -14,6 +14,7 @@ from torch import Tensor
 from neural_render.captures.doctor.findings import Finding, Severity, few_names
 from neural_render.captures.doctor.subject import MAX_THREADS, Subject, grey_of
 from neural_render.captures.loading.parallel import in_parallel
+from neural_render.core.waiting.patience import told_if_slow
 
 LOOKED_AT = 400  # pixels: the side of what sharpness is measured on, unscaled
 THUMBNAIL = 48
@@ -40,6 +41,7 @@ class PhotoFigures:
     thumbnails: Float[np.ndarray, "looked pixels"]
 
 
+@told_if_slow("looking for blurred, doubled and badly exposed photos")
 def measure_photos(subject: Subject, most: int) -> PhotoFigures:
     """Figures of the photos, at most so many of them, evenly chosen."""
     count = min(most, len(subject))

@@ -29,7 +29,8 @@ def reprojection_findings(subject: Subject, points: SparsePoints) -> list[Findin
         Finding(
             name="sparse points",
             severity=Severity.FAULT if bad else Severity.GOOD,
-            sentence=f"{len(points)} points of the reconstruction are {typical:.1f} pixels at 640"
+            sentence=f"{len(points)} points of the reconstruction are"
+            f" {'' if bad else 'within '}{typical:.1f} of {MATCH_SIDE} pixels"
             f" {'away from' if bad else 'of'} where the photos showed them",
             mend="the poses are not those that the points were found with: read both from the same"
             " reconstruction"

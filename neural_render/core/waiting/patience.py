@@ -6,22 +6,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-EVERY = 10.0  # seconds, before the first line as between two
+FIRST = 2.0  # seconds before the first line: as long as people wait without wondering
+EVERY = 10.0  # seconds between two lines
 
 _log = logging.getLogger("neural_render")
 
 
 @contextmanager
 def told_if_slow(what: str) -> Iterator[None]:
-    """Logs ``what`` and for how long it has been going on, every ten seconds of the block.
+    """Logs ``what`` and for how long it has been going on, after two seconds and every ten more.
 
     Also a decorator of functions. What is quick logs nothing.
     """
     began, ended = time.perf_counter(), threading.Event()
 
     def tell() -> None:
-        while not ended.wait(EVERY):
+        pause = FIRST
+        while not ended.wait(pause):
             _log.info("%s: %.0f s so far", what, time.perf_counter() - began)
+            pause = EVERY
 
     teller = threading.Thread(target=tell, name="told_if_slow", daemon=True)
     teller.start()

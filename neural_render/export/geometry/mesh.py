@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from neural_render.core.errors import OutputError
+from neural_render.core.errors import OutputError, with_extra
 from neural_render.export.formats import MeshSettings
 from neural_render.export.geometry.files import MeshFile, write_mesh
 from neural_render.export.geometry.space import Space
@@ -60,8 +60,8 @@ def check_libraries() -> None:
     missing = [name for module, name in NEEDED.items() if find_spec(module) is None]
     if missing:
         raise OutputError(
-            f"export.format=mesh needs {', '.join(missing)}, which this Python lacks: run"
-            ' pip install -e ".[export]".'
+            f"export.format=mesh needs {', '.join(missing)}, which this Python lacks:"
+            f" {with_extra('export')}."
         )
 
 

@@ -89,6 +89,6 @@ def unavailable_reason() -> str:
     except ImportError as error:
         return (
             f"the native kernels are not installed ({error}); install a C++ compiler and Python's "
-            "headers, then run `pip install .` again without NEURAL_RENDER_NATIVE=0."
+            "headers, then run `pip install -e .` again without NEURAL_RENDER_NATIVE=0."
         )
     return ""

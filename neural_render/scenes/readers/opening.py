@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from neural_render.core.errors import SceneError
+from neural_render.core.errors import SceneError, with_extra
 from neural_render.scenes.readers import found, lighting
 from neural_render.scenes.readers.blender import reading as blender
 from neural_render.scenes.readers.files import sentence
@@ -48,7 +48,7 @@ def load_scene(settings: SceneSettings) -> LoadedScene:
     except ModuleNotFoundError as error:
         library = (error.name or "a library").split(".")[0]
         raise SceneError(
-            f"{path} cannot be read without {library}: pip install 'neural_render[bake]'"
+            f"{path} cannot be read without {library}: {with_extra('bake')}."
         ) from error
     except OSError as error:
         raise SceneError(

@@ -4,7 +4,7 @@ import importlib.util
 import subprocess
 import sys
 
-from neural_render.core.errors import SceneError
+from neural_render.core.errors import SceneError, with_extra
 
 VARIANTS = {"cuda": "cuda_ad_rgb", "llvm": "llvm_ad_rgb", "scalar": "scalar_rgb"}
 PROBE = """
@@ -20,8 +20,7 @@ def check_installed() -> None:
     """SceneError if Mitsuba is not installed."""
     if importlib.util.find_spec("mitsuba") is None:
         raise SceneError(
-            "scenes are traced with Mitsuba, which is not installed here: run"
-            " `pip install '.[bake]'` in the project's folder."
+            f"scenes are traced with Mitsuba, which is not installed: {with_extra('bake')}."
         )
 
 

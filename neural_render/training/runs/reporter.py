@@ -54,7 +54,7 @@ class Reporter:
     def count(self, outcome: StepOutcome, plan: StepPlan, fraction: float, seconds: float) -> None:
         """Takes in one step, made when ``fraction`` of the budget was spent, done after
         ``seconds`` of training."""
-        self._last = (plan, fraction)
+        self._last, self._counted = (plan, fraction), time.perf_counter()
         if self._started is None:
             self._started = (seconds, fraction)
         self._steps += 1
@@ -82,7 +82,7 @@ class Reporter:
             "psnr": psnr_of(self._squared_error / self._steps),
             "learning_rate": self._last[0].learning_rate,
             "samples_per_ray": self._samples / self._rays,
-            "rays_per_second": self._rays / max(1e-9, time.perf_counter() - self._since),
+            "rays_per_second": self._rays / max(1e-9, self._counted - self._since),
             "occupied": state.occupancy.fraction,
         }
         self._metrics.write(line)

@@ -141,8 +141,8 @@ def _alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def summary(record: Mapping[str, Any], films: Iterable[Path]) -> str:
-    """What ``measure`` returned and where the films are, a line each."""
+def summary(record: Mapping[str, Any], report: Path, films: Iterable[Path]) -> str:
+    """What ``measure`` returned and where the report and the films are, a line each."""
     shown = {
         "PSNR": ("{:.2f} dB", record["psnr"]),
         "as shown": ("{:.2f} dB", record.get("psnr_display")),
@@ -158,5 +158,5 @@ def summary(record: Mapping[str, Any], films: Iterable[Path]) -> str:
         "one view": ("{:.2f} s", record["render_seconds"]),
     }
     rows = {name: form.format(value) for name, (form, value) in shown.items() if value is not None}
-    lines = [f"{name:<12}{text}" for name, text in rows.items()]
-    return "\n".join([*lines, *(f"{'film':<12}{path}" for path in films)])
+    files = (("report", report), *(("film", path) for path in films))
+    return "\n".join(f"{name:<12}{text}" for name, text in (*rows.items(), *files))

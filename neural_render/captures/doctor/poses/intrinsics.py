@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float64
 
 from neural_render.captures.doctor.findings import Finding, Severity
+from neural_render.captures.doctor.poses.matching import MATCH_SIDE
 from neural_render.captures.doctor.poses.residuals import (
     Evidence,
     bearings_of,
@@ -108,7 +109,7 @@ def intrinsics_findings(judge: Judge, best: Explanation) -> list[Finding]:
 def evidence_words(claimed: Explanation, best: Explanation) -> str:
     """How much better the photos are explained once a fault is mended."""
     return (
-        f" (photos disagree with their cameras by {pixels(claimed.typical_px)} pixels at 640, and"
+        f" (photos disagree with their cameras by {pixels(claimed.typical_px)} of {MATCH_SIDE} pixels, and"
         f" by {pixels(best.typical_px)} once that is mended)"
     )
 

@@ -23,7 +23,7 @@ from neural_render.captures.doctor.poses.intrinsics import (
     evidence_words,
     intrinsics_findings,
 )
-from neural_render.captures.doctor.poses.matching import Match
+from neural_render.captures.doctor.poses.matching import MATCH_SIDE, Match
 from neural_render.captures.doctor.poses.ordering import (
     Order,
     found_orders,
@@ -40,6 +40,7 @@ from neural_render.captures.doctor.poses.residuals import (
 from neural_render.captures.doctor.poses.scoring import Explanation
 from neural_render.captures.doctor.poses.strays import stray_findings, suspect_pairs
 from neural_render.captures.doctor.subject import Subject
+from neural_render.core.waiting.patience import told_if_slow
 
 LEAST_MATCHED = 5  # pairs: fewer say nothing
 MOSTLY, HARDLY = 0.7, 0.5  # shares of explained pairs
@@ -56,6 +57,7 @@ class PoseCheck:
     errors_px: Float64[np.ndarray, " pairs"]  # under the cameras as claimed, at MATCH_SIDE
 
 
+@told_if_slow("comparing photos with their cameras")
 def check_poses(album: Album, world_size: float, *, num_anchors: int) -> PoseCheck:
     """Compares what neighbouring photos show with what their cameras allow.
 
@@ -167,8 +169,8 @@ class Judgement:
                 name="poses",
                 severity=Severity.FAULT if sure else Severity.WARNING,
                 sentence=f"only {claimed.share_good:.0%} of {count} pairs of photos that show the"
-                f" same agree with their poses (typical error {claimed.typical_px:.0f} pixels at"
-                " 640), and no known fault explains it",
+                f" same agree with their poses (typical error {claimed.typical_px:.0f} of"
+                f" {MATCH_SIDE} pixels), and no known fault explains it",
                 mend="check that each photo has its own pose, or let structure from motion find"
                 " the poses anew from the photos alone",
             )
@@ -180,7 +182,7 @@ class Judgement:
             name="poses",
             severity=Severity.GOOD,
             sentence=f"{count} pairs of neighbouring photos agree with their cameras to"
-            f" {claimed.typical_px:.1f} pixels at 640",
+            f" {claimed.typical_px:.1f} of {MATCH_SIDE} pixels",
         )
 
 
