@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 from neural_render import config
+from neural_render.core.errors import SettingError
 from neural_render.core.processes import group
+from neural_render.export.settings import OUTPUTS, outputs_of
 from neural_render.kernels.settings import start_kernels
 from neural_render.training.packages.opening import open_scene
 from neural_render.training.runs.results import Results
@@ -40,6 +42,11 @@ COMMAND = config.Command(
 
 def main(settings: config.Settings) -> None:
     """Opens the run, or a package, and its cameras, renders the path, prints what was written."""
+    if not outputs_of(settings.render):
+        raise SettingError(
+            "render.output=none, which is said here or was said in training, asks for no picture:"
+            f" give one or more of {', '.join(OUTPUTS)}, such as output=video."
+        )
     _, _, device = start_kernels(config.own_kernels(settings.kernels))
     opened = open_scene(Path(settings.run), device)
     results = Results(

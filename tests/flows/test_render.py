@@ -210,6 +210,7 @@ def test_frames_that_are_there_are_not_rendered_again(render, copied_run: Path) 
         (["camera=panorama", "size=9x9"], "render.size=9x9 is not that of a panorama"),
         (["size=800"], "render.size=800 is not a size: give WIDTHxHEIGHT in pixels"),
         (["size=0x9"], "render.size=0x9 is not a size"),
+        (["output=none"], "render.output=none, which is said here or was said in training, asks"),
         (["frames=0"], "render.frames=0 is too small; give at least 1"),
         (["lights.key=2"], "lights.key is not a light of this run: it was made from photos"),
         (["lights.key=-1"], "lights.key=-1.0 must be finite and nowhere below 0"),
