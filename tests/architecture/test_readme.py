@@ -60,16 +60,22 @@ def missing_files(text: str, root: Path) -> list[str]:
 
 
 def unknown_settings(text: str) -> list[str]:
-    """Dotted names in running text that look like settings of the tree and are none."""
-    known = {setting.key for setting in list_settings(Settings)}
+    """Dotted names in running text that look like settings of the tree and are none, or are given
+    a value that is none of their choices."""
+    known = {setting.key: setting.metadata for setting in list_settings(Settings)}
     groups = {key.split(".")[0] for key in known if "." in key}
-    written = (match[1].split("=")[0] for match in INLINE.finditer(BLOCK.sub("", text)))
+    written = [match[1] for match in INLINE.finditer(BLOCK.sub("", text))]
     looks_like = re.compile(rf"({'|'.join(sorted(groups))})(\.\w+)+")
-    return sorted(
+    unknown = [
         name
-        for name in written
+        for name in (words.split("=")[0] for words in written)
         if looks_like.fullmatch(name) and name not in known and not (REPOSITORY / name).exists()
-    )
+    ]
+    for name, value in (words.split("=") for words in written if words.count("=") == 1):
+        choices = list(map(str, known.get(name, {}).get("choices", ())))
+        if choices and not set(re.split("[|,]", value)) <= {*choices}:
+            unknown.append(f"{name}={value}")
+    return sorted(unknown)
 
 
 def test_the_first_block_runs_the_main_job_and_the_second_the_tests() -> None:
@@ -133,7 +139,7 @@ def test_documented_commands_are_understood(
 
 
 BROKEN = """
-Set `training.sceonds=3`, or `field.grid.levels`, see [this](gone.md) and `training.py`.
+Set `training.sceonds=3`, `capture.check=quick`, or `field.grid.levels`, see [this](gone.md) and `training.py`.
 
 <!-- ci: set-up -->
 ```bash
@@ -146,7 +152,7 @@ python train.py 'name=a b'
 
 def test_what_is_documented_and_not_there_is_found() -> None:
     assert missing_files(BROKEN, REPOSITORY) == [".ci/walk", "gone.md", "gone.py"]
-    assert unknown_settings(BROKEN) == ["training.py", "training.sceonds"]
+    assert unknown_settings(BROKEN) == ["capture.check=quick", "training.py", "training.sceonds"]
 
 
 def test_a_block_is_read_as_the_shell_reads_it() -> None:

@@ -13,7 +13,7 @@ from neural_render.evaluation.pages.strips import (
     same_picture,
     spread_ranks,
 )
-from neural_render.evaluation.pictures import read_panel, write_panel
+from neural_render.evaluation.pictures import HEADER_ROWS, read_panel, write_panel
 
 
 def picture(width: int, height: int, level: int = 0) -> Image.Image:
@@ -54,6 +54,17 @@ def test_a_panel_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert len(found) == 3
     with pytest.raises(OSError, match="is not the picture of a view of 9x7"):
         read_panel(path, (9, 7))
+
+
+def test_captions_grow_with_the_view_and_older_ones_are_read(tmp_path: Path) -> None:
+    path, photo = tmp_path / "a.png", torch.full((2, 2000, 3), 7, dtype=torch.uint8)
+    write_panel(path, photo, photo, photo[..., 0] / 7, captions=("a", "b", "c"), error_scale=1.0)
+    panel = Image.open(path)
+    assert panel.height == 2 + 3 * HEADER_ROWS
+    assert panel.crop((0, 0, 50, 3 * HEADER_ROWS)).getextrema()[0][0] < 50, "letters are dark"
+    shown = read_panel(path, (2000, 2))[0].tobytes()
+    panel.crop((0, 2 * HEADER_ROWS, *panel.size)).save(path)
+    assert read_panel(path, (2000, 2))[0].tobytes() == shown == photo.numpy().tobytes()
 
 
 def test_large_pictures_are_made_smaller_and_small_ones_kept() -> None:
