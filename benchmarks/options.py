@@ -12,7 +12,7 @@ from neural_render.core.errors import SettingError
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 SUITES = ("kernels", "train", "curve", "render", "bake", "memory", "settings", "poses")
 SUITES += ("processes", "gpu", "package", "splats", "mesh", "viewer", "bars")
-SUITES += ("kills",)
+SUITES += ("kills", "inputs")
 MEASURES = ("kernels", "steps", "quality")
 BAKE_PARTS = ("materials", "triangles", "moving", "supervision")
 KILL_PARTS = ("training", "baking", "writers", "disks", "couples", "places", "clocks")
@@ -60,9 +60,11 @@ class BenchmarkOptions:
     shift: float = 0.01
     bars: tuple[str, ...] = ()  # of suite=bars: rows, and the folder of captures
     data: str = ""
-    seed: int = 0  # of suite=kills, and how many trainings and bakes are ended
-    trainings: int = 30
+    seed: int = 0  # of suite=kills and inputs
+    trainings: int = 30  # of suite=kills, that are ended, as are bakes
     bakes: int = 10
+    count: int = 200  # of suite=inputs, and at which doors
+    only: tuple[str, ...] = ()
 
 
 def parsed(kind: type[T], arguments: Iterable[str]) -> T:

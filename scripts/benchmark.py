@@ -19,6 +19,7 @@
     python scripts/benchmark.py suite=package run=DIR
     python scripts/benchmark.py suite=bars data=DIR [bars=cove,curve] [prototype=DIR] [run=DIR]
     python scripts/benchmark.py suite=kills [seed=0] [trainings=30] [bakes=10] [parts=disks]
+    python scripts/benchmark.py suite=inputs [seed=0] [count=200] [only=captures,scenes]
 
 Every suite takes backend=, threads= and precision=auto|float32|bfloat16; kernels, render and bake
 repeats=; train rounds= (3), batch= and log2_rows=, and with peers=true nerfstudio=DIR, where it is
@@ -40,7 +41,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import curve, kernels, training
-from benchmarks.abuse import kills
+from benchmarks.abuse import inputs, kills
 from benchmarks.bakes import suite as bakes
 from benchmarks.bars import suite as bars
 from benchmarks.captures import effects, memory, poses, sharing
@@ -68,6 +69,7 @@ SUITES = {
     "viewer": viewer,
     "bars": bars,
     "kills": kills,
+    "inputs": inputs,
 }
 
 
