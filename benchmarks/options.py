@@ -12,7 +12,7 @@ from neural_render.core.errors import SettingError
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 SUITES = ("kernels", "train", "curve", "render", "bake", "memory", "settings", "poses")
 SUITES += ("processes", "gpu", "package", "splats", "mesh", "viewer", "bars")
-SUITES += ("kills", "inputs")
+SUITES += ("kills", "inputs", "tests")
 MEASURES = ("kernels", "steps", "quality")
 BAKE_PARTS = ("materials", "triangles", "moving", "supervision")
 KILL_PARTS = ("training", "baking", "writers", "disks", "couples", "places", "clocks")
@@ -65,6 +65,7 @@ class BenchmarkOptions:
     bakes: int = 10
     count: int = 200  # of suite=inputs, and at which doors
     only: tuple[str, ...] = ()
+    runs: int = 20  # of suite=tests
 
 
 def parsed(kind: type[T], arguments: Iterable[str]) -> T:

@@ -86,13 +86,16 @@ def _median(costs: Sequence[Cost]) -> Cost:
 
 
 def commit() -> str:
-    """The checked out commit, with ``+`` where files differ from it; "" outside a checkout."""
+    """The checked out commit, with ``+`` where files but records differ; "" outside a checkout."""
     git = ["git", "-C", str(ROOT)]
     try:
         head = subprocess.run(
             [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
         )
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True)
+        changed = subprocess.run(
+            [*git, "diff", "--quiet", "HEAD", "--", ":/", ":(top,exclude)benchmarks/records"],
+            capture_output=True,
+        )
     except OSError:
         return ""
     return head.stdout.strip() + ("+" if changed.returncode == 1 else "")

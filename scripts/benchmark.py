@@ -20,6 +20,7 @@
     python scripts/benchmark.py suite=bars data=DIR [bars=cove,curve] [prototype=DIR] [run=DIR]
     python scripts/benchmark.py suite=kills [seed=0] [trainings=30] [bakes=10] [parts=disks]
     python scripts/benchmark.py suite=inputs [seed=0] [count=200] [only=captures,scenes]
+    python scripts/benchmark.py suite=tests [runs=20]
 
 Every suite takes backend=, threads= and precision=auto|float32|bfloat16; kernels, render and bake
 repeats=; train rounds= (3), batch= and log2_rows=, and with peers=true nerfstudio=DIR, where it is
@@ -49,6 +50,7 @@ from benchmarks.devices import gpu
 from benchmarks.files import mesh, package
 from benchmarks.options import BenchmarkOptions, parsed
 from benchmarks.pictures import frames, viewer
+from benchmarks.repository import suite_runs
 from benchmarks.splats import suite as splats
 from neural_render.core.errors import UserError
 
@@ -70,6 +72,7 @@ SUITES = {
     "bars": bars,
     "kills": kills,
     "inputs": inputs,
+    "tests": suite_runs,
 }
 
 
