@@ -10,9 +10,27 @@ from typing import Any, TypeVar
 from neural_render.core.errors import SettingError
 
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
-SUITES = ("kernels", "train", "curve", "render", "bake", "memory", "settings", "poses")
-SUITES += ("processes", "gpu", "package", "splats", "mesh", "viewer", "bars")
-SUITES += ("kills", "inputs", "tests")
+# Each is a module whose ``run`` takes the options.
+SUITES = {
+    "kernels": "kernels",
+    "train": "training",
+    "curve": "curve",
+    "render": "pictures.frames",
+    "bake": "bakes.suite",
+    "memory": "captures.memory",
+    "settings": "captures.effects",
+    "poses": "captures.poses",
+    "processes": "captures.sharing",
+    "gpu": "devices.gpu",
+    "package": "files.package",
+    "splats": "splats.suite",
+    "mesh": "files.mesh",
+    "viewer": "pictures.viewer",
+    "bars": "bars.suite",
+    "kills": "abuse.kills",
+    "inputs": "abuse.inputs",
+    "tests": "repository.suite_runs",
+}
 MEASURES = ("kernels", "steps", "quality")
 BAKE_PARTS = ("materials", "triangles", "moving", "supervision")
 KILL_PARTS = ("training", "baking", "writers", "disks", "couples", "places", "clocks")
@@ -23,7 +41,7 @@ T = TypeVar("T")
 class BenchmarkOptions:
     """What ``scripts/benchmark.py`` can be told."""
 
-    suite: str = field(default="kernels", metadata={"choices": SUITES})
+    suite: str = field(default="kernels", metadata={"choices": tuple(SUITES)})
     backend: str = "auto"
     precision: str = field(default="auto", metadata={"choices": PRECISIONS})
     threads: int = 0

@@ -35,45 +35,15 @@ import os
 # As in train.py: before torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import importlib
 import logging
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import curve, kernels, training
-from benchmarks.abuse import inputs, kills
-from benchmarks.bakes import suite as bakes
-from benchmarks.bars import suite as bars
-from benchmarks.captures import effects, memory, poses, sharing
-from benchmarks.devices import gpu
-from benchmarks.files import mesh, package
-from benchmarks.options import BenchmarkOptions, parsed
-from benchmarks.pictures import frames, viewer
-from benchmarks.repository import suite_runs
-from benchmarks.splats import suite as splats
+from benchmarks.options import SUITES, BenchmarkOptions, parsed
 from neural_render.core.errors import UserError
-
-SUITES = {
-    "kernels": kernels,
-    "train": training,
-    "curve": curve,
-    "render": frames,
-    "bake": bakes,
-    "memory": memory,
-    "settings": effects,
-    "poses": poses,
-    "processes": sharing,
-    "gpu": gpu,
-    "package": package,
-    "splats": splats,
-    "mesh": mesh,
-    "viewer": viewer,
-    "bars": bars,
-    "kills": kills,
-    "inputs": inputs,
-    "tests": suite_runs,
-}
 
 
 def main(arguments: list[str]) -> int:
@@ -84,7 +54,7 @@ def main(arguments: list[str]) -> int:
         return 0
     try:
         options = parsed(BenchmarkOptions, arguments)
-        SUITES[options.suite].run(options)
+        importlib.import_module(f"benchmarks.{SUITES[options.suite]}").run(options)
     except UserError as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 2

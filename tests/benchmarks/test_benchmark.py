@@ -1,5 +1,6 @@
 """The benchmark programs: what they time is what they say, and wrong settings get one sentence."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 from benchmarks import curve, records, steps, training
 from benchmarks.kernels import Workload, speeds_of
-from benchmarks.options import BenchmarkOptions, parsed, split_values
+from benchmarks.options import SUITES, BenchmarkOptions, parsed, split_values
 from benchmarks.processes import LeftOut, ask, trained
 from benchmarks.records import timed, timed_in_turn
 from neural_render.core.errors import SettingError
@@ -153,6 +154,11 @@ def test_without_matplotlib_the_plot_is_left_out_and_said(kept, monkeypatch, cap
 def test_no_choice_of_precision_is_left_to_the_reference():
     with dispatch.using("reference"):
         assert records.start("reference", 1, "bfloat16") == ("reference", 1)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_suite_is_there(suite):
+    assert callable(importlib.import_module(f"benchmarks.{SUITES[suite]}").run)
 
 
 def test_options_are_read_by_their_kinds():
