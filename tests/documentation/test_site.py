@@ -12,17 +12,27 @@ import pytest
 from neural_render.config.arguments import prepare
 from neural_render.config.command import Command
 from neural_render.config.settings import Settings, list_settings, typed
-from tests.architecture.sources import REPOSITORY
+from tests.architecture.sources import PACKAGE, REPOSITORY
 from tests.architecture.test_readme import blocks, programs, unknown_settings
 
 PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
 LOADED = re.compile(r"""<(?:script|img|iframe|source)[^>]*\ssrc=["']?((?:https?:)?//[^"'\s>]+)""")
+SOURCE = re.compile(r"`([a-z_]+(?:/[a-z0-9_]+)*\.(?:py|h|cpp))\b")
 LINKED = re.compile(r"""<link[^>]*\shref=["']?((?:https?:)?//[^"'\s>]+)""")
 
 
 def outside_requests(page: str) -> list[str]:
     """The addresses of other machines that a browser would ask when it opens the page."""
     return LOADED.findall(page) + LINKED.findall(page)
+
+
+def missing_files(page: str) -> list[str]:
+    """The source files that a page names, from the repository or the package on, and are gone."""
+    return [
+        name
+        for name in SOURCE.findall(page)
+        if not any((root / name).is_file() for root in (REPOSITORY, REPOSITORY / PACKAGE))
+    ]
 
 
 def command_of(program: str) -> Command:
@@ -79,6 +89,16 @@ def test_extras_on_a_page_exist(page: Path) -> None:
     project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     for extra in re.findall(r'pip install -e "\.\[(\w+)\]"', page.read_text(encoding="utf-8")):
         assert re.search(rf"^{extra} = \[", project, re.MULTILINE), extra
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    assert missing_files(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_file_that_is_gone_is_found() -> None:
+    text = "`core/rays.py`, `kernels/ops.py: mlp`, `train.py`, `core/gone.py` and `FILE.py`"
+    assert missing_files(text) == ["core/gone.py"]
 
 
 def test_a_request_to_outside_is_found() -> None:
