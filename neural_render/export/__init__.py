@@ -1,1 +1,1 @@
-"""Files for other programs: pictures, EXR layers, videos, rendered camera paths."""
+"""Files for other programs: pictures and films, meshes, points, volumes, cameras."""

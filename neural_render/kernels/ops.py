@@ -1,14 +1,8 @@
 """Every hot function, once: what it computes, for any backend. ``reference`` is the definition.
 
 Each op is a forward and a backward function of the active backend (see ``dispatch``); what stands
-here joins them to autograd. A backend has, under the same names: ``hash_encode``,
-``hash_encode_backward``, ``mlp``, ``mlp_backward``, ``query_field``, ``query_field_backward``,
-``query_density``, ``query_density_backward``, ``march_rays``, ``composite``,
-``composite_backward``, ``render_rays``, ``render_rays_backward``, ``render_loss``,
-``color_loss``, ``table_adam_step``, ``row_adam_step``, ``adam_step``, ``occupancy_cells``,
-``occupancy_points``, ``occupancy_update``,
-``shoot_rays``, ``pick_pixels``, ``scatter_table_gradient``, ``finish``, ``set_threads``,
-``set_precision``, ``precision`` and ``unavailable_reason``.
+here joins them to autograd. A backend has all that ``reference/__init__`` gives, by the same names.
+The ops on Gaussian splats have a door of their own, ``splats.ops``.
 """
 
 from dataclasses import dataclass, replace

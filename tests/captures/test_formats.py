@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from neural_render.captures.opening import open_capture
-from neural_render.captures.records import Capture
 from neural_render.captures.readers.registry import READERS
+from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.cameras import image_rays
 from tests.captures.formats import (

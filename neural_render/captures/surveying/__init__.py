@@ -1,0 +1,1 @@
+"""Points that a capture has not: found where its training photos agree."""

@@ -11,6 +11,8 @@ import torch
 from neural_render.captures.opening import open_capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.cameras import image_rays
+from neural_render.export.formats import FORMATS
+from neural_render.training.exporting.formats import FORMS
 from tests.flows.programs import Finished, run_here
 
 
@@ -29,6 +31,10 @@ def export(
         return run_here("scripts/export.py", *words, monkeypatch=monkeypatch, capsys=capsys)
 
     return call
+
+
+def test_every_form_that_can_be_asked_for_is_made() -> None:
+    assert tuple(FORMS) == FORMATS
 
 
 def test_cameras_are_a_capture_again(export, tiny: Path, tmp_path: Path) -> None:

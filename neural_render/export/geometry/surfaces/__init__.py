@@ -1,1 +1,1 @@
-"""Surfaces of a field: found, cleaned, seen by cameras, given a texture."""
+"""Surfaces of a field: found, made closed, cleaned of what no camera has seen."""
