@@ -76,7 +76,7 @@ def find_features(subject: Subject, index: int) -> Features:
     options.sift.first_octave = -1 if max(grey.shape) < SMALL_SIDE else 0
     options.sift.max_num_features = MAX_FEATURES
     with warnings.catch_warnings():
-        # Its successor is missing in pycolmap 3.
+        # Its successor gives the same features as objects, one by one.
         warnings.simplefilter("ignore", DeprecationWarning)
         extractor = pycolmap.Sift(options=options, device=pycolmap.Device.cpu)
     keypoints, descriptors = extractor.extract((grey / 255).contiguous().numpy().astype(np.float32))
@@ -126,8 +126,7 @@ def verified_match(
     options = pycolmap.RANSACOptions()
     options.max_error = MAX_ERROR_PX
     options.max_num_trials = 5000
-    if hasattr(options, "random_seed"):
-        options.random_seed = 0
+    options.random_seed = 0
     found = pycolmap.estimate_fundamental_matrix(plane[0], plane[1], options)
     if found is None:
         return None

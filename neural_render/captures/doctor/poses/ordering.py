@@ -157,8 +157,7 @@ def relative_rotation(cameras: Cameras, match: Match) -> Float64[np.ndarray, "3 
     options = pycolmap.RANSACOptions()
     options.max_error = 2.0
     options.min_num_trials, options.max_num_trials = 50, 500  # outliers are out already
-    if hasattr(options, "random_seed"):
-        options.random_seed = 0
+    options.random_seed = 0
     found = pycolmap.estimate_essential_matrix(plane[0], plane[1], camera, camera, options)
     if found is None or found["num_inliers"] < 0.5 * len(match):
         return None
