@@ -3,7 +3,6 @@
 import logging
 import math
 import time
-from types import TracebackType
 
 from tqdm import tqdm
 
@@ -38,12 +37,7 @@ class Reporter:
     def __enter__(self) -> "Reporter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.close()
 
     @property

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Protocol, runtime_checkable
 
 from neural_render.core.errors import SettingError
@@ -41,12 +40,7 @@ class Nobody:
     def __enter__(self) -> "Nobody":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Nothing."""
 
     def begin(self, stage: Callable[[], Stage]) -> None:
@@ -80,12 +74,7 @@ class Watchers:
     def __enter__(self) -> "Watchers":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for viewer in self.viewers:
             viewer.end(f"Training is over. `python scripts/view.py run={self._run}` shows the run.")
         self._open.close()
