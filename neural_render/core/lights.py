@@ -6,7 +6,7 @@ radiance channels for each, in their order, found at neutral unit emission.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,6 +33,15 @@ def check_dials(dials: Mapping[str, Any]) -> None:
             )
         if not all(0 <= value < math.inf for value in values):
             raise SettingError(f"{shown} must be finite and nowhere below 0: light cannot be less.")
+
+
+def check_light_at(at: Sequence[float], setting: str) -> None:
+    """SettingError where ``setting`` is neither empty nor three finite numbers."""
+    if len(at) not in (0, 3) or not all(map(math.isfinite, at)):
+        raise SettingError(
+            f"{setting}={list(at)} is not a place or a direction: give three finite numbers, such"
+            f" as {setting}=[0,-1,0.5]."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,8 @@
 """What is exported from a run, in which form: the settings of ``scripts/export.py``."""
 
-import math
 from dataclasses import dataclass, field
 
-from neural_render.core.errors import SettingError
+from neural_render.core.lights import check_light_at
 from neural_render.export.splats.settings import SplatSettings
 
 FORMATS = ("mesh", "points", "volume", "splats", "cameras")
@@ -182,9 +181,4 @@ class ExportSettings:
 
 def check_export(settings: ExportSettings) -> None:
     """SettingError for what can be seen to be wrong without a run."""
-    at = settings.light_at
-    if len(at) not in (0, 3) or not all(map(math.isfinite, at)):
-        raise SettingError(
-            f"export.light_at={list(at)} is not a place or a direction: give three finite numbers,"
-            " such as export.light_at=[0,-1,0.5]."
-        )
+    check_light_at(settings.light_at, "export.light_at")

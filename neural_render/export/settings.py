@@ -2,10 +2,10 @@
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from neural_render.core.errors import SettingError
+from neural_render.core.lights import check_light_at
 from neural_render.core.optics.eyes import FORMATS, LAYOUTS
 from neural_render.core.optics.moments import FILTERS, SIDE_OF_BLUR
 from neural_render.export.folder import OUTPUTS
@@ -215,7 +215,7 @@ def check_film(settings: RenderSettings) -> None:
     """SettingError for what can be seen to be wrong without a capture."""
     outputs = outputs_of(settings)
     size_of(settings)
-    _check_light_at(settings.light_at)
+    check_light_at(settings.light_at, "render.light_at")
     _check_view(settings)
     _check_lens(settings)
     _check_stereo(settings)
@@ -274,14 +274,6 @@ def sub_frames_side(settings: RenderSettings) -> int:
     """Whose square is the number of sub-frames of a picture."""
     blurred = settings.lens.aperture > 0 or settings.shutter > 0
     return settings.supersampling or (SIDE_OF_BLUR if blurred else 1)
-
-
-def _check_light_at(at: Sequence[float]) -> None:
-    if len(at) not in (0, 3) or not all(map(math.isfinite, at)):
-        raise SettingError(
-            f"render.light_at={list(at)} is not a place or a direction: give three finite numbers,"
-            " such as render.light_at=[0,-1,0.5]."
-        )
 
 
 def _check_view(settings: RenderSettings) -> None:
