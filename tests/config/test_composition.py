@@ -5,7 +5,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,16 +27,9 @@ from neural_render.core.errors import CaptureError
 from neural_render.core.processes.signals import Terminated
 from neural_render.training.stopping import TrainingInterrupted
 
+pytestmark = pytest.mark.usefixtures("quiet_log")
+
 Compose = Callable[..., list[Settings]]
-
-
-@pytest.fixture(autouse=True)
-def quiet_log() -> Iterator[None]:
-    """Puts the package's log back as it was, since a program takes it for itself."""
-    logger = logging.getLogger("neural_render")
-    before = logger.handlers[:], logger.level, logger.propagate
-    yield
-    logger.handlers[:], logger.level, logger.propagate = before
 
 
 @pytest.fixture
