@@ -191,7 +191,8 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
                 state.progress = replace(state.progress, averaged_step=step)
             if reporter.due:
                 session.audience.told(reporter.report(state))
-            if session.due(settings, step):
+            # The last state is saved below, once it is settled: resumed there, it would never be.
+            if drawn is not None and session.due(settings, step):
                 take_in(outcomes.known(wait=True), state, session, reporter)
                 with clock.paused():
                     session.save(state)
@@ -199,7 +200,7 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
                 with clock.paused():
                     session.audience.serve(step, lambda: signals.received is not None)
         take_in(outcomes.known(wait=True), state, session, reporter)
-        if state.progress.step > resumed and signals.received is None:
+        if drawn is None and state.progress.step > resumed:
             settle(problem, state, clock)
         clock.stop()
         session.audience.told(reporter.report(state))

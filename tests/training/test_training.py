@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from neural_render.core.errors import DivergenceError, OutputError, SettingError
 from neural_render.fields import RadianceField
 from neural_render.kernels import dispatch
+from neural_render.training import loop
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.reporter import psnr_of
 from neural_render.training.runs.restore import load_for_rendering
@@ -191,6 +193,30 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
     assert killed.checkpoints(), "it was to be killed after its first checkpoint"
     train_ball(killed, settings_for(60, checkpoint_steps=7))
     assert_same_weights(whole, killed)
+
+
+@pytest.mark.parametrize("stopped", ["killed before it settles", "told to stop in its last step"])
+def test_what_is_stopped_at_its_very_end_is_settled_all_the_same(tmp_path, monkeypatch, stopped):
+    whole, run = new_run(tmp_path), new_run(tmp_path)
+    settings = settings_for(40, checkpoint_steps=10)
+    train_ball(whole, settings)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def told(problem, state, step: int) -> None:
+        if step == 40:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        if stopped.startswith("killed"):
+            patch.setattr(loop, "settle", killed)
+        else:
+            patch.setattr(loop, "refresh_errors", told)
+        with pytest.raises(KeyboardInterrupt):
+            train_ball(run, settings)
+    train_ball(run, settings)
+    assert_same_weights(run, whole)
 
 
 def test_a_finished_run_returns_at_once_and_goes_on_with_a_larger_budget(tmp_path):

@@ -111,7 +111,7 @@ def _full_writer(material: Material, name: str) -> Case:
     with disk(whole + ENOUGH) as place:
         run = material.copied_run(place)
         used = shutil.disk_usage(place).used
-        changed_disk(place, f"size={used + 4096}")
+        changed_disk(place, f"size={used}")
         before = tree(run)
         first = finished(commands(run)[name], folder=place)
         faults = [f"on a full disk: {fault}" for fault in first.faults(2)]
