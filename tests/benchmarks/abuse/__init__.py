@@ -1,0 +1,1 @@
+"""The suites that treat programs as nobody should."""
