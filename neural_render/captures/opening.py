@@ -31,6 +31,7 @@ from neural_render.captures.surveying.finding import points_of_photos
 from neural_render.captures.video.decoding import is_video
 from neural_render.captures.video.frames import frames_folder
 from neural_render.core.errors import CaptureError, SettingError
+from neural_render.core.files import expanded
 from neural_render.core.waiting.patience import told_if_slow
 
 MIN_PHOTOS = 3
@@ -119,7 +120,7 @@ def find_folder(stated: str) -> Path:
     if not stated:
         return find_embedded(Path(__file__).resolve().parents[2] / "data")
     try:
-        path = Path(stated).expanduser()
+        path = expanded(stated)
         if path.is_file():
             if is_video(path):
                 return path.resolve()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_render.core.errors import CaptureError
+from neural_render.core.files import expanded
 
 # Bytes at a file's start and end that its fingerprint is taken of.
 _SAMPLE = 65536
@@ -31,9 +32,11 @@ def place_for(folder: Path) -> Path:
             with tempfile.TemporaryDirectory(prefix=".neural_render", dir=folder):
                 return folder
     digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser()
+    cache = expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     place = cache / "neural_render" / f"{folder.name}-{digest}"
     try:
+        if not cache.is_absolute():
+            raise FileNotFoundError(f"there is no home for {cache}")
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CaptureError(

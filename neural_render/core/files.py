@@ -75,6 +75,11 @@ def _is_named(file: BinaryIO, path: Path) -> bool:
         return False
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with ``~`` and ``~user`` replaced; as it is where nobody knows that home."""
+    return Path(os.path.expanduser(path))
+
+
 def lock(file: int) -> bool:
     """Whether an open file or folder is now this program's alone, until it is closed.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from neural_render.core.errors import OutputError
-from neural_render.core.files import lock, output_error, whole_file
+from neural_render.core.files import expanded, lock, output_error, whole_file
 from tests.small_disk import FULL, small_disk
 
 
@@ -100,6 +100,11 @@ def test_two_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
         assert path.read_text() == "sooner"
     assert path.read_text() == "later"
     assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_home_that_nobody_knows_stays_in_the_path() -> None:
+    assert expanded("~no_such_user/a") == Path("~no_such_user/a")
+    assert expanded("~/a").is_absolute()
 
 
 def test_where_the_disk_knows_no_locks_nothing_is_held(monkeypatch: pytest.MonkeyPatch) -> None:

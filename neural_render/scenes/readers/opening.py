@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_render.core.errors import SceneError, with_extra
+from neural_render.core.files import expanded
 from neural_render.scenes.readers import found, lighting
 from neural_render.scenes.readers.blender import reading as blender
 from neural_render.scenes.readers.files import sentence
@@ -100,7 +101,7 @@ def find_scene(stated: str) -> Path:
             )
         return path
     try:
-        path = Path(stated).expanduser().absolute()
+        path = expanded(stated).absolute()
         is_folder, exists = path.is_dir(), path.exists()
     except (OSError, RuntimeError, ValueError) as error:
         raise SceneError(
@@ -152,7 +153,7 @@ def _lit(
     """
     up = lighting.up_axis(settings.up, parts.up, cameras)
     if settings.environment:
-        picture = Path(settings.environment).expanduser().absolute()
+        picture = expanded(settings.environment).absolute()
         return *lighting.with_environment(parts, picture, up), []
     if parts.lit:
         return parts.scene, [], []

@@ -10,6 +10,7 @@ import torch
 
 from neural_render.captures.records import Capture
 from neural_render.core.errors import SettingError
+from neural_render.core.files import expanded
 from neural_render.export.formats import ExportSettings
 from neural_render.export.geometry.space import Space
 from neural_render.export.geometry.subject import Palette, Subject
@@ -75,7 +76,7 @@ class ExportJob:
         """
         if not self.settings.output:
             return self.run.path / "exports" / name
-        path, ending = Path(self.settings.output).expanduser(), Path(name).suffix
+        path, ending = expanded(self.settings.output), Path(name).suffix
         if path.is_dir() and ending:
             return path / name
         if path.suffix.lower() != ending:

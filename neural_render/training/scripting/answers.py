@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float32
 
 from neural_render.core.color import quantised
-from neural_render.core.files import whole_file
+from neural_render.core.files import expanded, whole_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Picture:
         """Writes the colours as a picture of 8 bits (PNG, JPEG, WebP); the path."""
         from PIL import Image
 
-        path = Path(path).expanduser()
+        path = expanded(path)
         with whole_file(path) as temporary:
             Image.fromarray(self.color_8bit).save(temporary)
         return path

@@ -8,6 +8,7 @@ from neural_render.captures.opening import open_capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.captures.streaming import photo_source
 from neural_render.core.errors import SettingError
+from neural_render.core.files import expanded
 from neural_render.core.protocols import RaySource
 from neural_render.fields import FieldSettings, RadianceField, field_spec
 from neural_render.kernels import dispatch
@@ -60,7 +61,7 @@ def fit_from_python(
     renderer = build_renderer(rendering, source.frame, device)
     for cameras in unseen:
         renderer.mark_unseen(cameras, source.frame.near)
-    run = RunFolder.create(Path(outputs).expanduser(), name)
+    run = RunFolder.create(expanded(outputs), name)
     context = RunContext(
         seed=SEED,
         backend=backend,

@@ -13,6 +13,7 @@ import torch
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import CheckpointError, SettingError
+from neural_render.core.files import expanded
 from neural_render.core.flight.keyframes import keyframe_path
 from neural_render.core.flight.paths import orbit_path, reframed, spiral_path, up_of
 from neural_render.core.lights import check_dials
@@ -237,7 +238,7 @@ def open_for_python(
     kernels = KernelSettings()
     if device is not None:
         kernels = replace(kernels, device=torch.device(device).type)
-    place = Path(path).expanduser()
+    place = expanded(path)
     if not place.exists():
         raise CheckpointError(
             f"{place} is not there: train a run first (python train.py), or give the folder of one,"

@@ -194,6 +194,15 @@ def test_where_nothing_can_be_written_the_cache_is_used(
     assert find_poses(folder) == place
 
 
+def test_where_there_is_no_home_either_a_place_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o555)
+    monkeypatch.setenv("XDG_CACHE_HOME", "~no_such_user/.cache")
+    with pytest.raises(CaptureError, match=r"nor ~no_such_user.* set XDG_CACHE_HOME to a folder"):
+        workplace.place_for(tmp_path)
+
+
 def test_a_camera_that_only_turns(tmp_path: Path) -> None:
     sentence = complaint(write_photos(tmp_path, turn(6)))
     assert "15 of 15 pairs of photos fit upon each other without any parallax" in sentence
