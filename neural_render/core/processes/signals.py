@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +20,10 @@ def begin() -> None:
 
     Ctrl-C ends it at once and without a traceback as long as it does not listen. Idle threads of
     torch's OpenMP pool spin by default and would take the cores away from the kernels' own threads;
-    OpenMP reads whether they may when torch is loaded.
+    OpenMP reads whether they may when torch is loaded. Where it is already, nothing begins here.
     """
+    if "torch" in sys.modules:
+        return
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from neural_render.core.processes.signals import Terminated, listening
+from neural_render.core.processes.signals import Terminated, begin, listening
 
 STARTING = """
 from neural_render.core.processes import signals
@@ -23,6 +23,11 @@ while True:
 def test_a_program_that_is_still_being_loaded_ends_without_a_traceback() -> None:
     done = subprocess.run([sys.executable, "-c", STARTING], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_a_program_that_is_called_in_another_one_begins_nothing() -> None:
+    begin()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_what_ends_a_program_raises_where_it_works_and_only_there() -> None:
