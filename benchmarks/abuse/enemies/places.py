@@ -40,7 +40,7 @@ def _named(material: Material, name: str, number: int) -> Case:
     )
     faults = [f"train.py: {fault}" for fault in trained.faults(0)]
     run = next(folder.glob("out/tiny/*"), folder)
-    for words in (*commands(run).values(), *_elsewhere(run, folder, name)):
+    for words in (commands(run)["video"], commands(run)["frames"], *_elsewhere(run, folder, name)):
         faults += [
             f"{' '.join(words)[:99]}: {fault}" for fault in finished(words, folder=folder).faults(0)
         ]
@@ -60,5 +60,4 @@ def _elsewhere(run: Path, folder: Path, name: str) -> list[tuple[str, ...]]:
         ("scripts/export.py", f"run={run}", "format=points", f"output={folder / name}.ply"),
         ("scripts/package.py", f"run={run}", f"output={package}"),
         ("render.py", f"run={package}", "path=orbit", "frames=2", "size=32x32"),
-        ("train.py", f"run={run}", "training.num_steps=40"),
     ]
