@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from PIL import Image
+from tqdm import tqdm
 
 import neural_render
 
@@ -18,7 +19,7 @@ folder = Path("outputs/examples")
 scene = neural_render.load(run)
 # An orbit fitted to the capture's cameras; "spiral", or a JSON file of keyframes, are others.
 cameras = scene.along("orbit", frames, size=(240, 240))
-pictures = [Image.fromarray(scene.render(camera).color_8bit) for camera in cameras]
+pictures = [Image.fromarray(scene.render(camera).color_8bit) for camera in tqdm(cameras)]
 
 folder.mkdir(parents=True, exist_ok=True)
 path = folder / "turntable.gif"

@@ -167,7 +167,7 @@ def test_a_missing_mitsuba_is_said(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert maker.main(["--output", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert "Mitsuba, which is not installed" in error and "pip install -e \".[bake]\"" in error
+    assert "Mitsuba, which is not installed" in error and 'pip install -e ".[bake]"' in error
     assert error.count("\n") == 1
 
 

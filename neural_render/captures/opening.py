@@ -134,7 +134,9 @@ def find_folder(stated: str) -> Path:
                 f" folder: give the folder of its photos, such as capture.path={path.parent}"
             )
         if not path.exists():
-            raise CaptureError(f"capture.path={stated} is not there: give an existing folder or video")
+            raise CaptureError(
+                f"capture.path={stated} is not there: give an existing folder or video"
+            )
         next(path.iterdir(), None)
         return path.resolve()
     except PermissionError as error:

@@ -67,9 +67,7 @@ def read_panel(path: Path, size: tuple[int, int]) -> tuple[Image.Image, ...]:
         except (ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
             raise OSError(f"{path} cannot be read: {error}") from error
     edges = (0, width, 2 * width)
-    return tuple(
-        panel.crop((left, header, left + width, header + height)) for left in edges
-    )
+    return tuple(panel.crop((left, header, left + width, header + height)) for left in edges)
 
 
 def _times(width: int) -> int:

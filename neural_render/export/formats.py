@@ -143,7 +143,10 @@ class ExportSettings:
 
     format: str = field(
         default="mesh",
-        metadata={"help": "what to make: mesh, points, volume, splats or cameras", "choices": FORMATS},
+        metadata={
+            "help": "what to make: mesh, points, volume, splats or cameras",
+            "choices": FORMATS,
+        },
     )
     output: str = field(
         default="",

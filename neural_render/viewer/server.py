@@ -25,8 +25,7 @@ def load_viser() -> Any:
         import viser
     except ImportError as error:
         raise UserError(
-            f"the viewer needs viser, which cannot be imported ({error}):"
-            f" {with_extra('viewer')}."
+            f"the viewer needs viser, which cannot be imported ({error}): {with_extra('viewer')}."
         ) from error
     return viser
 

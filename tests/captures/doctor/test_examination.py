@@ -114,7 +114,9 @@ def test_a_good_capture_gets_one_line(textured: Path, caplog: pytest.LogCaptureF
     with caplog.at_level(logging.INFO, "neural_render"):
         caplog.clear()
         check_capture(capture, CaptureSettings())
-    assert [record.levelname for record in caplog.records if record.module != "patience"] == ["INFO"]
+    assert [record.levelname for record in caplog.records if record.module != "patience"] == [
+        "INFO"
+    ]
     assert "agree with their cameras" in caplog.text
 
 
