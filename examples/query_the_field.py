@@ -1,7 +1,7 @@
 """Asks the field itself what is along a ray, and adds up by hand what a pixel shows.
 
-The renderer leaves out what training found empty, so that both agree where the field is clear: of an
-object more than of a foggy room.
+The renderer leaves out what training found empty, so that both agree where the field is clear: of
+an object more than of a foggy room.
 
 python train.py                                    # once: trains outputs/latest for a minute
 python examples/query_the_field.py [RUN or PACKAGE]

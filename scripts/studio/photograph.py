@@ -1,4 +1,4 @@
-"""Photographs of a Mitsuba scene as straight-alpha sRGB images. Needs `pip install -e ".[bake]"`."""
+"""Photographs of a Mitsuba scene as straight-alpha sRGB images, by `pip install -e ".[bake]"`."""
 
 import importlib
 

@@ -139,7 +139,8 @@ def test_documented_commands_are_understood(
 
 
 BROKEN = """
-Set `training.sceonds=3`, `capture.check=quick`, or `field.grid.levels`, see [this](gone.md) and `training.py`.
+Set `training.sceonds=3`, `capture.check=quick`, or `field.grid.levels`, see [this](gone.md) and
+`training.py`.
 
 <!-- ci: set-up -->
 ```bash

@@ -18,6 +18,7 @@ from neural_render.captures.records import Capture, Views
 from neural_render.captures.streaming import photo_source
 from neural_render.core.cameras import Cameras, pixel_centers
 from neural_render.core.errors import CheckpointError
+from neural_render.core.waiting.patience import told_if_slow
 from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.kernels.records import ColorTargets
 from neural_render.kernels.specs import LossSpec
@@ -109,6 +110,7 @@ def refined(scene: TrainedScene, capture: Capture) -> Capture:
     )
 
 
+@told_if_slow("fitting to the left halves of the test views")
 def fit(
     scene: TrainedScene, capture: Capture, adjustment: CameraAdjustment, num_steps: int
 ) -> None:

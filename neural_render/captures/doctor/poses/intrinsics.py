@@ -109,8 +109,8 @@ def intrinsics_findings(judge: Judge, best: Explanation) -> list[Finding]:
 def evidence_words(claimed: Explanation, best: Explanation) -> str:
     """How much better the photos are explained once a fault is mended."""
     return (
-        f" (photos disagree with their cameras by {pixels(claimed.typical_px)} of {MATCH_SIDE} pixels, and"
-        f" by {pixels(best.typical_px)} once that is mended)"
+        f" (photos disagree with their cameras by {pixels(claimed.typical_px)} of {MATCH_SIDE}"
+        f" pixels, and by {pixels(best.typical_px)} once that is mended)"
     )
 
 
