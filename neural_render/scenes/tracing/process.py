@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_render.core.errors import SceneError
+from neural_render.core.waiting.patience import told_if_slow
 from neural_render.scenes.settings import SceneSettings, TracerSettings, ViewSettings
 from neural_render.scenes.tracing.ring import nameless_memory
 from neural_render.scenes.tracing.variants import chosen_variant
@@ -45,13 +46,14 @@ class TracerProcess:
             pass_fds=(self.memory,),
         )
         try:
-            self.scene = self.ask(
-                "scene",
-                scene=asdict(scene),
-                views=asdict(views),
-                tracer=asdict(tracer),
-                variant=self.variant,
-            )
+            with told_if_slow(f"opening {scene.path or 'the scene of the program'} with Mitsuba"):
+                self.scene = self.ask(
+                    "scene",
+                    scene=asdict(scene),
+                    views=asdict(views),
+                    tracer=asdict(tracer),
+                    variant=self.variant,
+                )
         except BaseException:
             self.close()
             raise

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from neural_render.core.errors import SceneError, with_extra
+from neural_render.core.waiting.patience import told_if_slow
 
 VARIANTS = {"cuda": "cuda_ad_rgb", "llvm": "llvm_ad_rgb", "scalar": "scalar_rgb"}
 PROBE = """
@@ -24,6 +25,7 @@ def check_installed() -> None:
         )
 
 
+@told_if_slow("trying what Mitsuba runs on")
 def chosen_variant(wanted: str) -> str:
     """The name of ``tracer.variant``; of auto the fastest that runs; SceneError if it does not."""
     check_installed()
