@@ -26,6 +26,16 @@ def test_slow_work_is_told_until_it_ends(
     assert not [thread for thread in threading.enumerate() if thread.name == "told_if_slow"]
 
 
+def test_work_that_has_a_bar_is_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(patience, "FIRST", 0.001)
+    caplog.set_level(logging.INFO, logger="neural_render")
+    with told_if_slow("drawing a bar", has_bar=True):
+        time.sleep(0.05)
+    assert not caplog.records
+
+
 def test_quick_work_is_not(caplog: pytest.LogCaptureFixture) -> None:
     @told_if_slow("doubling")
     def double(number: int) -> int:

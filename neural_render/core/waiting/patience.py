@@ -13,11 +13,14 @@ _log = logging.getLogger("neural_render")
 
 
 @contextmanager
-def told_if_slow(what: str) -> Iterator[None]:
+def told_if_slow(what: str, *, has_bar: bool = False) -> Iterator[None]:
     """Logs ``what`` and for how long it has been going on, after two seconds and every ten more.
 
-    Also a decorator of functions. What is quick logs nothing.
+    Also a decorator of functions. What is quick logs nothing, nor does what ``has_bar``.
     """
+    if has_bar:
+        yield
+        return
     began, ended = time.perf_counter(), threading.Event()
 
     def tell() -> None:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from neural_render.core.lights import Lighting
 from neural_render.core.protocols import SceneFrame
+from neural_render.core.waiting.patience import told_if_slow
 from neural_render.export.environment import save_environment
 from neural_render.fields import RadianceField, field_spec
 from neural_render.fields.settings import FieldSettings
@@ -30,6 +31,7 @@ from neural_render.training.settings import TrainingSettings
 
 FILM_VIEWS = 64  # cameras of training that stay with the run, for films
 CARVING_RAYS = 1 << 19
+SHARE = "{desc}: {percentage:5.1f}%|{bar}| [{elapsed}<{remaining}]"
 BAKED_SAMPLES = 1 << 16
 BAKED_DISTANCE_WEIGHT = 10.0
 BAKED_DISTANCE_FADE = 0.5  # of the budget: what mirrors show is behind their first surface
@@ -129,6 +131,7 @@ def lit_renderer(
     return renderer
 
 
+@told_if_slow("tracing the first rays")
 def carve(settings: TracerSettings, source: TracedSource, renderer: Renderer, seed: int) -> None:
     """Empties the cells that traced rays pass through, if ``tracer.carve`` says so."""
     if not settings.carve:
@@ -146,9 +149,10 @@ def held_out_views(
 ) -> References:
     """The references of the held-out views, with a progress bar (see ``trace_references``)."""
     cache = Path(outputs) / "references"
-    with tqdm(total=100, desc="reference", unit="%", disable=not progress) as bar:
+    bar = tqdm(total=1.0, desc="references", bar_format=SHARE, disable=not progress)
+    with bar, told_if_slow("tracing the references", has_bar=progress):
 
         def advance(share: float) -> None:
-            bar.update(round(100 * share - bar.n, 1))
+            bar.update(share - bar.n)
 
         return trace_references(process, scene, process.views, cache=cache, progress=advance)

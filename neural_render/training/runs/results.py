@@ -1,7 +1,7 @@
 """What a trained scene has to show: its numbers on the test views, and films."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -47,7 +47,7 @@ class Results:
 
     def measure(self, settings: EvaluationSettings, *, progress: bool) -> dict[str, Any]:
         """The contents of ``evaluation/metrics.json``, written with a picture of each test view."""
-        with nullcontext() if progress else told_if_slow("measuring on the test views"):
+        with told_if_slow("measuring on the test views", has_bar=progress):
             return self._measured(settings, progress)
 
     def _measured(self, settings: EvaluationSettings, progress: bool) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class Results:
         eyes = "" if settings.stereo.layout == "none" else "_stereo"
         folder = self.run.renders_path / f"{name}{eyes}_{film.description['size']}"
         delivery = delivery_of(settings, cameras)
-        slow = nullcontext() if progress else told_if_slow(f"rendering the film {name}")
+        slow = told_if_slow(f"rendering the film {name}", has_bar=progress)
         with _alone_in(folder), slow:
             return write_film(
                 film,
