@@ -207,7 +207,7 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
     group.of_first(lambda: session.save(state))
 
 
-@told_if_slow("settling which space is empty")
+@told_if_slow("settling which space is empty", over_bars=True)
 def settle(problem: Problem, state: TrainingState, clock: Clock) -> None:
     """Completes the occupancy grid and the average of a field that stays as it is."""
     step = state.progress.step

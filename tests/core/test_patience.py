@@ -1,10 +1,12 @@
 """What takes long says so, what is quick does not."""
 
+import io
 import logging
 import threading
 import time
 
 import pytest
+from tqdm import tqdm
 
 from neural_render.core.waiting import patience
 from neural_render.core.waiting.patience import told_if_slow
@@ -26,14 +28,20 @@ def test_slow_work_is_told_until_it_ends(
     assert not [thread for thread in threading.enumerate() if thread.name == "told_if_slow"]
 
 
-def test_work_that_has_a_bar_is_not(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("delay", [0, 3600])
+@pytest.mark.parametrize("over_bars", [False, True])
+def test_work_that_a_bar_is_shown_of_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    over_bars: bool,
+    delay: float,
 ) -> None:
     monkeypatch.setattr(patience, "FIRST", 0.001)
     caplog.set_level(logging.INFO, logger="neural_render")
-    with told_if_slow("drawing a bar", has_bar=True):
+    bar = tqdm(total=1, file=io.StringIO(), delay=delay)
+    with bar, told_if_slow("drawing a bar", over_bars=over_bars):
         time.sleep(0.05)
-    assert not caplog.records
+    assert bool(caplog.records) == (over_bars or delay > 0)
 
 
 def test_quick_work_is_not(caplog: pytest.LogCaptureFixture) -> None:

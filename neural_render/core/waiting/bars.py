@@ -27,6 +27,13 @@ class Ticking(TMonitor):
                 bar.refresh(nolock=True)
 
 
+def bar_is_shown() -> bool:
+    """Whether there is a bar on the terminal now."""
+    with tqdm.get_lock():
+        bars = [bar for bar in tqdm._instances if hasattr(bar, "start_t")]
+    return any(time.time() - bar.start_t >= bar.delay for bar in bars)
+
+
 def let_bars_tick() -> None:
     """Lets the clocks of all bars go on from now on, where there is a terminal to see them."""
     if sys.stderr.isatty() and not isinstance(tqdm.monitor, Ticking):

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from neural_render.core.waiting.bars import bar_is_shown
+
 FIRST = 2.0  # seconds before the first line: as long as people wait without wondering
 EVERY = 10.0  # seconds between two lines
 
@@ -13,20 +15,19 @@ _log = logging.getLogger("neural_render")
 
 
 @contextmanager
-def told_if_slow(what: str, *, has_bar: bool = False) -> Iterator[None]:
+def told_if_slow(what: str, *, over_bars: bool = False) -> Iterator[None]:
     """Logs ``what`` and for how long it has been going on, after two seconds and every ten more.
 
-    Also a decorator of functions. What is quick logs nothing, nor does what ``has_bar``.
+    Also a decorator of functions. What is quick logs nothing, nor is anything said while a bar is
+    shown, unless ``over_bars``: if that bar does not speak of it.
     """
-    if has_bar:
-        yield
-        return
     began, ended = time.perf_counter(), threading.Event()
 
     def tell() -> None:
         pause = FIRST
         while not ended.wait(pause):
-            _log.info("%s: %.0f s so far", what, time.perf_counter() - began)
+            if over_bars or not bar_is_shown():
+                _log.info("%s: %.0f s so far", what, time.perf_counter() - began)
             pause = EVERY
 
     teller = threading.Thread(target=tell, name="told_if_slow", daemon=True)

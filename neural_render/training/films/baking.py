@@ -150,7 +150,7 @@ def held_out_views(
     """The references of the held-out views, with a progress bar (see ``trace_references``)."""
     cache = Path(outputs) / "references"
     bar = tqdm(total=1.0, desc="references", bar_format=SHARE, disable=not progress)
-    with bar, told_if_slow("tracing the references", has_bar=progress):
+    with bar, told_if_slow("tracing the references"):
 
         def advance(share: float) -> None:
             bar.update(share - bar.n)

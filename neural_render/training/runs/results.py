@@ -47,7 +47,7 @@ class Results:
 
     def measure(self, settings: EvaluationSettings, *, progress: bool) -> dict[str, Any]:
         """The contents of ``evaluation/metrics.json``, written with a picture of each test view."""
-        with told_if_slow("measuring on the test views", has_bar=progress):
+        with told_if_slow("measuring on the test views"):
             return self._measured(settings, progress)
 
     def _measured(self, settings: EvaluationSettings, progress: bool) -> dict[str, Any]:
@@ -111,8 +111,7 @@ class Results:
         eyes = "" if settings.stereo.layout == "none" else "_stereo"
         folder = self.run.renders_path / f"{name}{eyes}_{film.description['size']}"
         delivery = delivery_of(settings, cameras)
-        slow = told_if_slow(f"rendering the film {name}", has_bar=progress)
-        with _alone_in(folder), slow:
+        with _alone_in(folder), told_if_slow(f"rendering the film {name}"):
             return write_film(
                 film,
                 folder,

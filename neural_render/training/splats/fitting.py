@@ -78,7 +78,7 @@ def export_splats(
     def keep(cameras: Cameras, index: int, image: Image, picture: Tensor) -> None:
         parts.append(places_seen(cameras, index, image, picture, per_view, generator))
 
-    with told_if_slow("rendering views to fit splats to", has_bar=progress):
+    with told_if_slow("rendering views to fit splats to"):
         views = render_views(scene, cameras, look, keep, progress=progress)
     places = all_places(parts)
     if not len(places):
@@ -87,7 +87,7 @@ def export_splats(
             " of: train it longer."
         )
     fit = SplatFit(scene, views, places, wanted, generator)
-    with told_if_slow("fitting splats", has_bar=progress), one_pool(fit.kernels):
+    with told_if_slow("fitting splats"), one_pool(fit.kernels):
         _log.info("splats: %d, fitted by the %s kernels", len(fit.parameters), fit.kernels)
         _fit_and_save(fit, path, progress=progress)
     return path
