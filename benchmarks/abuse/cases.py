@@ -46,6 +46,7 @@ class Entry:
     victims: tuple[str, ...] = ()  # patterns of the files that are damaged in general ways
     by_hand: Mapping[str, Broken] = field(default_factory=dict)
     sound: bool = True  # the undamaged input is taken
+    needs_run: bool = False  # to make the input
     serves: bool = False  # until Ctrl-C, which comes by itself
 
 

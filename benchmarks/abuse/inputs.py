@@ -6,7 +6,6 @@ no harm (exit code 0) is no broken input: the next one takes its place.
 
 import dataclasses
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -68,10 +67,14 @@ def judged_all(scratch: Path, groups: tuple[str, ...], seed: int, count: int) ->
     if "viewer" in groups:
         share = count if len(groups) == 1 else max(1, count // 10)
         found += visitors.judged_visits(templates.base(), scratch, seed, share)
+        for verdict in filter(_is_bad, found):
+            _show_bad(verdict)
     for case in _cases(entries, seed, count - len(found)):
         verdict = judged(case, templates.of(case.entry), scratch)
         if verdict.counts:
             found.append(verdict)
+        if verdict.faults:
+            _show_bad(verdict)
         if len(found) >= count:
             break
     return found
@@ -84,10 +87,11 @@ def judged(case: Case, template: Path, scratch: Path) -> Verdict:
     captures.copied(template, folder)
     here.mkdir()
     case.broken.damage(folder, Random(case.seed))
-    before = inventory(place)
+    before = inventory(folder), inventory(here)
     words = case.words(folder)
     ended = serving.run_program(case.entry.program, words, here, serves=case.entry.serves)
-    changes = differences(before, inventory(place))
+    changes = differences(before[0], inventory(folder))
+    changes += differences(before[1], inventory(here))
     about = (str(folder), *case.broken.about)
     command = " ".join(["python", case.entry.program, *(repr(word)[1:-1][:200] for word in words)])
     faults = tuple(faults_of(ended, about, changes))
@@ -120,7 +124,12 @@ class _Templates:
             return self._made[entry.name]
         folder = self._scratch / "whole" / entry.name.replace(" ", "_")
         folder.mkdir(parents=True)
-        entry.make(folder)
+        if entry.needs_run:
+            self.base()
+        # In a fork too: what a library starts to make an input, other forks would miss.
+        made = serving.forked(lambda: entry.make(folder) and 0, folder)
+        if made.code:
+            raise UserError(f"{entry.name} cannot be made: {made.errors}")
         self._made[entry.name] = folder
         if entry.sound:
             case = Case(entry=entry, what="nothing", broken=Broken(), seed=0, generated=False)
@@ -183,23 +192,31 @@ def _aimed(harm: Callable[[Path, Random], object], victim: str) -> Callable[[Pat
 
 
 def show(verdicts: list[Verdict]) -> None:
-    """Prints how many went well at each entry, and all that can be said against the others."""
+    """Prints how many went well at each entry."""
     rows: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         entry = verdict.case.entry
         rows.setdefault(f"{entry.group}: {entry.name}", []).append(verdict)
     table = [
-        [name, str(len(found)), str(sum(not v.faults for v in found)), str(sum(map(_is_bad, found)))]
+        [
+            name,
+            str(len(found)),
+            str(sum(not v.faults for v in found)),
+            str(sum(map(_is_bad, found))),
+        ]
         for name, found in rows.items()
     ]
     bad = sum(map(_is_bad, verdicts))
     table.append(["all", str(len(verdicts)), str(len(verdicts) - bad), str(bad)])
     records.print_table("broken inputs", ["entry", "cases", "good", "bad"], table)
-    for verdict in filter(_is_bad, verdicts):
-        print(f"\n{verdict.case.entry.name}: {verdict.case.what}: {'; '.join(verdict.faults)}")
-        print(f"  {verdict.command}")
-        for line in verdict.ended.errors.splitlines()[-12:]:
-            print(f"    {line[:1000]}")
+
+
+def _show_bad(verdict: Verdict) -> None:
+    """Prints what can be said against one, at once: the next ones may take a while."""
+    print(f"\n{verdict.case.entry.name}: {verdict.case.what}: {'; '.join(verdict.faults)}")
+    print(f"  {verdict.command}")
+    for line in verdict.ended.errors.splitlines()[-12:]:
+        print(f"    {line[:1000]}", flush=True)
 
 
 def _is_bad(verdict: Verdict) -> bool:
@@ -208,7 +225,7 @@ def _is_bad(verdict: Verdict) -> bool:
 
 def _write(path: Path, verdicts: list[Verdict]) -> None:
     """Every case with what was said, for somebody who reads sentences."""
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for verdict in verdicts:
             entry, ended = verdict.case.entry, verdict.ended
             said = {
@@ -220,4 +237,4 @@ def _write(path: Path, verdicts: list[Verdict]) -> None:
                 "faults": verdict.faults,
                 "errors": ended.errors,
             }
-            file.write(json.dumps(said, ensure_ascii=os.name == "nt") + "\n")
+            file.write(json.dumps(said, ensure_ascii=False) + "\n")

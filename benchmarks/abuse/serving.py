@@ -46,9 +46,7 @@ def load(program: str) -> ModuleType:
     return module
 
 
-def run_program(
-    program: str, words: Sequence[str], folder: Path, *, serves: bool = False
-) -> Ended:
+def run_program(program: str, words: Sequence[str], folder: Path, *, serves: bool = False) -> Ended:
     """How a program ended that was started in ``folder``; one that serves, by Ctrl-C."""
     return forked(_starting(program, words, VISIBLE_SECONDS if serves else 0), folder)
 
@@ -122,9 +120,7 @@ def serving(program: str, words: Sequence[str], folder: Path) -> Iterator[Served
         _ended(folder)
 
 
-def _forked(
-    start: Callable[[], int], folder: Path
-) -> tuple[ForkProcess, tuple[Path, Path]]:
+def _forked(start: Callable[[], int], folder: Path) -> tuple[ForkProcess, tuple[Path, Path]]:
     """The process, and the files of what it says on stdout and stderr."""
     said = folder.with_name(f"{folder.name}.out"), folder.with_name(f"{folder.name}.err")
     for path in said:
@@ -146,10 +142,12 @@ def _alone(start: Callable[[], int], folder: Path, said: tuple[Path, Path]) -> N
     for number, path in zip((1, 2), said, strict=True):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(  # noqa: SIM115
+        2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False
+    )
     logging.getLogger().handlers.clear()
-    os.environ["HOME"] = os.environ["XDG_CACHE_HOME"] = str(folder)
+    os.environ["HOME"] = os.environ["XDG_CACHE_HOME"] = str(folder.parent)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

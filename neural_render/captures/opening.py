@@ -30,7 +30,7 @@ from neural_render.captures.settings import CaptureSettings
 from neural_render.captures.surveying.finding import points_of_photos
 from neural_render.captures.video.decoding import is_video
 from neural_render.captures.video.frames import frames_folder
-from neural_render.core.errors import CaptureError, SettingError
+from neural_render.core.errors import CaptureError, SettingError, reason_of
 from neural_render.core.files import expanded
 from neural_render.core.waiting.patience import told_if_slow
 
@@ -145,7 +145,7 @@ def find_folder(stated: str) -> Path:
         ) from error
     except (OSError, RuntimeError) as error:  # RuntimeError: the ~ of an unknown user
         raise CaptureError(
-            f"capture.path={stated} cannot be opened ({error}): give an existing folder"
+            f"capture.path={stated} cannot be opened ({reason_of(error)}): give an existing folder"
         ) from error
 
 

@@ -15,6 +15,11 @@ from neural_render.config.settings import Setting, closest
 from neural_render.core.errors import SettingError
 
 # Hydra's own options that are passed on; True: the next word belongs to the option.
+# What may follow.
+HYDRA_CHOICES = {
+    "--cfg": ("job", "hydra", "all"),
+    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+}
 HYDRA_OPTIONS = {
     "-m": False,
     "--multirun": False,
@@ -63,6 +68,12 @@ def prepare(words: Sequence[str], vocabulary: Vocabulary) -> list[str]:
     prepared: list[str] = []
     listed: list[str] = []
     belongs_to_option = False
+    for option, word in zip(words, [*words[1:], ""], strict=True):
+        if word not in HYDRA_CHOICES.get(option, (word,)):
+            choices = ", ".join(HYDRA_CHOICES[option])
+            raise SettingError(
+                f"{option} {word}".rstrip() + f" is not {option} and one of {choices}."
+            )
     for word in words:
         if belongs_to_option or word.startswith("-"):
             belongs_to_option = not belongs_to_option and _option_takes_word(word, vocabulary)

@@ -12,12 +12,12 @@ import torch
 
 import neural_render
 from neural_render.config.arguments import Vocabulary, is_sweep, prepare
-from neural_render.config.composition import run_job
+from neural_render.config.composition import check_grammar, run_job
 from neural_render.config.manual import manual
 from neural_render.config.processes import listen_here, told_by, working_together
 from neural_render.config.settings import Setting, Settings, list_settings
 from neural_render.config.sweep import Program, run_sweep
-from neural_render.core.errors import UserError
+from neural_render.core.errors import UserError, reason_of
 from neural_render.core.processes.signals import Terminated, listening
 from neural_render.training.stopping import TrainingInterrupted
 
@@ -27,6 +27,10 @@ LESS_MEMORY = (
     " field.grid.log2_rows halves the field. What training saved is kept: go on with run=FOLDER."
 )
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# Of paths that the user gave, wherever they are looked at first.
+CANNOT_USE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+CANNOT_USE += (errno.EACCES, errno.EPERM)
+LONG_WORD = re.compile(r"(\S{60})\S{180,}(\S{60})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +125,8 @@ def sentence_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
         place = error.filename or "The output"
         return f"{place} cannot be written: {os.strerror(error.errno)}."
+    if isinstance(error, OSError) and error.errno in CANNOT_USE and error.filename:
+        return f"{error.filename} cannot be used: {reason_of(error)}; give another path."
     return out_of_memory(error)
 
 
@@ -141,7 +147,8 @@ def out_of_memory(error: BaseException) -> str:
 
 
 def _complain(sentence: str) -> int:
-    print(f"error: {told_by()}" + " ".join(sentence.split()), file=sys.stderr)
+    brief = LONG_WORD.sub(r"\1...\2", " ".join(sentence.split()))
+    print(f"error: {told_by()}{brief}", file=sys.stderr)
     return USER_ERROR
 
 
@@ -163,6 +170,7 @@ def _run(command: Command, task: Callable[[Settings], None], words: Sequence[str
     else:
         listen_here()
         sys.argv[1:] = prepare(words, command.vocabulary)
+        check_grammar(sys.argv[1:])
         sweeps = is_sweep(words)
         program = f"{command.program} -m" if sweeps else command.program
         with working_together(program, command.shares and not sweeps):

@@ -6,22 +6,26 @@ dataclasses; the folder of presets adds the group ``preset``. Hydra writes no fi
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import hydra
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import KeyValidationError, OmegaConfBaseException
 from yaml import YAMLError
 
-from neural_render.config.arguments import unspelled
+from neural_render.config.arguments import retyped, unspelled
 from neural_render.config.settings import Settings, check, list_settings, typed
-from neural_render.core.errors import CheckpointError, SettingError
+from neural_render.core.errors import CheckpointError, SettingError, reason_of
+from neural_render.core.files import checked_file
 from neural_render.training.packages.file import is_package
 from neural_render.training.runs.folder import RunFolder
 
@@ -46,6 +50,9 @@ FIXED = ("field.", "scene.", "capture.scale", "capture.aabb_scale", "capture.tes
 FIXED += ("capture.find_points",)
 # Where the settings of a run say nothing of these, they were not there yet.
 BEFORE = {"capture": {"find_points": False}}
+# How OmegaConf says which of Python's errors it met.
+RAISED = re.compile(r"\b\w+ raised while resolving interpolation: ")
+DEEPEST = 20  # groups in groups and lists of settings
 
 
 class Escape(BaseException):
@@ -97,7 +104,27 @@ def composing() -> Iterator[None]:
         sentences = [str(error).splitlines()[0]]
         if error.__cause__ is not None:
             sentences.append(str(error.__cause__).splitlines()[0])
-        raise SettingError(": ".join(dict.fromkeys(sentences))) from error
+        told = RAISED.sub("", ": ".join(dict.fromkeys(sentences)))
+        key = getattr(error, "full_key", None)
+        where = f"{key}: " if key and key not in told else ""
+        raise SettingError(where + told) from error
+
+
+def check_grammar(words: Sequence[str]) -> None:
+    """SettingError, naming it, for the first prepared word that is not of Hydra's grammar."""
+    parser = OverridesParser.create()
+    for word in words:
+        if "=" not in word or word.startswith("-"):
+            continue
+        try:
+            override = parser.parse_override(word)
+            if override.is_sweep_override():
+                list(override.sweep_string_iterator())
+        except (HydraException, OmegaConfBaseException, ValueError, AttributeError) as error:
+            raise SettingError(
+                f"{retyped(word)} cannot be read: give a plain value, or a list like [1,2]; what"
+                " holds brackets or commas of its own goes into quotes."
+            ) from error
 
 
 def settings_of_job(config: DictConfig, configs: Path, needs_run: bool) -> Settings:
@@ -179,15 +206,52 @@ def load_settings(path: Path) -> Settings:
     """The settings that a run was made with; CheckpointError where they cannot be read."""
     try:
         config = OmegaConf.structured(Settings)
-        config.merge_with(BEFORE, OmegaConf.load(path))
+        config.merge_with(BEFORE, _stored(path, OmegaConf.to_container(config)))
         return _record(config)
     except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException) as error:
-        text = str(error)
-        reason = " ".join(text.split()) if isinstance(error, YAMLError) else text.splitlines()[0]
+        # Further lines of OmegaConf's are about its own nodes.
+        own = isinstance(error, OmegaConfBaseException)
+        reason = str(error).splitlines()[0] if own else reason_of(error)
         where = f"{key}: " if (key := getattr(error, "full_key", None)) else ""
         raise CheckpointError(
             f"{path} does not hold the settings of a run of this program: {where}{reason}"
         ) from error
+
+
+def _stored(path: Path, known: Any) -> DictConfig:
+    """What a ``config.yaml`` holds; ValueError where its groups and names are not those known."""
+    text = checked_file(path).read_text(encoding="utf-8")
+    _check_shape(text)
+    try:
+        found = OmegaConf.create(text)
+    except KeyValidationError as error:
+        raise ValueError("one of its names is null") from error
+    _check_names(OmegaConf.to_container(found), known, "")
+    assert isinstance(found, DictConfig)
+    return found
+
+
+def _check_shape(text: str) -> None:
+    """ValueError for YAML that takes time or memory without end; this program writes none such."""
+    depth = 0
+    for event in yaml.parse(text):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError("it is nested too deeply")
+        # A few of them, each of several others, stand for more than any memory holds.
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it has aliases, which this program never writes")
+
+
+def _check_names(found: Any, known: Mapping[Any, Any], group: str) -> None:
+    if not isinstance(found, dict):
+        raise ValueError(f"{group.rstrip('.') or 'what it holds'} is no group of settings")
+    for key, value in found.items():
+        if key not in known:
+            raise ValueError(f"{group}{key} is none of them")
+        if isinstance(known[key], dict) and known[key]:  # groups without names of ours take any
+            _check_names(value, known[key], f"{group}{key}.")
 
 
 def yaml_of(settings: Settings) -> str:

@@ -23,6 +23,7 @@ from neural_render.training.settings import TrainingSettings
 from neural_render.training.settings import check_settings as check_training
 from neural_render.viewer.settings import ViewerSettings
 
+LARGEST = 1 << 53  # of whole numbers without a maximum of their own: doubles hold no larger ones
 NAMING = ("outputs", "name", "run", "runs")  # settings that say which run is meant
 
 
@@ -202,8 +203,9 @@ def check_ranges(settings: Settings) -> None:
             raise SettingError(f"{given} is not a finite number; give {setting.wanted}.")
         if value < limits.get("minimum", value):
             raise SettingError(f"{given} is too small; give at least {limits['minimum']}.")
-        if value > limits.get("maximum", value):
-            raise SettingError(f"{given} is too large; give at most {limits['maximum']}.")
+        most = limits.get("maximum", LARGEST if isinstance(value, int) else value)
+        if value > most:
+            raise SettingError(f"{given} is too large; give at most {most}.")
 
 
 def closest(word: str, known: Iterable[str]) -> str:

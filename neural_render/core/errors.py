@@ -1,5 +1,7 @@
 """The errors a user can cause. Each message is one sentence: what, where, how to mend it."""
 
+LONGEST_REASON = 160  # letters of what a library has to say
+
 
 class UserError(ValueError):
     """Something the user gave cannot be used: the command line prints one line, exit code 2."""
@@ -48,3 +50,12 @@ class OutputError(UserError):
 def with_extra(extra: str) -> str:
     """How libraries that are missing come to be there: what a sentence about them ends with."""
     return f'pip install -e ".[{extra}]" in the project\'s folder'
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something failed, as part of a sentence: one line, not long, no full stop at its end."""
+    text = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, UnicodeDecodeError):
+        text = f"its byte {error.start} is not of a text in {error.encoding.upper()}"
+    text = " ".join(text.split()).rstrip(". ") or "no reason was given"
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ..."

@@ -1,12 +1,17 @@
-"""Files that appear whole or not at all, and files that one program at a time may hold."""
+"""Files that appear whole or not at all, that one program holds, that are read untrusted."""
 
 import errno
+import json
 import os
+import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO
+from tokenize import TokenError
+from typing import Any, BinaryIO
+from zipfile import BadZipFile
 
 from neural_render.core.errors import OutputError
 
@@ -17,6 +22,9 @@ except ImportError:  # not on Windows, where two programs at once are the user's
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+# What numpy raises for a file that holds no arrays, or fewer than it says.
+NO_ARRAYS = (OSError, ValueError, EOFError, KeyError, TypeError, ArithmeticError)
+NO_ARRAYS += (SyntaxError, TokenError, BadZipFile, NotImplementedError, zlib.error)
 
 
 @contextmanager
@@ -105,3 +113,25 @@ def output_error(path: Path, error: OSError) -> OutputError:
         mend = "choose another place with outputs=DIR"
     reason = (error.strerror or str(error) or type(error).__name__).strip()
     return OutputError(f"{path} cannot be written ({reason}): {mend}.")
+
+
+def checked_file(path: Path) -> Path:
+    """The path of a file that can be read; OSError, saying what it is, for a folder, a pipe ...
+
+    Whoever opened a pipe would wait without end, and a device may never end.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+        kind = kinds.get(stat.S_IFMT(mode), "a device")
+        raise OSError(errno.EINVAL, f"it is {kind} and no file", str(path))
+    with path.open("rb"):
+        return path
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; OSError where it cannot be read, ValueError where it is not JSON."""
+    try:
+        return json.loads(checked_file(path).read_text(encoding="utf-8-sig"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

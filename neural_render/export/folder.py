@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_render.core.errors import OutputError
-from neural_render.core.files import whole_file
+from neural_render.core.files import read_json, whole_file
 
 PARTS = {
     "frames": ("color_{}.png", "depth_{}.png", "opacity_{}.png"),
@@ -105,7 +105,7 @@ def holds_film(path: Path, description: Mapping[str, Any]) -> bool:
 def _stored(path: Path) -> dict[str, Any] | None:
     """What ``frames.json`` in ``path`` says, None where there is none that this program wrote."""
     try:
-        record = json.loads((path / "frames.json").read_text(encoding="utf-8"))
+        record = read_json(path / "frames.json")
     except (OSError, ValueError):
         return None
     known = isinstance(record, dict) and {"film", "depth_limits"} <= set(record)

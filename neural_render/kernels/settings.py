@@ -38,7 +38,8 @@ class KernelSettings:
         },
     )
     threads: int = field(
-        default=0, metadata={"help": "CPU threads; 0: all usable cores", "minimum": 0}
+        default=0,
+        metadata={"help": "CPU threads; 0: all usable cores", "minimum": 0, "maximum": 1024},
     )
 
 

@@ -7,13 +7,11 @@ that differ say how much of a measured error is the reference's own noise.
 import hashlib
 import json
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -21,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neural_render.core.cameras import Cameras, Lens
-from neural_render.core.files import whole_file
+from neural_render.core.files import NO_ARRAYS, whole_file
 from neural_render.core.lights import Color
 from neural_render.scenes.settings import SceneSettings, ViewSettings
 from neural_render.scenes.tracing.process import TracerProcess
@@ -147,7 +145,7 @@ def _cached(file: Path) -> np.ndarray | None:
     try:
         with np.load(file, allow_pickle=False) as stored:
             return stored["pictures"]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
+    except NO_ARRAYS:
         return None
 
 

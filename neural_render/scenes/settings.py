@@ -146,7 +146,11 @@ class TracerSettings:
     )
     threads: int = field(
         default=0,
-        metadata={"help": "the tracer's threads; 0: as many as cores", "minimum": 0},
+        metadata={
+            "help": "the tracer's threads; 0: as many as cores",
+            "minimum": 0,
+            "maximum": 1024,
+        },
     )
     samples_per_ray: int = field(
         default=4,

@@ -30,7 +30,8 @@ class TrainingSettings:
         default=0,
         metadata={
             "help": "surviving samples per step; 0: 2^14, rising with the budget; in bakes 2^16, on"
-            " a GPU 2^18"
+            " a GPU 2^18",
+            "maximum": 1 << 28,
         },
     )
     checkpoint_every: float = field(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from neural_render.core.cameras import Cameras
 from neural_render.core.errors import UserError
-from neural_render.core.files import whole_file
+from neural_render.core.files import read_json, whole_file
 from neural_render.core.flight.keyframes import (
     MAX_FRAMES,
     OPENCV_FROM_BLENDER,
@@ -166,7 +166,7 @@ def load_flight(path: Path, like: Cameras) -> Flight:
         raise UserError(
             f"{path} has more than {MOST_KEYFRAMES} keyframes, the most that are shown."
         )
-    stated = json.loads(path.read_text(encoding="utf-8"))
+    stated = read_json(path)
     flight = Flight()
     lasting = keyframes.times.diff().tolist()
     fov = 2 * (0.5 / keyframes.log_focal.exp()).atan()

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from neural_render.core.errors import SettingError, UserError, with_extra
+from neural_render.core.errors import SettingError, UserError, reason_of, with_extra
 from neural_render.viewer.settings import ViewerSettings
 
 if TYPE_CHECKING:
@@ -89,11 +89,11 @@ def _can_listen(host: str, port: int) -> bool:
             with socket.socket(family, kind, protocol) as listener:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listener.bind(place)
-    except OSError as error:
-        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+    except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES):
             return False
         raise SettingError(
-            f"viewer.host={host} is no address of this machine ({error.strerror or error}): give"
+            f"viewer.host={host} is no address of this machine ({reason_of(error)}): give"
             " 127.0.0.1 for this computer alone, or 0.0.0.0 for the network."
         ) from error
     return True

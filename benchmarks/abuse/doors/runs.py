@@ -15,7 +15,11 @@ from neural_render.core.errors import UserError
 from tests.tiny_capture import write_blender_capture
 
 STEPS = 120
-LONGER = (f"training.num_steps={STEPS}", "training.samples_per_step=8192", "training.learning_rate=0.03")
+LONGER = (
+    f"training.num_steps={STEPS}",
+    "training.samples_per_step=8192",
+    "training.learning_rate=0.03",
+)
 SMALL_FILM = ("output=frames", "size=16x16", "frames=2", "kernels.threads=1")
 CHECKPOINT = f"run/checkpoints/{STEPS}"
 OF_RUN = ("run/config.yaml", f"{CHECKPOINT}/state.json", f"{CHECKPOINT}/weights.safetensors")
@@ -148,6 +152,7 @@ def _runs(base: Callable[[], Path]) -> list[Entry]:
             make=make,
             victims=victims,
             by_hand=by_hand,
+            needs_run=True,
         )
         for name, (program, words, victims, by_hand) in doors.items()
     ]
@@ -166,6 +171,7 @@ def _comparison(base: Callable[[], Path]) -> Entry:
         words=("{it}/one", "{it}/other"),
         make=make,
         victims=(*victims, "other/evaluation/metrics.json"),
+        needs_run=True,
     )
 
 
@@ -186,7 +192,7 @@ def _packages(base: Callable[[], Path]) -> list[Entry]:
         ),
         "a package to train on": Broken(words=("run={it}",)),
     }
-    made = partial(Entry, group="packages", make=make, victims=("a.nrpack",))
+    made = partial(Entry, group="packages", make=make, victims=("a.nrpack",), needs_run=True)
     return [
         made(name="render a package", program="render.py", words=render, by_hand=by_hand),
         made(name="view a package", program="scripts/view.py", words=render[:1], serves=True),
@@ -225,6 +231,7 @@ def _paths(base: Callable[[], Path]) -> list[Entry]:
         program="render.py",
         words=("run={it}/run", "path={it}/flight.json", *SMALL_FILM[:2], "kernels.threads=1"),
         victims=("flight.json",),
+        needs_run=True,
     )
     return [
         made(name="keyframes", make=partial(make, content=FLIGHT), by_hand=by_hand),

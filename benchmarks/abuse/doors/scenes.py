@@ -78,7 +78,8 @@ def _mesh(folder: Path) -> None:
     Image.fromarray(np.full((4, 4, 3), 200, np.uint8)).save(folder / "wood.png")
 
 
-def _xml(folder: Path) -> None:
+def write_scene(folder: Path) -> None:
+    """A scene of Mitsuba's with a mesh, a material and a picture."""
     _mesh(folder)
     folder.joinpath("scene.xml").write_text(XML, encoding="utf-8")
 
@@ -174,7 +175,7 @@ def entries() -> list[Entry]:
         "a moving light that is none": Broken(words=("scene.moving=moon",)),
     }
     doors = {
-        "mitsuba": ("scene.xml", _xml, ("scene.xml", "mesh.obj", "wood.png"), by_hand),
+        "mitsuba": ("scene.xml", write_scene, ("scene.xml", "mesh.obj", "wood.png"), by_hand),
         "gltf": ("scene.gltf", _gltf, ("scene.gltf",), gltf),
         "glb": ("scene.glb", _exported("scene.glb"), ("scene.glb",), _of_gltf(_glb)),
         "obj": ("mesh.obj", _mesh, ("mesh.obj", "ball.mtl", "wood.png"), MESHES["mesh.obj"]),

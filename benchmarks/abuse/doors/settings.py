@@ -8,6 +8,7 @@ from random import Random
 from benchmarks.abuse.cases import Broken, Entry
 from benchmarks.abuse.doors.captures import QUICK, copied, write_transforms
 from benchmarks.abuse.doors.runs import SMALL_FILM
+from benchmarks.abuse.doors.scenes import TINY, write_scene
 from benchmarks.abuse.serving import load
 
 VALUES = ("nan", "inf", "-inf", "1e400", "9" * 30, "-1", "", "null", "[]", "{}", "${oc.env:HOME}")
@@ -107,7 +108,7 @@ WRONG = {
     ),
     "package": ("max_loss_db=-1", "max_loss_db=nan", "output=/proc/x.nrpack", "output="),
     "evaluate": ("evaluation.max_views=-1", "evaluation.background=plaid", "training.num_steps=3"),
-    "compare": ("run=a", "runs=[]", "/etc", "runs=[/etc] /tmp", "\udcff"),
+    "compare": ("run=a", "runs=[]", "/etc", "runs=[/etc]", "\udcff"),
     "view": ("port=0", "port=99999", "port=-1", "host=999.1.1.1", "host=", "viewer.host=\udcff"),
     "bake": (
         "scene.up=w",
@@ -120,7 +121,7 @@ WRONG = {
         "scene.path=~nobody_here/x.xml",
         "capture.path=x",
     ),
-    "inspect": ("capture.path=a b", "{it} {it}", "nowhere", "capture.max_side=x"),
+    "inspect": ("capture.path=a b", "nowhere", "capture.max_side=x"),
 }
 PROGRAMS = {
     "train": ("train.py", ("capture.path={it}/capture", *QUICK)),
@@ -128,12 +129,12 @@ PROGRAMS = {
     "export": ("scripts/export.py", ("run={it}/run", "format=points", "export.points.count=50")),
     "package": ("scripts/package.py", ("run={it}/run",)),
     "evaluate": ("scripts/evaluate.py", ("run={it}/run",)),
-    "compare": ("scripts/compare.py", ()),
+    "compare": ("scripts/compare.py", ("{it}/run", "{it}/other")),
     "view": ("scripts/view.py", ("run={it}/run",)),
-    "bake": ("scripts/bake.py", ()),
-    "inspect": ("scripts/inspect_capture.py", ()),
+    "bake": ("scripts/bake.py", ("scene.path={it}/scene.xml", *QUICK, *TINY)),
+    "inspect": ("scripts/inspect_capture.py", ("capture.path={it}/capture",)),
 }
-NEED_NO_RUN = ("train", "bake", "inspect", "compare")
+NEED_NO_RUN = ("train", "bake", "inspect")
 
 
 def wrong_value(program: str, chance: Random) -> Broken:
@@ -151,6 +152,8 @@ def entries(base: Callable[[], Path]) -> list[Entry]:
         write_transforms(folder / "capture")
         if with_run:
             copied(base() / "run", folder / "run")
+            copied(base() / "run", folder / "other")
+        write_scene(folder)
 
     return [
         Entry(
@@ -162,6 +165,7 @@ def entries(base: Callable[[], Path]) -> list[Entry]:
             by_hand={text[:40]: _said(text) for text in WRONG[name]},
             sound=bool(words),
             serves=name == "view",
+            needs_run=name not in NEED_NO_RUN,
         )
         for name, (program, words) in PROGRAMS.items()
     ]

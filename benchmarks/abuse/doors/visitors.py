@@ -140,7 +140,7 @@ def _port(viewer: serving.Served) -> int:
     end = time.monotonic() + serving.SECONDS
     while "viewer: http" not in viewer.output() or "\n" not in viewer.output():
         if time.monotonic() > end or not viewer.alive():
-            raise UserError(f"the viewer does not start: {viewer.errors()}")
+            raise UserError(f"the viewer does not start: {viewer.output()} {viewer.errors()}")
         time.sleep(0.05)
     (line,) = [line for line in viewer.output().splitlines() if line.startswith("viewer: ")]
     return int(line.rpartition(":")[2])

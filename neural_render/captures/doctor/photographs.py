@@ -124,6 +124,9 @@ def _sharpness(grey: Float[Tensor, "height width"], shown: Float[Tensor, "height
         if level:
             pooled = [torch.nn.functional.avg_pool2d(part, 2) for part in pooled]
         image, weight = pooled
+        if min(image.shape[-2:]) < 3:  # nothing lies around a pixel
+            energies.append(0.0)
+            continue
         inside = -torch.nn.functional.max_pool2d(-weight, 3, stride=1)[0, 0] > 0.99
         laplacian = 4 * image[..., 1:-1, 1:-1] - (
             image[..., :-2, 1:-1]

@@ -1,6 +1,5 @@
 """JSON files with checked types: every wrong value becomes one sentence that names its place."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from neural_render.core.errors import CaptureError
+from neural_render.core import files
+from neural_render.core.errors import CaptureError, reason_of
 
 _KINDS = {
     dict: "an object",
@@ -160,13 +160,15 @@ class JsonTable:
 def read_json(path: Path) -> JsonTable:
     """The object that a JSON file holds; CaptureError where it cannot be read or is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = files.read_json(path)
     except OSError as error:
         raise CaptureError(
-            f"{path} cannot be read ({error.strerror}): make it a readable file"
+            f"{path} cannot be read ({reason_of(error)}): make it a readable file"
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise CaptureError(f"{path} is not valid JSON ({error}): correct or replace it") from error
+    except ValueError as error:
+        raise CaptureError(
+            f"{path} is not valid JSON ({reason_of(error)}): correct or replace it"
+        ) from error
     if not isinstance(content, dict):
         raise _wrong("the content", str(path), content, "an object with a list of frames")
     return JsonTable(inner=content, outer={}, where=str(path), file=path)

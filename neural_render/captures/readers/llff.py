@@ -16,7 +16,8 @@ from neural_render.captures.readers.listing import (
     Photo,
 )
 from neural_render.captures.readers.poses import rigid_pose
-from neural_render.core.errors import CaptureError
+from neural_render.core.errors import CaptureError, reason_of
+from neural_render.core.files import NO_ARRAYS, checked_file
 
 NAME = "llff"
 FILE = "poses_bounds.npy"
@@ -44,10 +45,12 @@ def read(folder: Path) -> Listing:
 def _read_rows(file: Path) -> Float64[np.ndarray, "photos 17"]:
     """The numbers of all photos."""
     try:
-        rows = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # Mapped, so that a size which the file only claims to have takes no memory.
+        rows = np.array(np.load(checked_file(file), mmap_mode="r", allow_pickle=False))
+    except NO_ARRAYS as error:
         raise CaptureError(
-            f"{file} is no readable array of numpy ({error}): make it again from the reconstruction"
+            f"{file} is no readable array of numpy ({reason_of(error)}): make it again from the"
+            " reconstruction"
         ) from error
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != _NUMBERS:
         shape = "x".join(map(str, getattr(rows, "shape", ()))) or "none"

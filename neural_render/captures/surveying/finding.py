@@ -7,7 +7,6 @@ distance of some pixels (``training.distance_weight``).
 import hashlib
 import logging
 import time
-import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +24,7 @@ from neural_render.captures.surveying.triangulation import Sightings, tracked, t
 from neural_render.captures.workplace import fingerprints, place_for
 from neural_render.core.cameras import Lens
 from neural_render.core.errors import CaptureError, OutputError
-from neural_render.core.files import whole_file
+from neural_render.core.files import NO_ARRAYS, whole_file
 from neural_render.core.waiting.turns import locked
 
 FORMAT = "1"  # of what is kept; another one is made anew
@@ -157,7 +156,7 @@ def _read(file: Path, key: str) -> SparsePoints | None:
             if str(kept["key"]) != key:
                 return None
             arrays = {name: kept[name] for name in _arrays(no_points())}
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
+    except NO_ARRAYS:
         return None
     names = tuple(str(name) for name in arrays.pop("names"))
     return SparsePoints(**arrays, names=names, found=len(names) > 0)

@@ -16,7 +16,6 @@ Legend: R rotation, w rotation vector, D its derivative by time, h the time betw
 s in [0, 1] the place between them, b1, b2, b3 the cumulative cubic Bernstein polynomials.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neural_render.core.cameras import Cameras
-from neural_render.core.errors import UserError
+from neural_render.core.errors import UserError, reason_of
+from neural_render.core.files import read_json
 from neural_render.core.flight.paths import path_cameras, pinholes_with_fov
 from neural_render.core.transforms import rotation_from_vector, vector_from_rotation
 
@@ -171,19 +171,19 @@ def _hermite_rotation(
 def _load(path: Path) -> dict[str, Any]:
     """The JSON object in a file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise UserError(
             f"the camera path {path} does not exist: give a JSON file with keyframes."
         ) from None
     except OSError as error:
         raise UserError(
-            f"the camera path {path} cannot be read ({error.strerror}): give a JSON file with"
+            f"the camera path {path} cannot be read ({reason_of(error)}): give a JSON file with"
             " keyframes."
         ) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(
-            f"the camera path {path} is not JSON ({error}): write it as an object with keyframes."
+            f"the camera path {path} is not JSON ({reason_of(error)}): write it as an object with keyframes."
         ) from None
     if not isinstance(content, dict) or not ("keyframes" in content or "camera_path" in content):
         raise UserError(

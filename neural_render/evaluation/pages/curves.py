@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neural_render.core.files import checked_file
+
 MAX_POINTS = 300
 
 
@@ -22,13 +24,13 @@ def read_curve(path: Path) -> list[dict[str, Any]]:
     """The lines of a ``metrics.jsonl``; one cut off by a killed run is left out."""
     rows = []
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = checked_file(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return rows
     for line in lines:
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(row, dict):
             rows.append(row)

@@ -1,6 +1,5 @@
 """The cameras of a bake, in its run folder: what films and held-out views are taken from."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from neural_render.captures.readers.listing import no_points
 from neural_render.captures.records import Capture, Views
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.cameras import Cameras, Lens
-from neural_render.core.errors import CheckpointError
+from neural_render.core.errors import CheckpointError, reason_of
+from neural_render.core.files import read_json
 from neural_render.core.processes import group
 from neural_render.core.protocols import SceneFrame
 from neural_render.evaluation.records import write_json
@@ -35,12 +35,12 @@ def load_views(folder: Path, frame: SceneFrame) -> Capture:
     """The cameras of a baked run as a capture without photos; CheckpointError if broken."""
     path = folder / VIEWS_FILE
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         train, test = (_views(record[part], part) for part in ("train", "test"))
         split = str(record["split"])
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path} is broken ({error}): bake the scene again, or restore that file."
+            f"{path} is broken ({reason_of(error)}): bake the scene again, or restore that file."
         ) from error
     return Capture(
         name=folder.parent.name,

@@ -7,8 +7,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from neural_render.core.errors import PackageError
-from neural_render.core.files import whole_file
+from neural_render.core.errors import PackageError, reason_of
+from neural_render.core.files import checked_file, whole_file
 from neural_render.training.packages.format import (
     FORMAT,
     VERSION,
@@ -71,9 +71,8 @@ class PackageFile:
 
     def broken(self, error: Exception) -> PackageError:
         """The sentence about a package that cannot be used."""
-        reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
         return PackageError(
-            f"Package {self.path} cannot be used: {reason.rstrip('.')}; copy it once more, or make"
+            f"Package {self.path} cannot be used: {reason_of(error)}; copy it once more, or make"
             " it anew with scripts/package.py."
         )
 
@@ -87,6 +86,6 @@ def _loaded(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """The metadata and copies of the tensors; the library checks header, names and extents."""
     if os.path.getsize(path) < 8:
         raise ValueError("it is too short to be a package")
-    with safe_open(path, "pt") as file:
+    with safe_open(checked_file(path), "pt") as file:
         metadata = file.metadata() or {}
         return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

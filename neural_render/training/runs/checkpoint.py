@@ -11,7 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from neural_render.core.errors import CheckpointError, DivergenceError
+from neural_render.core.errors import CheckpointError, DivergenceError, reason_of
+from neural_render.core.files import checked_file, read_json
 from neural_render.core.lights import Lighting
 from neural_render.core.projection import IDENTITY
 from neural_render.fields.radiance import far_sizes
@@ -184,9 +185,8 @@ class _reading:
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         broken = (OSError, ValueError, KeyError, SafetensorError, RuntimeError)
         if isinstance(error, broken) and not isinstance(error, CheckpointError):
-            reason = getattr(error, "strerror", None) or str(error)
             raise CheckpointError(
-                f"Checkpoint {self.path} cannot be used: {reason.rstrip('.')}; delete that folder"
+                f"Checkpoint {self.path} cannot be used: {reason_of(error)}; delete that folder"
                 " to go on from the one before it, or train anew."
             ) from error
 
@@ -196,9 +196,9 @@ def _document(path: Path) -> dict[str, Any]:
         if not (path / name).is_file():
             raise ValueError(f"{name} is missing")
     try:
-        document = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        document = read_json(path / "state.json")
     except ValueError as error:
-        raise ValueError(f"state.json is truncated or not JSON ({error})") from error
+        raise ValueError(f"state.json is truncated or not JSON ({reason_of(error)})") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError("it was not written by this program (state.json names another format)")
     version = document.get("version")
@@ -263,10 +263,12 @@ def check_lighting(lighting: Lighting, spec: FieldSpec) -> None:
 
 def _shapes(path: Path) -> dict[str, list[int]]:
     try:
-        with safe_open(path / "weights.safetensors", "pt") as file:
+        with safe_open(checked_file(path / "weights.safetensors"), "pt") as file:
             return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"weights.safetensors is truncated or broken ({error})") from error
+        raise ValueError(
+            f"weights.safetensors is truncated or broken ({reason_of(error)})"
+        ) from error
 
 
 def _check_shapes(group: str, spec: FieldSpec, shapes: dict[str, list[int]], version: int) -> None:

@@ -1,6 +1,5 @@
 """The folder of one run: where everything lies, and which checkpoints are whole."""
 
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -10,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from neural_render.core.errors import CheckpointError, OutputError, SettingError
-from neural_render.core.files import lock
+from neural_render.core.files import lock, read_json
 from neural_render.core.processes import group
 from neural_render.core.waiting.turns import locked
 from neural_render.export.environment import ENVIRONMENT_FILE
 from neural_render.training.runs.atomic import PARTIAL, discard, writing
 
 KEPT_CHECKPOINTS = 2
-OF_VIEW = ("name", "psnr", "flip", "image", "width", "height")  # what `measures` has of each view
+LONGEST_NAME = 200  # bytes: file systems take 255
+# What `measures` has of each view; a figure is null where it was not measured, or is no number.
+NUMBER = (int, float, type(None))
+OF_VIEW: dict[str, Any] = {"name": str, "psnr": NUMBER, "flip": NUMBER, "image": str}
+OF_VIEW |= {"width": int, "height": int}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,10 @@ class RunFolder:
         if not name or name in (".", "..", "latest") or "/" in name or "\\" in name:
             raise SettingError(
                 f"name={name} cannot name a run: give a plain folder name (not latest), no slashes."
+            )
+        if len(name.encode(errors="surrogateescape")) > LONGEST_NAME:
+            raise SettingError(
+                f"name={name[:40]}... cannot name a run: give at most {LONGEST_NAME} letters."
             )
         stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
         path = outputs / name / stamp
@@ -124,10 +131,10 @@ class RunFolder:
         """The contents of ``evaluation/metrics.json``; CheckpointError if there is none."""
         path = self.evaluation_path / "metrics.json"
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            views = [{**view, **{key: view[key] for key in OF_VIEW}} for view in found["views"]]
-            return {**found, "protocol": dict(found["protocol"]), "views": views}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            found = read_json(path)
+            tables = {key: dict(found.get(key, {})) for key in ("protocol", "machine")}
+            return {**found, **tables, "views": [_checked_view(view) for view in found["views"]]}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"{path} is missing or broken: measure that run with"
                 f" python scripts/evaluate.py run={self.path}"
@@ -201,3 +208,11 @@ class RunFolder:
                     f"{self.path} is being trained by another process: wait for it or stop it."
                 )
             yield
+
+
+def _checked_view(view: dict[str, Any]) -> dict[str, Any]:
+    """A view's row of ``metrics.json``; TypeError where a value is of another kind."""
+    for key, kind in OF_VIEW.items():
+        if not isinstance(view[key], kind):
+            raise TypeError(f"{key} of a view is {view[key]!r:.40}")
+    return view

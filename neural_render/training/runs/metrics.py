@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neural_render.core.files import whole_file
+from neural_render.core.files import checked_file, whole_file
 from neural_render.core.processes import group
 from neural_render.training.runs.atomic import writing
 from neural_render.training.runs.folder import RunFolder
@@ -54,18 +54,21 @@ def drop_lines_after(run: RunFolder, step: int) -> None:
     if not run.metrics_path.is_file():
         return
     with writing(run.metrics_path):
-        lines = run.metrics_path.read_text(encoding="utf-8").splitlines()
+        # Another program may have written into it: those bytes are kept with their lines.
+        text = checked_file(run.metrics_path).read_text(encoding="utf-8", errors="surrogateescape")
+    lines = text.splitlines()
     kept = [line for line in lines if reported_step(line) <= step]
     if len(kept) < len(lines):
         with whole_file(run.metrics_path) as path:
-            path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            content = "".join(line + "\n" for line in kept)
+            path.write_text(content, encoding="utf-8", errors="surrogateescape")
 
 
 def reported_step(line: str) -> float:
     """The step of a line of ``metrics.jsonl``; infinite if a crash cut the line off."""
     try:
         return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return float("inf")
 
 
