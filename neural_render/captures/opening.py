@@ -51,7 +51,7 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
     folder = with_poses(stated, settings, progress=progress)
     reader = recognise(folder)
     with told_if_slow(f"reading what {folder} lists"):
-        listing = with_split(with_files(reader.read(folder)), settings.test_every)
+        listing = with_split(with_files(reader.read(folder), folder), settings.test_every)
     listing = with_masks(with_holdout(listing, settings.holdout_every), folder)
     listing = with_smaller_images(listing, settings.max_side)
     _check_positions(listing.train, folder)
@@ -167,7 +167,7 @@ def find_embedded(data: Path) -> Path:
     )
 
 
-def with_files(listing: Listing) -> Listing:
+def with_files(listing: Listing, folder: Path) -> Listing:
     """The listing without photos whose image is not there; CaptureError if under 3 remain."""
     warnings = list(listing.warnings)
     parts = []
@@ -185,7 +185,7 @@ def with_files(listing: Listing) -> Listing:
     if len(parts[0]) < MIN_PHOTOS:
         reason = f" ({warnings[-1]})" if len(parts[0]) < len(listing.train) else ""
         raise CaptureError(
-            f"the capture has {len(parts[0])} usable training photos{reason}, but at least"
+            f"the capture {folder} has {len(parts[0])} usable training photos{reason}, but at least"
             f" {MIN_PHOTOS} are needed: restore or add images"
         )
     return replace(listing, train=parts[0], test=parts[1], warnings=tuple(warnings))

@@ -41,6 +41,8 @@ def open_server(settings: ViewerSettings, title: str) -> "viser.ViserServer":
     warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")
     # It prints a frame when it begins and a line when it ends, through a library that only it uses.
     import_module("rich").get_console().quiet = True
+    # What visitors send that is no message ends their visit, of which it would print a traceback.
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)
     server = library.ViserServer(settings.host, port, label=title, verbose=False)
     # Or any visitor could publish the page through a server of theirs.
     server.request_share_url = lambda verbose=True: None

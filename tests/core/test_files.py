@@ -3,12 +3,13 @@
 import errno
 import subprocess
 import sys
+import os
 from pathlib import Path
 
 import pytest
 
 from neural_render.core.errors import OutputError
-from neural_render.core.files import expanded, lock, output_error, whole_file
+from neural_render.core.files import checked_file, expanded, lock, output_error, read_json, whole_file
 from tests.small_disk import FULL, small_disk
 
 
@@ -114,3 +115,21 @@ def test_where_the_disk_knows_no_locks_nothing_is_held(monkeypatch: pytest.Monke
     pytest.importorskip("fcntl", reason="not on Windows")
     monkeypatch.setattr("fcntl.flock", unknown)
     assert lock(0)
+def test_only_files_are_read(tmp_path: Path) -> None:
+    """Nobody waits for a pipe, or for the end of a device that has none."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    for name, kind in {"pipe": "a pipe", "endless": "a device", ".": "a folder"}.items():
+        with pytest.raises(OSError, match=f"it is {kind} and no file"):
+            read_json(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        checked_file(tmp_path / "gone")
+    (tmp_path / "a.txt").touch()
+    assert checked_file(tmp_path / "a.txt") == tmp_path / "a.txt"
+
+
+@pytest.mark.parametrize("content", [b"", b"[" * 200_000, b"\xff\xfe{}", b'{"a": }'])
+def test_what_is_no_json_is_a_wrong_value(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match="."):
+        read_json(tmp_path / "a.json")

@@ -242,7 +242,7 @@ def test_settings_that_are_not_ours_are_refused(render, copied_run: Path) -> Non
         ("seed: many\n", "seed"),
         ("sede: 3\n", "sede"),
         ("]:", "expected"),
-        ("- 3\n", "List"),
+        ("- 3\n", "no group of settings"),
     ):
         (copied_run / "config.yaml").write_text(text, encoding="utf-8")
         done = render()

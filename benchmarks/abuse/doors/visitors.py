@@ -195,7 +195,8 @@ def _by_chance(seed: int, port: int) -> None:
         page.send(_packed(CAMERA))
         uuids = _controls(page)
         for _ in range(40):
-            value, kind = chance.choice(values), chance.choice(TYPES)
+            kind = chance.choice(TYPES) if chance.random() < 0.05 else TYPES[0]
+            value = chance.choice(values)
             message = {"type": kind, "uuid": chance.choice(uuids), "updates": {"value": value}}
             if chance.random() < 0.3:
                 message |= dict.fromkeys(CAMERA, value) | {"type": "ViewerCameraMessage"}

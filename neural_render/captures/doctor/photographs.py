@@ -121,12 +121,12 @@ def _sharpness(grey: Float[Tensor, "height width"], shown: Float[Tensor, "height
     pooled = [grey[None, None], shown[None, None]]
     energies = []
     for level in range(3):
+        if min(pooled[0].shape[-2:]) < (6 if level else 3):  # nothing lies around a pixel
+            energies.append(0.0)
+            continue
         if level:
             pooled = [torch.nn.functional.avg_pool2d(part, 2) for part in pooled]
         image, weight = pooled
-        if min(image.shape[-2:]) < 3:  # nothing lies around a pixel
-            energies.append(0.0)
-            continue
         inside = -torch.nn.functional.max_pool2d(-weight, 3, stride=1)[0, 0] > 0.99
         laplacian = 4 * image[..., 1:-1, 1:-1] - (
             image[..., :-2, 1:-1]

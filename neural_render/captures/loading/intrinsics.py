@@ -8,6 +8,7 @@ from neural_render.core.cameras import Lens
 from neural_render.core.errors import CaptureError
 
 Size = tuple[int, int]
+LONGEST = 1e5  # focal length in image sides; nor is any below its reciprocal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,11 @@ def _axis_focal_px(photo: Photo, axis: int, side: int) -> float:
             raise CaptureError(
                 f"{photo.where} has fl_{letter}={focal:g}, but a positive number of pixels is"
                 " wanted: correct it"
+            )
+        if not side / LONGEST < focal < side * LONGEST:
+            raise CaptureError(
+                f"{photo.where} has fl_{letter}={focal:g} for {side} pixels, which no lens has:"
+                " correct it"
             )
         return focal
     if math.isnan(angle) or photo.calibration.lens != Lens.PERSPECTIVE:

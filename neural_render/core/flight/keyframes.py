@@ -183,7 +183,8 @@ def _load(path: Path) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise UserError(
-            f"the camera path {path} is not JSON ({reason_of(error)}): write it as an object with keyframes."
+            f"the camera path {path} is not JSON ({reason_of(error)}): write it as an object with"
+            " keyframes."
         ) from None
     if not isinstance(content, dict) or not ("keyframes" in content or "camera_path" in content):
         raise UserError(

@@ -33,6 +33,10 @@ def test_ordinary_photos_are_not_blamed(textured: Path, tmp_path: Path) -> None:
     assert with_changed(textured, tmp_path / "same", 0, lambda image: image) == []
 
 
+def test_photos_of_a_pixel_can_be_looked_at(textured: Path, tmp_path: Path) -> None:
+    with_changed(textured, tmp_path / "small", 0, lambda image: image.resize((4, 1)))
+
+
 def test_photos_on_disk_and_in_memory_are_looked_at_alike(textured: Path, tmp_path: Path) -> None:
     """Of training photos on disk every second row and column; test views are none the sharper."""
     folder = tmp_path / "mapped"

@@ -49,6 +49,18 @@ def test_broken_rows_are_told(rows: np.ndarray, pattern: str, tmp_path: Path) ->
     assert re.search(pattern, str(raised.value))
 
 
+HEADER = "{'descr': '<f8', 'fortran_order': False, 'shape': (%s, 17), }"
+
+
+@pytest.mark.parametrize("rows", [str(10**12), "-5", "5", "(5", "'a'"])
+def test_headers_that_lie_are_told(rows: str, tmp_path: Path) -> None:
+    """Also of more rows than any memory holds."""
+    header = (HEADER % rows).encode().ljust(117) + b"\n"
+    write_llff(tmp_path, "images").joinpath(llff.FILE).write_bytes(b"\x93NUMPY\1\0v\0" + header)
+    with pytest.raises(CaptureError, match=r"poses_bounds\.npy is no readable array of numpy"):
+        llff.read(tmp_path)
+
+
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     (write_llff(tmp_path, "images") / "poses_bounds.npy").write_bytes(b"no array")
     with pytest.raises(CaptureError, match=r"poses_bounds\.npy is no readable array"):

@@ -48,7 +48,7 @@ def test_latest_is_a_file_where_the_system_has_no_links(tmp_path, monkeypatch):
     assert RunFolder.open(tmp_path / "latest").path == run.path.resolve()
 
 
-@pytest.mark.parametrize("name", ["", "..", "a/b", "latest"])
+@pytest.mark.parametrize("name", ["", "..", "a/b", "latest", "n" * 300])
 def test_a_name_that_is_no_folder_name_is_refused(tmp_path, name):
     with pytest.raises(SettingError, match="cannot name a run"):
         RunFolder.create(tmp_path, name)
@@ -162,6 +162,36 @@ def test_metrics_of_a_killed_run_are_dropped_beyond_its_checkpoint(tmp_path):
     steps = [json.loads(line)["step"] for line in run.metrics_path.read_text().splitlines()]
     assert steps == [10, 20, 25]
     assert any(run.tensorboard_path.iterdir())
+
+
+def test_metrics_that_another_program_spoilt_stand_in_nobodys_way(tmp_path):
+    run = RunFolder.create(tmp_path, "fox")
+    run.metrics_path.write_bytes(b'{"step": 1, "x": "\xff"}\n' + b"[" * 100_000 + b"\n")
+    with MetricsLog(run, resumed_step=20, tensorboard=False) as metrics:
+        metrics.write(LINE | {"step": 25})
+    first, last = run.metrics_path.read_bytes().splitlines()
+    assert b"\xff" in first and json.loads(last)["step"] == 25
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"machine": 3.0},
+        {"protocol": None},
+        {"views": [{"name": 3, "psnr": 1.0, "flip": 0.1, "image": "", "width": 1, "height": 1}]},
+        {"views": [{"name": "a", "psnr": "x", "flip": 0.1, "image": "", "width": 1, "height": 1}]},
+        {"views": [7]},
+    ],
+)
+def test_measures_of_other_kinds_are_told(tmp_path, change):
+    run = RunFolder.create(tmp_path, "fox")
+    run.evaluation_path.mkdir()
+    path = run.evaluation_path / "metrics.json"
+    path.write_text(json.dumps({"protocol": {}, "views": []}), encoding="utf-8")
+    assert run.measures() == {"protocol": {}, "machine": {}, "views": []}
+    path.write_text(json.dumps({"protocol": {}, "views": []} | change), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"metrics\.json is missing or broken: measure"):
+        run.measures()
 
 
 def test_metrics_on_a_full_disk(tmp_path):
