@@ -30,8 +30,9 @@ class Ticking(TMonitor):
 def bar_is_shown() -> bool:
     """Whether there is a bar on the terminal now."""
     with tqdm.get_lock():
-        bars = [bar for bar in tqdm._instances if hasattr(bar, "start_t")]
-    return any(time.time() - bar.start_t >= bar.delay for bar in bars)
+        known = list(tqdm._instances)  # pyright: ignore[reportAttributeAccessIssue]
+    begun = (bar for bar in known if hasattr(bar, "start_t"))
+    return any(time.time() - bar.start_t >= bar.delay for bar in begun)
 
 
 def let_bars_tick() -> None:
