@@ -6,6 +6,7 @@ mistake becomes one SettingError.
 """
 
 import glob
+import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -68,7 +69,7 @@ def prepare(words: Sequence[str], vocabulary: Vocabulary) -> list[str]:
     prepared: list[str] = []
     listed: list[str] = []
     belongs_to_option = False
-    for option, word in zip(words, [*words[1:], ""], strict=True):
+    for option, word in itertools.pairwise([*words, ""]):
         if word not in HYDRA_CHOICES.get(option, (word,)):
             choices = ", ".join(HYDRA_CHOICES[option])
             raise SettingError(

@@ -1,6 +1,16 @@
 """The errors a user can cause. Each message is one sentence: what, where, how to mend it."""
 
-LONGEST_REASON = 160  # letters of what a library has to say
+import re
+
+# What Python says of files whose values are not what a reader takes them for.
+PLAINLY = {
+    IndexError: "it refers to an entry that is not there",
+    TypeError: "one of its values is of another kind than is wanted there",
+    AttributeError: "one of its values is of another kind than is wanted there",
+    RecursionError: "it is nested too deeply",
+}
+PLACE_IN_MEMORY = re.compile(r"\s*<[^<>]* at 0x[0-9a-f]+>")
+LONGEST_REASON = 200  # letters of what a library has to say
 
 
 class UserError(ValueError):
@@ -57,5 +67,9 @@ def reason_of(error: BaseException) -> str:
     text = getattr(error, "strerror", None) or str(error)
     if isinstance(error, UnicodeDecodeError):
         text = f"its byte {error.start} is not of a text in {error.encoding.upper()}"
+    elif isinstance(error, KeyError):
+        text = f"it lacks {text}"
+    text = next((words for kind, words in PLAINLY.items() if isinstance(error, kind)), text)
+    text = PLACE_IN_MEMORY.sub("", text)
     text = " ".join(text.split()).rstrip(". ") or "no reason was given"
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ..."

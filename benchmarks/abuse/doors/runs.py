@@ -36,7 +36,10 @@ FRAMES = {
     "camera_type": "perspective",
     "render_height": 12,
     "render_width": 16,
-    "camera_path": [{"camera_to_world": [*EYE[0], *EYE[1], *EYE[2], *EYE[3]], "fov": 50, "aspect": 1.0}] * 2,
+    "camera_path": [
+        {"camera_to_world": [*EYE[0], *EYE[1], *EYE[2], *EYE[3]], "fov": 50, "aspect": 1.0}
+    ]
+    * 2,
     "fps": 24,
     "seconds": 1,
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from neural_render.core.errors import SceneError
+from neural_render.core.errors import SceneError, reason_of
 
 _SHOWN = 3
 
@@ -67,6 +67,4 @@ def _listed(references: list[Reference]) -> str:
 
 def sentence(error: Exception) -> str:
     """An exception of a library in one line, without places in Mitsuba's own source."""
-    text = re.sub(r"\[\w+\.(?:cpp|h):\d+\]\s*", "", " ".join(str(error).split())).rstrip(". ")
-    text = text or type(error).__name__
-    return text if len(text) <= 400 else f"{text[:397]}..."
+    return re.sub(r"\[\w+\.(?:cpp|h):\d+\]\s*", "", reason_of(error))

@@ -132,7 +132,10 @@ class RunFolder:
         path = self.evaluation_path / "metrics.json"
         try:
             found = read_json(path)
-            tables = {key: dict(found.get(key, {})) for key in ("protocol", "machine")}
+            tables = {
+                "protocol": dict(found["protocol"]),
+                "machine": dict(found.get("machine", {})),
+            }
             return {**found, **tables, "views": [_checked_view(view) for view in found["views"]]}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(

@@ -238,5 +238,7 @@ def test_times_must_grow(tmp_path: Path) -> None:
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.json does not exist: give a JSON file"):
         keyframe_path(tmp_path / "gone.json", PHOTOS, 120)
-    with pytest.raises(UserError, match=r"cannot be read \(it is a folder and no file\): give a JSON file"):
+    with pytest.raises(
+        UserError, match=r"cannot be read \(it is a folder and no file\): give a JSON file"
+    ):
         keyframe_path(tmp_path, PHOTOS, 120)

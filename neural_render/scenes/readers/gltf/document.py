@@ -115,9 +115,7 @@ def faults_of(path: Path) -> Iterator[None]:
     except SceneError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, struct.error) as error:
-        raise SceneError(
-            f"{path} is broken glTF ({type(error).__name__}: {sentence(error)}): export it anew"
-        ) from error
+        raise SceneError(f"{path} is broken glTF ({sentence(error)}): export it anew") from error
 
 
 def open_document(path: Path) -> Document:

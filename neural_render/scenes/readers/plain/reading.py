@@ -91,8 +91,8 @@ def _faults_of(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         raise SceneError(
-            f"{path} cannot be read as {path.suffix[1:].upper()} ({type(error).__name__}:"
-            f" {sentence(error)}): export it anew"
+            f"{path} cannot be read as {path.suffix[1:].upper()} ({sentence(error)}):"
+            " export it anew"
         ) from error
 
 
