@@ -26,12 +26,17 @@ ARGUMENTS = (
 )
 PATIENCE = 60.0  # seconds
 CALM = 0.5  # seconds without a change after which a picture is taken for the last
-LOOKS = 12  # at the page meanwhile
-# Notes when each picture came, and when the first one could be seen, in milliseconds since the
-# page was asked for. Pictures are blobs before they are textures, and so are their depths, which
-# are PNG whatever their blobs say.
+CALM_LOOKS = 10  # and so many looks: where others keep this machine busy, seconds are short
+# Notes when each picture came, when the first one could be seen, and when the page last said where
+# its camera is, in milliseconds since the page was asked for. Pictures are blobs before they are
+# textures, and so are their depths, which are PNG whatever their blobs say.
 NOTES = """
-window.pictures = []; window.firstSeen = 0;
+window.pictures = []; window.firstSeen = 0; window.cameraSaid = 0;
+const post = Worker.prototype.postMessage;
+Worker.prototype.postMessage = function (data, ...rest) {
+  if (data?.message?.type === 'ViewerCameraMessage') window.cameraSaid = performance.now();
+  return post.call(this, data, ...rest);
+};
 const make = URL.createObjectURL.bind(URL);
 URL.createObjectURL = (thing) => {
   if (thing.type === 'image/jpeg') window.pictures.push([performance.now(), thing]);
@@ -61,7 +66,9 @@ Promise.all(window.pictures.slice(first).map(async ([at, blob]) => {
   if (begin !== 0xff) return null;
   const picture = await createImageBitmap(blob);
   return [at, picture.width, picture.height];
-})).then((found) => done([found.filter((entry) => entry), window.pictures.length]));
+})).then((found) => {
+  done([found.filter((entry) => entry), window.pictures.length, window.cameraSaid]);
+});
 """
 
 
@@ -124,7 +131,7 @@ class Page:
 
     def received(self) -> list[tuple[float, int, int]]:
         """When each picture came, in seconds since the page was asked for, and its size."""
-        found, _ = self.driver.execute_async_script(SIZES, 0)
+        found, *_ = self.driver.execute_async_script(SIZES, 0)
         return [(at / 1e3, width, height) for at, width, height in found]
 
     def canvas(self) -> UInt8[np.ndarray, "height width 3"]:
@@ -137,18 +144,21 @@ class Page:
         return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
     def settled(self) -> UInt8[np.ndarray, "height width 3"]:
-        """The same, once pictures have become as fine as the page and no more come."""
+        """The same, once pictures have become as fine as the page and no more come.
+
+        The last one came after the page said where its camera is.
+        """
         self.first_seen()
-        count, last, calm, since = 0, (0, 0), 0, time.monotonic()
+        count, last, since, looks = 0, [0.0, 0, 0], time.monotonic(), 0
         end = since + PATIENCE
         height, width, _ = self.canvas().shape
-        # On a busy machine a look takes longer, and so does the picture that may yet come.
-        while time.monotonic() < end and (calm < LOOKS or time.monotonic() < since + CALM):
-            new, count = self.driver.execute_async_script(SIZES, count)
-            last = (new[-1][1], new[-1][2]) if new else last
-            calm += 1
-            if new or last != (width, height):
-                calm, since = 0, time.monotonic()
+        while time.monotonic() < since + CALM or looks < CALM_LOOKS:
+            new, count, said = self.driver.execute_async_script(SIZES, count)
+            last = new[-1] if new else last
+            looks += 1
+            if new or last[1:] != [width, height] or last[0] < said:
+                since, looks = time.monotonic(), 0
+            assert time.monotonic() < end, "the page's last picture did not come"
             time.sleep(0.05)
         return self.canvas()
 

@@ -3,6 +3,7 @@
 import io
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -10,12 +11,14 @@ import numpy as np
 import viser
 import zstandard
 from PIL import Image
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from neural_render.viewer.viewer import Viewer
 
 PATIENCE = 30.0  # seconds
+CALM_ROUNDS = 15  # not seconds, which pass without any work where this machine is busy
 
 
 class RawBrowser:
@@ -74,12 +77,23 @@ class RawBrowser:
                 self._viewer.wait(0.02)
             self._read()
 
-    def settle(self, seconds: float = 0.15) -> None:
-        """Lets the viewer work until it has had nothing to do for a while."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if self._viewer.attend():
-                end = time.monotonic() + seconds
+    def hear_out(self) -> None:
+        """Takes in what the server says until it ends the connection."""
+        end = time.monotonic() + PATIENCE
+        with suppress(ConnectionClosed):
+            while True:
+                self._read()
+                assert time.monotonic() < end, "the server did not end the connection"
+
+    def settle(self) -> None:
+        """Lets the viewer work until it has had nothing to do for some rounds.
+
+        A round trip first: what was sent has arrived by then, however busy this machine is.
+        """
+        assert self._socket.ping().wait(PATIENCE), "the server did not answer"
+        calm = 0
+        while calm < CALM_ROUNDS:
+            calm = 0 if self._viewer.attend() else calm + 1
             self._viewer.wait(0.01)
             self._read()
 
@@ -93,6 +107,11 @@ class RawBrowser:
         """The pictures that came, with their depths."""
         found = [m for m in self.messages if m["type"] == "BackgroundImageMessage"]
         return [m for m in found if m["format"] == "jpeg"]  # not what clears the page at first
+
+    def notes(self) -> list[str]:
+        """What it was told beside the pictures."""
+        found = [m for m in self.messages if m["type"] == "NotificationShowMessage"]
+        return [message["props"]["body"] for message in found]
 
     def heard(self, text: str) -> bool:
         """Whether any message had a text in it."""

@@ -102,6 +102,7 @@ def test_a_path_made_on_the_page_is_rendered(page: Page, run: Path) -> None:
         page.press("Add this view")
         seen.append(page.settled())
         page.drag(FREE, (120, 15))
+        page.settled()  # the camera swings on for a while
     page.type("Seconds", "0.3")
     page.type("Frames a second", "10")
     page.type("Name", "round the ball")

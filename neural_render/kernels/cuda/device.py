@@ -17,6 +17,7 @@ WARPS = 8
 _precision = ["auto"]
 _targets: list[Any] = []
 _compiled: set[str] = set()
+_once: list[bool] = [False]
 
 
 def is_interpreted() -> bool:
@@ -118,7 +119,8 @@ def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any
     if _targets:
         from neural_render.kernels.cuda.compiling import compile_for
 
-        compile_for(kernel, arguments, {**constants, "num_warps": WARPS}, _targets)
+        if not (_once[0] and kernel.__name__ in _compiled):
+            compile_for(kernel, arguments, {**constants, "num_warps": WARPS}, _targets)
         _compiled.add(kernel.__name__)
         return
     try:
@@ -153,12 +155,13 @@ def _device_of(arguments: Sequence[Any]) -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def only_compiling(targets: list[Any]) -> Iterator[set[str]]:
+def only_compiling(targets: list[Any], once: bool = False) -> Iterator[set[str]]:
     """Inside, kernels are compiled for ``targets`` and not run: what ops give is meaningless.
 
-    Gives the names of those that were, which grow.
+    ``once``: each as it is launched first, and not for other constants. Gives the names of those
+    that were, which grow.
     """
-    _targets[:] = targets
+    _targets[:], _once[0] = targets, once
     _compiled.clear()
     try:
         yield _compiled

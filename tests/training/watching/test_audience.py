@@ -141,7 +141,7 @@ def test_pictures_have_their_share_of_the_time(watchers):
         viewer.wait(0.1)
     watchers.rest(10.0)  # as after a picture that took ten seconds
     assert not watchers.is_waiting(1)
-    assert watchers.next_at - began == pytest.approx(10.0, abs=5.0)
+    assert began + 10.0 <= watchers.next_at <= time.perf_counter() + 10.0
     watchers.rest(0.0)
     assert watchers.is_waiting(1)
     visitor.close()
@@ -184,9 +184,7 @@ def test_the_end_is_said_on_the_page(tmp_path):
         visitor.look_from()
         visitor.picture()
         watchers.told([])
-    with pytest.raises(Exception, match=r"1001|1000|closed|no close"):
-        for _ in range(100):
-            visitor.settle(0.05)
+    visitor.hear_out()
     assert visitor.heard(f"python scripts/view.py run={run.path}")
 
 
