@@ -19,7 +19,6 @@ from tests.flows.programs import (
     command,
     run,
     run_here,
-    succeed,
     weights_of,
 )
 
@@ -116,12 +115,12 @@ def test_a_spent_run_continues_with_a_larger_budget(
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill")
 def test_a_killed_run_resumes_to_the_same_weights(
-    tiny: Path, trained_run: Path, tmp_path: Path
+    train: Callable[..., Finished], tiny: Path, trained_run: Path, tmp_path: Path
 ) -> None:
     """Killed in mid-training, resumed on another number of threads: bit for bit the same."""
     words = (f"capture.path={tiny}", "name=tiny", f"training.num_steps={STEPS}", *SMALL)
     start_and_kill(*words, after=20, folder=tmp_path)
-    succeed("train.py", "run=outputs/latest", "kernels.threads=1", folder=tmp_path)
+    train("run=outputs/latest", "kernels.threads=1", folder=tmp_path)
     assert weights_of(tmp_path / "outputs/latest", STEPS) == weights_of(trained_run, STEPS)
 
 

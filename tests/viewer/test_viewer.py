@@ -286,8 +286,8 @@ def test_a_flight_needs_two_keyframes(visit):
     visitor.picture()
     visitor.set("Fly along it", True)
     visitor.settle()
-    (said,) = [m for m in visitor.messages if m["type"] == "NotificationShowMessage"]
-    assert said["props"]["body"] == "a flight needs two keyframes, and the path has 0."
+    (said,) = visitor.notes()
+    assert said == "a flight needs two keyframes, and the path has 0."
 
 
 def test_lights_are_dials_and_exposure_is_one(tmp_path):
