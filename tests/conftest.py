@@ -71,6 +71,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Lets a test draw the same numbers whichever tests ran before it in its worker."""
+    torch.manual_seed(0)
+
+
 def pytest_unconfigure() -> None:
     """Lets them be found again: native modules tell of what is left when Python ends."""
     gc.unfreeze()
