@@ -1,15 +1,22 @@
 """A file is there as a whole or not at all, and an error says which file, why and what helps."""
 
 import errno
+import os
 import subprocess
 import sys
-import os
 from pathlib import Path
 
 import pytest
 
 from neural_render.core.errors import OutputError
-from neural_render.core.files import checked_file, expanded, lock, output_error, read_json, whole_file
+from neural_render.core.files import (
+    checked_file,
+    expanded,
+    lock,
+    output_error,
+    read_json,
+    whole_file,
+)
 from tests.small_disk import FULL, small_disk
 
 
@@ -115,6 +122,8 @@ def test_where_the_disk_knows_no_locks_nothing_is_held(monkeypatch: pytest.Monke
     pytest.importorskip("fcntl", reason="not on Windows")
     monkeypatch.setattr("fcntl.flock", unknown)
     assert lock(0)
+
+
 def test_only_files_are_read(tmp_path: Path) -> None:
     """Nobody waits for a pipe, or for the end of a device that has none."""
     os.mkfifo(tmp_path / "pipe")

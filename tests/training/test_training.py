@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from neural_render.core.errors import DivergenceError, OutputError, SettingError
 from neural_render.fields import GridSettings, RadianceField
 from neural_render.kernels import dispatch
-from neural_render.training import loop
 from neural_render.rendering import occupancy
+from neural_render.training import loop
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.reporter import psnr_of
 from neural_render.training.runs.restore import load_for_rendering
