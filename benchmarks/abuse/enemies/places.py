@@ -55,9 +55,9 @@ def _named(material: Material, name: str, number: int) -> Case:
 
 def _elsewhere(run: Path, folder: Path, name: str) -> list[tuple[str, ...]]:
     """Outputs of this name, and what is opened again."""
-    package = folder / f"{name}.nrpack"
+    package, few = folder / f"{name}.nrpack", ("export.points.count=2000",)
     return [
-        ("scripts/export.py", f"run={run}", "format=points", f"output={folder / name}.ply"),
+        ("scripts/export.py", f"run={run}", "format=points", *few, f"output={folder / name}.ply"),
         ("scripts/package.py", f"run={run}", f"output={package}"),
         ("render.py", f"run={package}", "path=orbit", "frames=2", "size=32x32"),
     ]
