@@ -2,6 +2,8 @@ const canvas = document.getElementById("view"), pen = canvas.getContext("2d");
 const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 const dark = matchMedia("(prefers-color-scheme: dark)").matches;
 const reach = data.reach;
+// Points as dark, or as bright, as the page would not be seen.
+const seen = data.colors.map(color => `color-mix(in srgb, ${color} 65%, ${dark ? "white" : "black"})`);
 let yaw = 0.7, pitch = 0.5, away = 2.6 * reach, shift = [0, 0], mouse = null, axes = null;
 function look() {
   const c = Math.cos(pitch), s = Math.sin(pitch), [x, y, z] = data.axes;
@@ -38,7 +40,7 @@ function draw() {
   data.points.forEach((point, i) => {
     const p = place(point);
     if (!p) return;
-    pen.fillStyle = data.colors[i]; pen.fillRect(p[0], p[1], size, size);
+    pen.fillStyle = seen[i]; pen.fillRect(p[0], p[1], size, size);
   });
   stroke("#d97706", 1.5, data.region);
   for (const camera of data.cameras)
