@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-LONGEST = 400  # letters of a sentence
+LONGEST = 500  # letters of a sentence: that on a folder of no known format names them all
 NAMES_OF_PYTHON = re.compile(
     r"Traceback|\b[A-Z]\w*(Error|Exception|Warning)\b|<class |<\w+ object|\bNoneType\b|\berrno\b"
     r"|\[Errno|\b0x[0-9a-f]{6,}"
 )
 WELL, REFUSED = 0, 2  # exit codes
 
-Damage = Callable[[Path, random.Random], None]
+Damage = Callable[[Path, random.Random], object]
 
 
 def nothing(folder: Path, chance: random.Random) -> None:

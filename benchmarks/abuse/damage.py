@@ -129,7 +129,9 @@ def _bytes(path: Path, content: bytes, chance: random.Random) -> str:
 def _one_value(path: Path, chance: random.Random) -> str:
     """Another value at a chance place of a JSON file, or none, or the same one twice."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    holder, key, where = content, None, ""
+    holder: Any = content
+    key: Any = None
+    where = ""
     while isinstance(holder, dict | list) and holder:
         keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
         key = chance.choice(keys)

@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 
@@ -127,7 +127,7 @@ class _Templates:
         if entry.needs_run:
             self.base()
         # In a fork too: what a library starts to make an input, other forks would miss.
-        made = serving.forked(lambda: entry.make(folder) and 0, folder)
+        made = serving.forked(partial(_make, entry, folder), folder)
         if made.code:
             raise UserError(f"{entry.name} cannot be made: {made.errors}")
         self._made[entry.name] = folder
@@ -140,6 +140,11 @@ class _Templates:
                     f" {whole.faults} {whole.ended.errors}"
                 )
         return folder
+
+
+def _make(entry: Entry, folder: Path) -> int:
+    entry.make(folder)
+    return WELL
 
 
 def _cases(entries: list[Entry], seed: int, count: int) -> Iterator[Case]:

@@ -23,30 +23,13 @@ from neural_render.config import (
 )
 from neural_render.config.composition import load_settings
 from neural_render.config.settings import list_settings, typed
-from neural_render.core.errors import CaptureError, CheckpointError
+from neural_render.core.errors import CaptureError
 from neural_render.core.processes.signals import Terminated
 from neural_render.training.stopping import TrainingInterrupted
 
 pytestmark = pytest.mark.usefixtures("quiet_log")
 
 Compose = Callable[..., list[Settings]]
-
-
-@pytest.fixture
-def command(tmp_path: Path) -> Command:
-    """A program that uses all settings, with one preset."""
-    (tmp_path / "configs/preset").mkdir(parents=True)
-    preset = "# @package _global_\n# thirty seconds\ntraining:\n  max_seconds: 30\n"
-    (tmp_path / "configs/preset/short.yaml").write_text(preset, encoding="utf-8")
-    return Command(
-        program="train.py",
-        summary="Trains.",
-        examples=("python train.py",),
-        sections=tuple(Settings.__dataclass_fields__),
-        short={"path": "render.path"},
-        configs=tmp_path / "configs",
-        needs_run=False,
-    )
 
 
 @pytest.fixture
@@ -192,69 +175,6 @@ def test_settings_survive_yaml(tmp_path: Path) -> None:
     settings = Settings(name="写真: [x], 'y'", outputs="a=b", run="here")
     run = store_run(tmp_path / "run", settings)
     assert load_settings(run / "config.yaml") == replace(settings, run="")
-
-
-BOMB = "a: &a [x]\nb: &b [*a,*a]\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (BOMB, "it has aliases"),
-        ("[" * 2000, "nested too deeply"),
-        ("learning_rate: 3", "learning_rate is none of them"),
-        ("render: {null: 1}", "one of its names is null"),
-        ("evaluation: null", "evaluation is no group of settings"),
-        ("field: {grid: 3}", "field.grid is no group of settings"),
-        ("- 1", "what it holds is no group of settings"),
-        ("seed: many", "seed: Value 'many'"),
-        ("run: !!python/object/apply:os.system ['touch owned']", "could not determine"),
-        ("\0", "special characters"),
-    ],
-)
-def test_settings_that_are_not_ours_are_one_sentence(
-    tmp_path: Path, text: str, reason: str
-) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(CheckpointError, match="does not hold the settings of a run") as raised:
-        load_settings(path)
-    assert reason in str(raised.value) and "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("field.width=${x",),
-        ("seed=${oc.env:NOT_THERE}",),
-        ("-m", "seed=range(1,2,0)"),
-        ("-m", "seed=glob(x)"),
-        ("seed=" + "9" * 30,),
-        ("--cfg", "joob"),
-        ("--cfg",),
-    ],
-)
-def test_what_hydra_cannot_read_is_named(
-    command: Command,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    words: tuple[str, ...],
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["train.py", *words])
-    assert main(command, lambda settings: None) == 2
-    said = capsys.readouterr().err
-    assert words[-1].partition("=")[0] in said and said.count("\n") == 1
-    assert "Exception" not in said and "KeyError" not in said
-
-
-def test_paths_that_cannot_be_are_one_short_sentence(
-    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["train.py"])
-    for path in ("x" * 5000, "/dev/null/x"):
-        assert main(command, lambda settings, path=path: print(Path(path).stat())) == 2
-        said = capsys.readouterr().err
-        assert "cannot be used" in said and len(said) < 250
 
 
 @pytest.mark.parametrize("link", [True, False])

@@ -140,5 +140,5 @@ def test_only_files_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"[" * 200_000, b"\xff\xfe{}", b'{"a": }'])
 def test_what_is_no_json_is_a_wrong_value(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         read_json(tmp_path / "a.json")

@@ -232,7 +232,7 @@ PHOTOS = {
 def entries() -> list[Entry]:
     """One for each format."""
     words = ("capture.path={it}", *QUICK)
-    made: dict[str, Callable[[Path], object]] = {"transforms": write_transforms} | {
+    made: dict[str, Any] = {"transforms": write_transforms} | {
         name: FORMATS[name] for name in VICTIMS
     }
     found = [

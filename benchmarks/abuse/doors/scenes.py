@@ -110,7 +110,7 @@ def _environment(folder: Path) -> None:
 
     _mesh(folder)
     path = str(folder / "sky.exr")
-    picture = oiio.ImageOutput.create(path)
+    picture: Any = oiio.ImageOutput.create(path)
     picture.open(path, oiio.ImageSpec(8, 4, 3, "half"))
     picture.write_image(np.ones((4, 8, 3), np.float32))
     picture.close()

@@ -56,6 +56,11 @@ def load_scene(settings: SceneSettings) -> LoadedScene:
             f"{error.filename or path} cannot be read ({error.strerror or error}): check the file"
             " and who may read it"
         ) from error
+    except MemoryError as error:  # of numbers of values that the file only claims to have
+        raise SceneError(
+            f"{path} holds more than the memory does ({sentence(error)}): export it anew, or"
+            " smaller"
+        ) from error
     except RuntimeError as error:  # Mitsuba's, for whatever no reader has foreseen
         raise SceneError(
             f"{path} cannot be loaded by Mitsuba ({sentence(error)}): export it anew"

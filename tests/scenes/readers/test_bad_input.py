@@ -1,5 +1,6 @@
 """Scenes that cannot be opened end in one clear sentence: what, where, how to mend it."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,17 @@ def test_broken_meshes_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(content)
     sentence = complaint(tmp_path / name)
     assert words in sentence and name in sentence
+
+
+def test_more_than_any_memory_holds_is_told(tmp_path: Path) -> None:
+    mitsuba()
+    path = gltf_scene().write(tmp_path / "scene.gltf")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for accessor in content["accessors"]:
+        accessor.pop("bufferView", None)
+        accessor["count"] = 10**14
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert "holds more than the memory does (" in complaint(path)
 
 
 def test_files_of_materials_are_checked(tmp_path: Path) -> None:
