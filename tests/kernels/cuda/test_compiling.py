@@ -23,16 +23,11 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs / "compiled_kernels"
 
 
-def compile_all(cache: Path) -> subprocess.CompletedProcess[str]:
-    """The kernels of this checkout compiled, or found in a cache of what was."""
-    words = [sys.executable, "-m", "tests.kernels.cuda.compile_all", *CAPABILITIES]
-    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(cache)}
-    environment["TRITON_STORE_BINARY_ONLY"] = "1"
-    return subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
-
-
 def test_every_kernel_compiles(compiled: Path) -> None:
-    done = compile_all(compiled)
+    words = [sys.executable, "-m", "tests.kernels.cuda.compile_all", *CAPABILITIES]
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(compiled)}
+    environment["TRITON_STORE_BINARY_ONLY"] = "1"
+    done = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     for capability in CAPABILITIES:
         assert f"sm_{capability}: " in done.stdout
