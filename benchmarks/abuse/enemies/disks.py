@@ -183,7 +183,7 @@ def _nobody(material: Material) -> Case:
     """A user without name and home, as containers have, and photos that others own."""
     part, name = "disks", "a user without a home"
     prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    if subprocess.run([*prefix, sys.executable, "-c", ""], capture_output=True).returncode:
+    if subprocess.run([*prefix, "env", sys.executable, "-c", ""], capture_output=True).returncode:
         print(f"{part}: {name}: left out, since others may not start this Python")
         return Case(part=part, name=name)
     folder = material.folder("nobody")
