@@ -42,13 +42,14 @@ def faults_of(ended: list[Ended], *codes: int) -> list[str]:
 def _same_training(material: Material) -> Case:
     reference, _ = material.trained
     folder = material.folder("same_training")
-    longer = finished((*material.training, f"training.num_steps={MORE}"), folder=folder)
-    run = material.copied_run(folder)
-    words = ("train.py", f"run={run}", f"training.num_steps={MORE}")
-    faults = [*longer.faults(0), *faults_of(together(folder, words, words), 0, 2)]
+    alone, run = (material.copied_run(folder / name) for name in ("alone", "together"))
+    more = f"training.num_steps={MORE}"
+    faults = finished(("train.py", f"run={alone}", more), folder=folder).faults(0)
+    words = ("train.py", f"run={run}", more)
+    faults += faults_of(together(folder, words, words), 0, 2)
     last = finished(words, folder=folder)
     faults += [*last.faults(0), *run_faults(run, reference, MORE)]
-    if not faults and weights(run, MORE) != weights(folder / longer.last_line, MORE):
+    if not faults and weights(run, MORE) != weights(alone, MORE):
         faults.append("the weights are not those of an undisturbed run")
     return Case(part="couples", name="two trainings of a run", faults=tuple(faults))
 
