@@ -94,8 +94,10 @@ def _can_listen(host: str, port: int) -> bool:
     except (OSError, UnicodeError) as error:
         if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES):
             return False
+        # Of names that are too long, or of letters that none has, Python speaks of codecs.
+        reason = reason_of(error) if isinstance(error, OSError) else "no machine has such a name"
         raise SettingError(
-            f"viewer.host={host} is no address of this machine ({reason_of(error)}): give"
+            f"viewer.host={host} is no address of this machine ({reason}): give"
             " 127.0.0.1 for this computer alone, or 0.0.0.0 for the network."
         ) from error
     return True

@@ -56,7 +56,7 @@ def test_a_visitor_cannot_publish_the_page():
     server.stop()
 
 
-@pytest.mark.parametrize("host", ["203.0.113.7", "no such host.invalid"])
+@pytest.mark.parametrize("host", ["203.0.113.7", "no such host.invalid", "x" * 300, "\udcff"])
 def test_an_address_of_another_machine_is_refused(host):
     with pytest.raises(SettingError, match=r"viewer.host=.* is no address of this machine \("):
         free_port(host, 28100)
