@@ -14,11 +14,12 @@ class TerminalHandler(logging.Handler):
     """Writes above running progress bars; a closed pipe is an error, as for any other output."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line for the record, warnings introduced as such."""
+        """One line for the record, warnings introduced as such; it is read at once, in a file too."""
         if record.levelno >= logging.WARNING:
             tqdm.write(f"warning: {self.format(record)}", file=sys.stderr)
         else:
             tqdm.write(self.format(record), file=sys.stdout)
+            sys.stdout.flush()
 
 
 def listen(level: int = logging.INFO) -> None:

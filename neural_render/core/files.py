@@ -88,6 +88,19 @@ def expanded(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
+def check_place(path: Path) -> Path:
+    """The path, where a file could be made as far as one can tell; OutputError else.
+
+    For what takes long to make, and so is looked at before it is made.
+    """
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise output_error(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise output_error(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    return path
+
+
 def lock(file: int) -> bool:
     """Whether an open file or folder is now this program's alone, until it is closed.
 

@@ -10,6 +10,7 @@ import pytest
 
 from neural_render.core.errors import OutputError
 from neural_render.core.files import (
+    check_place,
     checked_file,
     expanded,
     lock,
@@ -142,3 +143,15 @@ def test_what_is_no_json_is_a_wrong_value(tmp_path: Path, content: bytes) -> Non
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"."):
         read_json(tmp_path / "a.json")
+
+
+def test_a_place_is_looked_at_before_what_takes_long(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert check_place(tmp_path / "new/mesh.glb") == tmp_path / "new/mesh.glb"
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(OutputError, match=r"file/mesh\.glb cannot be written"):
+        check_place(tmp_path / "file/mesh.glb")
+    (tmp_path / "closed").mkdir(mode=0o500)
+    if not os.access(tmp_path / "closed", os.W_OK):  # root may do everything
+        with pytest.raises(OutputError, match="choose a folder that you may write to"):
+            check_place(tmp_path / "closed/mesh.glb")

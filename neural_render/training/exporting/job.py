@@ -10,7 +10,7 @@ import torch
 
 from neural_render.captures.records import Capture
 from neural_render.core.errors import SettingError
-from neural_render.core.files import expanded
+from neural_render.core.files import check_place, expanded
 from neural_render.export.formats import ExportSettings
 from neural_render.export.geometry.space import Space
 from neural_render.export.geometry.subject import Palette, Subject
@@ -72,17 +72,18 @@ class ExportJob:
     def path(self, name: str) -> Path:
         """Where the form goes: ``name`` in the run's ``exports``, or what ``export.output`` says.
 
-        SettingError where that ends otherwise than the form's file does.
+        SettingError where that ends otherwise than the form's file does, OutputError where nothing
+        can be written.
         """
         if not self.settings.output:
-            return self.run.path / "exports" / name
+            return check_place(self.run.path / "exports" / name)
         path, ending = expanded(self.settings.output), Path(name).suffix
         if path.is_dir() and ending:
-            return path / name
+            return check_place(path / name)
         if path.suffix.lower() != ending:
             wanted = f"a name that ends in {ending}" if ending else "a folder"
             raise SettingError(
                 f"export.output={self.settings.output} is not what export.format="
                 f"{self.settings.format} writes: give {wanted}, or an existing folder."
             )
-        return path
+        return check_place(path)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neural_render.captures.records import Capture, Views
 from neural_render.core.errors import CheckpointError, PackageError, SettingError
-from neural_render.core.files import expanded
+from neural_render.core.files import check_place, expanded
 from neural_render.evaluation.evaluate import evaluate, spread
 from neural_render.evaluation.protocol import (
     EvaluationProtocol,
@@ -247,14 +247,14 @@ def _other_tensors(scene: TrainedScene, views: Capture) -> dict[str, Tensor]:
 
 def _output(run: RunFolder, settings: PackageSettings) -> Path:
     if not settings.output:
-        return run.path / f"{run.path.parent.name}{SUFFIX}"
+        return check_place(run.path / f"{run.path.parent.name}{SUFFIX}")
     path = expanded(settings.output)
     if path.is_dir():
         raise SettingError(
             f"package.output={settings.output} is a folder: give a file in it, such as"
             f" package.output={path / (run.path.parent.name + SUFFIX)}"
         )
-    return path.absolute()
+    return check_place(path.absolute())
 
 
 def _size(folder: Path) -> int:
