@@ -14,7 +14,7 @@ class TerminalHandler(logging.Handler):
     """Writes above running progress bars; a closed pipe is an error, as for any other output."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line for the record, warnings introduced as such; it is read at once, in a file too."""
+        """One line for the record, warnings introduced as such; in a file it is at once."""
         if record.levelno >= logging.WARNING:
             tqdm.write(f"warning: {self.format(record)}", file=sys.stderr)
         else:
