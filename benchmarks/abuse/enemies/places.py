@@ -15,7 +15,7 @@ NAMES = (
     "-leading=dash",
     "a=b,c",
     "[x] {y} (z)",
-    "$HOME ${name} %s \\n",
+    "$HOME %s \\n",  # but ${name} is Hydra's own grammar: the value of another setting
     "#1; rm * & ?",
     "new\nline",
 )
