@@ -166,7 +166,7 @@ def test_a_slow_disk_is_waited_for_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = StreamedPhotos(both(plain(tmp_path))[0])
-    monkeypatch.setattr(patience, "EVERY", 0.0)
+    monkeypatch.setattr(patience, "FIRST", 0.0)
     with caplog.at_level("INFO", logger="neural_render"):
         source.turn_to(streaming.STEPS_PER_WINDOW + 1)
     assert "waiting for the disk" in caplog.text

@@ -26,7 +26,8 @@ def test_a_capture_is_described_and_drawn(
     monkeypatch.chdir(tmp_path)
     done = inspect(tiny, "name=ball", monkeypatch=monkeypatch, capsys=capsys)
     assert (done.code, done.errors) == (0, "")
-    assert "12 training and 3 test photos (15 of 40x40), with opacity" in done.output
+    text = " ".join(done.output.split())  # in lines as long as the terminal's
+    assert "12 training and 3 test photos (15 of 40x40), with opacity" in text
     assert "could not be checked" in done.output and "fault" not in done.output
     assert done.last_line == "outputs/inspect_ball/report.html"
     assert sorted(path.name for path in (tmp_path / "outputs/inspect_ball").iterdir()) == [

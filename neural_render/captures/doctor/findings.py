@@ -42,7 +42,9 @@ def table(findings: Sequence[Finding]) -> str:
     for finding in ordered:
         text = finding.sentence + (f" -> {finding.mend}" if finding.mend else "")
         mark = f"{finding.severity.name.lower():<9}{finding.name:<{left}}"
-        lines = textwrap.wrap(text, width - len(mark), break_on_hyphens=False)
+        lines = textwrap.wrap(  # a path that is too long stays whole: it is copied
+            text, width - len(mark), break_on_hyphens=False, break_long_words=False
+        )
         rows += [mark + lines[0], *(" " * len(mark) + line for line in lines[1:])]
     return "\n".join(rows)
 

@@ -49,7 +49,7 @@ def load_scene(settings: SceneSettings) -> LoadedScene:
     except ModuleNotFoundError as error:
         library = (error.name or "a library").split(".")[0]
         raise SceneError(
-            f"{path} cannot be read without {library}: {with_extra('bake')}."
+            f"{path} cannot be read without {library}: {with_extra('bake')}"
         ) from error
     except OSError as error:
         raise SceneError(

@@ -4,20 +4,28 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from neural_render.core.processes.signals import Terminated, begin, listening
 
 STARTING = """
+import os, signal
 from neural_render.core.processes import signals
 
 signals.begin()
-import os, signal
 os.kill(os.getpid(), signal.SIGINT)
-while True:
-    pass
+raise SystemExit("the signal was not heard")
 """
+
+
+@pytest.fixture(autouse=True)
+def _heard() -> Iterator[None]:
+    """Ctrl-C is heard here, wherever the tests were started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_a_program_that_is_still_being_loaded_ends_without_a_traceback() -> None:

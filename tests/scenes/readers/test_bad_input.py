@@ -33,7 +33,7 @@ def test_what_is_no_scene_is_refused(tmp_path: Path) -> None:
         "plain": "no known format (without an ending)",
         "gone.glb": "does not exist",
         "empty.obj": "is empty (0 bytes)",
-        "~nobody_of_that_name/a.obj": "no path that can be opened",
+        "~nobody_of_that_name/a.obj": "does not exist",
     }.items():
         stated = name if name.startswith("~") else str(tmp_path / name)
         assert words in complaint(stated), name
