@@ -17,6 +17,7 @@ from neural_render.evaluation.machine import machine_description
 from neural_render.kernels import dispatch
 
 ROOT = Path(__file__).resolve().parent.parent
+ABOUT = ("benchmarks/records", "benchmarks/README.md", "CHANGELOG.md")  # the code, and none
 
 
 class RecordError(UserError):
@@ -86,19 +87,20 @@ def _median(costs: Sequence[Cost]) -> Cost:
 
 
 def commit() -> str:
-    """The checked out commit, with ``+`` where files but records differ; "" outside a checkout."""
-    git = ["git", "-C", str(ROOT)]
+    """The last commit that changed more than `ABOUT`, with ``+`` where such files differ from it.
+
+    So what is measured again after records were committed is of the same code. "" outside a
+    checkout.
+    """
+    git, what = ["git", "-C", str(ROOT)], ["--", ":/", *(f":(top,exclude){name}" for name in ABOUT)]
     try:
-        head = subprocess.run(
-            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+        last = subprocess.run(
+            [*git, "log", "-1", "--format=%h", *what], capture_output=True, text=True
         )
-        changed = subprocess.run(
-            [*git, "diff", "--quiet", "HEAD", "--", ":/", ":(top,exclude)benchmarks/records"],
-            capture_output=True,
-        )
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", *what], capture_output=True)
     except OSError:
         return ""
-    return head.stdout.strip() + ("+" if changed.returncode == 1 else "")
+    return last.stdout.strip() + ("+" if changed.returncode == 1 else "")
 
 
 def append(suite: str, backend: str, threads: int, values: dict[str, Any]) -> Path:

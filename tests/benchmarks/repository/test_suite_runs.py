@@ -40,10 +40,15 @@ def checkout(kept: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "test_it.py").write_text(TESTS)
     (kept / "records").mkdir(parents=True)
     (kept / "records" / "tests.jsonl").touch()
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(folder)]
-    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
-        subprocess.run([*git, *words], check=True)
+    subprocess.run(["git", "-C", str(folder), "init", "-q"], check=True)
+    commit_all(folder, "all")
     return folder
+
+
+def commit_all(folder: Path, message: str) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(folder)]
+    for words in (["add", "."], ["commit", "-q", "-m", message]):
+        subprocess.run([*git, *words], check=True)
 
 
 def test_what_failed_in_one_of_two_runs_is_named(checkout, monkeypatch, capsys):
@@ -66,11 +71,16 @@ def test_what_failed_in_one_of_two_runs_is_named(checkout, monkeypatch, capsys):
     assert two["cpu_seconds"] > 0 and two["wall_seconds"] > 0
 
 
-def test_a_new_record_is_no_other_commit_and_other_code_is(checkout):
-    (checkout / "benchmarks" / "records" / "tests.jsonl").write_text("{}\n")
+def test_new_records_are_no_other_code(checkout):
     clean = records.commit()
+    (checkout / "benchmarks" / "records" / "tests.jsonl").write_text("{}\n")
+    assert clean and records.commit() == clean
+    commit_all(checkout, "records")
+    assert records.commit() == clean
     (checkout / "test_it.py").write_text("")
-    assert clean and records.commit() == f"{clean}+"
+    assert records.commit() == f"{clean}+"
+    commit_all(checkout, "other tests")
+    assert records.commit() not in (clean, f"{clean}+", "")
 
 
 def test_a_suite_that_does_not_run_says_why(tmp_path, monkeypatch):
