@@ -1,4 +1,4 @@
-"""Bars of GPUs, of several processes, and of the repository itself."""
+"""Bars of GPUs and of several processes."""
 
 from collections.abc import Callable
 from statistics import fmean
@@ -102,24 +102,5 @@ ROWS = (
         asked=(Asked(what="two processes from one", figure=apart, at_most=0.1),),
         protocol="500 steps of the embedded capture, 3 seeds; beyond how far one process is from"
         " itself",
-    ),
-    Row(
-        name="house",
-        command="python -m pytest -q -n 2 tests/architecture",
-        asked=(passes("no upward import, no import circle, nothing longer than its limit"),),
-    ),
-    Row(
-        name="ci",
-        command="bash .ci/run",
-        asked=(
-            passes("README's set-up, main job, lint and tests on a fresh machine"),
-            Asked(
-                what="its time",
-                figure=lambda found: found.wall / 60,
-                at_most=20,
-                unit="min",
-                digits=1,
-            ),
-        ),
     ),
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bars import places, suite
+from benchmarks.bars import house, places, suite
 from benchmarks.bars.photographs import lost_to_photos
 from benchmarks.bars.records import Asked, Found, Row, number_at, passes, value_at
 from benchmarks.bars.table import into_readme, table_of
@@ -127,6 +127,12 @@ def test_figures_that_compare_rows_and_lines() -> None:
     assert math.isnan(lost_to_photos(Found(record={"psnr": 23.5})))
     assert number_at({"a": [{"b": 2}]}, "a/0/b") == 2 and math.isnan(number_at({}, "a/0"))
     assert not PSNR.met(math.nan)
+
+
+def test_kills_are_counted_by_part() -> None:
+    found = Found(record={"cases": {"training": [30, 0], "disks": [25, 1], "clocks": [3, 1]}})
+    assert house.bad_in("training").figure(found) == 0 and house.bad_elsewhere(found) == 2
+    assert math.isnan(house.bad_in("baking").figure(found))
 
 
 def test_every_script_of_a_row_is_there() -> None:
