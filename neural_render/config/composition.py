@@ -146,6 +146,7 @@ def _settings_of_job(config: DictConfig, configs: Path, needs_run: bool) -> Sett
         stored = load_settings(run.config_path)
         settings = _overridden(stored, [str(word) for word in words], configs)
         _check_unchanged(stored, settings)
+        _check_stored(stored, settings, run.config_path)
         settings = dataclasses.replace(settings, run=str(run.path))
     named = {unspelled(name): value for name, value in settings.lights.items()}
     settings = dataclasses.replace(settings, lights=named)
@@ -182,6 +183,18 @@ def _check_unchanged(stored: Settings, settings: Settings) -> None:
                 f"{typed(after)} cannot be had in a run that was begun with {typed(before)}: leave"
                 " it out, or train anew without run=."
             )
+
+
+def _check_stored(stored: Settings, settings: Settings, path: Path) -> None:
+    """SettingError, which names the file, where what is wrong with the settings comes from it."""
+    try:
+        check(settings)
+    except SettingError as error:
+        try:
+            check(stored)
+        except SettingError as before:
+            if str(before) == str(error):
+                raise SettingError(f"{path} holds what cannot be: {error}") from error
 
 
 def _with_absolute_paths(settings: Settings) -> Settings:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from neural_render.config import Command, main
-from neural_render.config.composition import load_settings
+from neural_render.config import Command, Settings, main
+from neural_render.config.composition import load_settings, yaml_of
 from neural_render.core.errors import CheckpointError
 
 BOMB = "a: &a [x]\nb: &b [*a,*a]\n"
@@ -70,3 +70,25 @@ def test_paths_that_cannot_be_are_one_short_sentence(
         assert main(command, lambda settings, path=path: print(Path(path).stat())) == 2
         said = capsys.readouterr().err
         assert "cannot be used" in said and len(said) < 250
+
+
+def test_a_wrong_value_of_a_run_is_told_with_its_file(
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Who typed none of it looks there; what is typed instead is taken."""
+    run = tmp_path / "run"
+    (run / "checkpoints/1").mkdir(parents=True)
+    stored = yaml_of(Settings()).replace("max_side: 1024", "max_side: -1")
+    (run / "config.yaml").write_text(stored, encoding="utf-8")
+    found: list[Settings] = []
+    monkeypatch.setattr(sys, "argv", ["train.py", f"run={run}"])
+    assert main(command, found.append) == 2 and found == []
+    assert f"{run / 'config.yaml'} holds what cannot be: export.splats" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["train.py", f"run={run}", "export.splats.max_side=64"])
+    assert main(command, found.append) == 0 and found[0].export.splats.max_side == 64
+    monkeypatch.setattr(sys, "argv", ["train.py", f"run={run}", "export.splats.max_side=3"])
+    assert main(command, found.append) == 2
+    assert "config.yaml" not in capsys.readouterr().err
