@@ -101,7 +101,7 @@ class Setting:
     def wanted(self) -> str:
         """What a value must be, in words."""
         if "choices" in self.metadata:
-            return "one of " + ", ".join(map(str, self.metadata["choices"]))
+            return "one of " + ", ".join(str(choice) or "''" for choice in self.metadata["choices"])
         if self.is_free:
             return "a number or a list like [1,0.9,0.8]"
         words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

@@ -202,7 +202,9 @@ def _document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError("it was not written by this program (state.json names another format)")
     version = document.get("version")
-    if not isinstance(version, int) or version > VERSION:
+    if type(version) is not int or version < 1:
+        raise ValueError(f"state.json has the format version {version!r:.40}, which is none")
+    if version > VERSION:
         raise CheckpointError(
             f"Checkpoint {path} was written by a newer program (format version {version}, this one"
             f" reads up to {VERSION}): update neural_render."

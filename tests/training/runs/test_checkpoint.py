@@ -249,6 +249,13 @@ def test_a_newer_format_asks_for_an_update(run):
         open_checkpoint(run.last_checkpoint())
 
 
+@pytest.mark.parametrize("version", [None, "7", 0, True])
+def test_a_format_that_is_none_is_damage(run, version):
+    edit_state(run.last_checkpoint(), "version", value=version)
+    with pytest.raises(CheckpointError, match="has the format version .*, which is none"):
+        open_checkpoint(run.last_checkpoint())
+
+
 def test_a_lost_occupancy_grid_is_told(run):
     edit_tensors(run.last_checkpoint(), "occupancy.values", torch.zeros(2, 128**3))
     for use in (lambda: train_ball(run, settings_for(5)), lambda: load_for_rendering(run, CPU)):
