@@ -160,6 +160,9 @@ BROKEN = {
     r"camera 1 of .*has the size 0x12 and": rewritten(
         cameras=[("SIMPLE_PINHOLE", 0, 12, (FOCAL_PX, 8.0, 6.0))]
     ),
+    r"camera 1 of .*has the size 1{20}x12 and the parameters": in_text(
+        "cameras.txt", " 16 12 ", f" {'1' * 500} 12 "
+    ),
     r"camera 1 of .*camera model MYSTERY, which is not known": in_text(
         "cameras.txt", "SIMPLE_PINHOLE", "MYSTERY"
     ),

@@ -252,7 +252,7 @@ def test_a_newer_format_asks_for_an_update(run):
 @pytest.mark.parametrize("version", [None, "7", 0, True])
 def test_a_format_that_is_none_is_damage(run, version):
     edit_state(run.last_checkpoint(), "version", value=version)
-    with pytest.raises(CheckpointError, match="has the format version .*, which is none"):
+    with pytest.raises(CheckpointError, match=r"has the format version .*, which is none"):
         open_checkpoint(run.last_checkpoint())
 
 

@@ -49,6 +49,7 @@ CAMERA_MODELS = {
     "EUCM": _model(16, Lens.EUCM, "fx fy cx cy a b"),
     "EQUIRECTANGULAR": _model(17, Lens.EQUIRECTANGULAR, "w h"),
 }
+LARGEST_SIDE = 1 << 24  # pixels
 _NAMES = {model.number: name for name, model in CAMERA_MODELS.items()}
 
 
@@ -91,10 +92,12 @@ def calibration(camera: ModelCamera) -> Calibration:
             f"{camera.where} has {len(camera.parameters)} parameters, but {camera.model} has"
             f" {len(model.parameters)} ({' '.join(model.parameters)}): correct the file"
         )
-    if min(camera.size) <= 0 or not all(math.isfinite(value) for value in camera.parameters):
+    sized = all(0 < side <= LARGEST_SIDE for side in camera.size)
+    if not sized or not all(math.isfinite(value) for value in camera.parameters):
         raise CaptureError(
-            f"{camera.where} has the size {camera.size[0]}x{camera.size[1]} and the parameters"
-            f" {camera.parameters}, which no camera has: correct the file or remove its photos"
+            f"{camera.where} has the size {camera.size[0]!s:.20}x{camera.size[1]!s:.20} and the"
+            f" parameters {camera.parameters}, which no camera has: correct the file or remove its"
+            " photos"
         )
     stated = dict(zip(model.parameters, camera.parameters, strict=True))
     focal = stated.get("f", math.nan)
