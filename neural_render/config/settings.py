@@ -193,13 +193,13 @@ def check_ranges(settings: Settings) -> None:
     """
     for setting in list_settings(settings):
         value, limits = setting.default, setting.metadata
-        given = f"{setting.key}={_plain(value)}"
+        given = f"{setting.key}={_plain(value):.80}"
         if "choices" in limits and value not in limits["choices"]:
             hint = closest(value, limits["choices"]) if isinstance(value, str) else ""
             raise SettingError(f"{given} is not {setting.wanted}{hint or '.'}")
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             raise SettingError(f"{given} is not a finite number; give {setting.wanted}.")
         if value < limits.get("minimum", value):
             raise SettingError(f"{given} is too small; give at least {limits['minimum']}.")

@@ -87,6 +87,11 @@ def test_a_wrong_value_of_a_run_is_told_with_its_file(
     monkeypatch.setattr(sys, "argv", ["train.py", f"run={run}"])
     assert main(command, found.append) == 2 and found == []
     assert f"{run / 'config.yaml'} holds what cannot be: export.splats" in capsys.readouterr().err
+    (run / "config.yaml").write_text(
+        stored.replace("max_side: -1", "max_side: " + "1" * 400), encoding="utf-8"
+    )
+    assert main(command, found.append) == 2 and found == []
+    assert "is too large; give at most" in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", ["train.py", f"run={run}", "export.splats.max_side=64"])
     assert main(command, found.append) == 0 and found[0].export.splats.max_side == 64
     monkeypatch.setattr(sys, "argv", ["train.py", f"run={run}", "export.splats.max_side=3"])
