@@ -127,18 +127,20 @@ class Worker:
                 radiance, distance, _, _ = tracer.traced(self.views, rng, seed + wave)
                 found.append(radiance[np.isfinite(distance)])
                 hit.append(np.isfinite(distance).mean())
-            means.append(np.concatenate(found).mean(axis=0).tolist())
+            seen = np.concatenate(found)
+            known = seen[np.isfinite(seen).all(axis=1)].astype(float)  # see `without_broken`
+            means.append(known.mean(axis=0).tolist() if len(known) else [0.0] * 3)
         origins, directions = self.views.draw(LOOKING_RAYS, rng).rays(rng)
         distance = tracer.distances(origins, directions)
         met = np.isfinite(distance)
-        seen = origins[met] + distance[met, None] * directions[met]
-        if not (np.mean(hit) > 0 and len(seen)):
+        points = origins[met] + distance[met, None] * directions[met]
+        if not (np.mean(hit) > 0 and len(points)):
             raise SceneError(
                 f"{self.scene.path}: no ray of the cameras meets the scene; see views.kind,"
                 " views.distance and views.fov."
             )
         shares = (0, MARGINAL, 1 - MARGINAL, 1)
-        low, most_low, most_high, high = np.quantile(seen, shares, axis=0).tolist()
+        low, most_low, most_high, high = np.quantile(points, shares, axis=0).tolist()
         self._answer(
             "pilot",
             means=means[:-1],

@@ -1,5 +1,6 @@
 """The path tracer's process: what it answers, and that every end is told and leaves nothing."""
 
+import math
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from neural_render.core.errors import SceneError
 from neural_render.scenes.settings import SceneSettings, ViewSettings
@@ -65,6 +67,19 @@ def test_it_says_what_the_scene_is(tracer: TracerProcess) -> None:
         for mean, group in zip(found["means"], scene["groups"], strict=True)
     )
     torch.testing.assert_close(lit, torch.tensor(found["lit"]), rtol=0.3, atol=0)
+
+
+def test_surfaces_without_a_finite_colour_are_dark(tmp_path: Path) -> None:
+    """A picture is looked up nowhere, so that most of what is seen is no number."""
+    (tmp_path / "a.mtl").write_text("newmtl wood\nKd 1 1 1\nmap_Kd wood.png\n")
+    Image.new("RGB", (2, 2), (200, 100, 50)).save(tmp_path / "wood.png")
+    corners = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 0 1\nvt inf 0\n"
+    faces = "f 1/1 2/1 3/1\nf 1/1 2/1 4/1\nf 2/1 3/1 4/1\nf 3/1 1/1 4/1\n"
+    (tmp_path / "a.obj").write_text(f"mtllib a.mtl\n{corners}usemtl wood\n{faces}")
+    with closing(started(tmp_path / "a.obj")) as tracer:
+        found = tracer.ask("pilot", command="pilot", seed=0)
+    assert found["hit"] > 0
+    assert all(math.isfinite(value) for mean in (*found["means"], found["lit"]) for value in mean)
 
 
 @unix
