@@ -93,13 +93,13 @@ def find_real_data() -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def quiet_log() -> Iterator[None]:
-    """Puts the package's log back as it was, since a program takes it for itself."""
+    """Takes the package's log from the programs that ran before, which take it for themselves."""
     logger = logging.getLogger("neural_render")
-    before = logger.handlers[:], logger.level, logger.propagate
+    logger.handlers[:], logger.level, logger.propagate = [], logging.NOTSET, True
     yield
-    logger.handlers[:], logger.level, logger.propagate = before
+    logger.handlers[:], logger.level, logger.propagate = [], logging.NOTSET, True
 
 
 @pytest.fixture(scope="session")

@@ -22,9 +22,9 @@ from typing import Any
 import torch
 
 from benchmarks import records
-from benchmarks.bars import house, leaving, machines, photographs, scenes, training
 from benchmarks.bars.places import BarError, Places
 from benchmarks.bars.records import Found, Row, figure_of
+from benchmarks.bars.rows import ROWS
 from benchmarks.bars.table import into_readme
 from benchmarks.options import BenchmarkOptions
 from benchmarks.processes import measures
@@ -32,7 +32,6 @@ from benchmarks.records import append, lines
 from neural_render.core.errors import SettingError
 from neural_render.kernels import dispatch
 
-ROWS = (*training.ROWS, *photographs.ROWS, *scenes.ROWS, *leaving.ROWS, *machines.ROWS, *house.ROWS)
 RECORDS = "bars"
 
 

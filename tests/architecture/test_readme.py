@@ -113,7 +113,6 @@ FIRST = {name: next(call for call in CALLS if call[0] == name) for name in {c[0]
 
 
 @pytest.mark.parametrize("call", CALLS, ids=" ".join)
-@pytest.mark.usefixtures("quiet_log")
 def test_documented_commands_are_understood(
     call: tuple[str, ...],
     tmp_path: Path,

@@ -83,7 +83,6 @@ def test_the_promised_names_exist() -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.usefixtures("quiet_log")
 def test_every_preset_composes(
     preset: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,8 +27,6 @@ from neural_render.core.errors import CaptureError
 from neural_render.core.processes.signals import Terminated
 from neural_render.training.stopping import TrainingInterrupted
 
-pytestmark = pytest.mark.usefixtures("quiet_log")
-
 Compose = Callable[..., list[Settings]]
 
 

@@ -9,8 +9,6 @@ import pytest
 
 from neural_render.config.log import listen
 
-pytestmark = pytest.mark.usefixtures("quiet_log")
-
 
 def test_a_line_is_in_the_file_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who watches the file of a viewer that runs on and on finds its address there."""

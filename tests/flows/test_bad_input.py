@@ -12,8 +12,6 @@ from tests.flows.programs import SMALL, STEPS, Finished, run_here
 from tests.small_disk import small_disk
 from tests.tiny_capture import write_blender_capture
 
-pytestmark = pytest.mark.usefixtures("quiet_log")
-
 
 @pytest.fixture
 def train(

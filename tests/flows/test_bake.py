@@ -58,7 +58,6 @@ def baked_run(baked_home: Path, baked: Finished) -> Path:
 
 @pytest.fixture
 def render(
-    quiet_log: None,
     baked_run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -154,7 +153,7 @@ def test_a_light_that_the_run_has_not(render: Callable[..., Finished]) -> None:
     refused(render("lights.sun=2"), "lights.sun is not a light of this run: it has bulb, lamp")
 
 
-@pytest.mark.usefixtures("quiet_log", "scene")
+@pytest.mark.usefixtures("scene")
 def test_a_bake_goes_on(
     baked_run: Path,
     tmp_path: Path,
@@ -185,7 +184,6 @@ def test_a_bake_goes_on(
         ("capture.path=x", ["capture"]),
     ],
 )
-@pytest.mark.usefixtures("quiet_log")
 def test_mistakes_end_in_one_line_and_exit_code_2(
     scene: Path,
     tmp_path: Path,
@@ -201,7 +199,6 @@ def test_mistakes_end_in_one_line_and_exit_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.usefixtures("quiet_log")
 def test_the_help_names_its_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,8 +6,6 @@ import pytest
 
 from tests.flows.programs import Finished, run_here
 
-pytestmark = pytest.mark.usefixtures("quiet_log")
-
 
 def inspect(
     *words: str | Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

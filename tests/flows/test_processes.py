@@ -14,7 +14,6 @@ import pytest
 from tests.flows.programs import SMALL, Finished, run_here, said, shared_command
 
 pytestmark = [
-    pytest.mark.usefixtures("quiet_log"),
     pytest.mark.skipif(os.name == "nt", reason="torchrun's signals are those of POSIX"),
 ]
 

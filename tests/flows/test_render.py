@@ -14,8 +14,6 @@ from neural_render.core.waiting.turns import locked
 from tests.flows.programs import Finished, run_here, succeed
 from tests.tiny_capture import camera_poses, sphere_image
 
-pytestmark = pytest.mark.usefixtures("quiet_log")
-
 
 @pytest.fixture
 def copied_run(trained_run: Path, tmp_path: Path) -> Path:

@@ -21,7 +21,7 @@ def collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "photos"
 
 
-@pytest.mark.usefixtures("collection", "quiet_log")
+@pytest.mark.usefixtures("collection")
 def test_a_collection_is_a_run_for_each_capture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -60,7 +60,6 @@ def test_runs_go_through_submitit(tmp_path: Path) -> None:
     assert len(list(folder.glob(".submitit/*/*_log.out"))) == 2
 
 
-@pytest.mark.usefixtures("quiet_log")
 @pytest.mark.parametrize(
     ("word", "blocked", "sentence"),
     [

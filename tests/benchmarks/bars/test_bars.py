@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bars import house, places, suite
-from benchmarks.bars.photographs import lost_to_photos
+from benchmarks.bars import places, suite
 from benchmarks.bars.records import Asked, Found, Row, number_at, passes, value_at
+from benchmarks.bars.rows import house
+from benchmarks.bars.rows.photographs import lost_to_photos
 from benchmarks.bars.table import into_readme, table_of
 from benchmarks.options import BenchmarkOptions, parsed
 from benchmarks.records import ROOT

@@ -28,8 +28,6 @@ from neural_render.training.stopping import TrainingInterrupted
 from tests.flows.programs import Finished, run_here
 from tests.tiny_capture import CAMERA_ANGLE_X, camera_poses, sphere_image
 
-pytestmark = pytest.mark.usefixtures("quiet_log")
-
 SMALL = ("export.splats.count=1500", "export.splats.steps=120", "export.splats.views=16")
 PSNR_FLOOR = 22.0  # dB, of views that nothing was fitted to; some 25 are reached
 

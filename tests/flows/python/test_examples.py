@@ -13,7 +13,6 @@ from tests.flows.programs import REPOSITORY
 
 FOLDER = REPOSITORY / "examples"
 NAMES = sorted(path.name for path in FOLDER.glob("*.py"))
-pytestmark = pytest.mark.usefixtures("quiet_log")
 
 
 @pytest.fixture

@@ -17,8 +17,6 @@ from neural_render.kernels import dispatch
 from neural_render.training.packages.opening import open_scene
 from tests.flows.programs import REPOSITORY, Finished, run_here
 
-pytestmark = pytest.mark.usefixtures("quiet_log")
-
 
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

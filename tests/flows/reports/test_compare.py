@@ -10,8 +10,6 @@ import pytest
 from tests.flows.programs import Finished, run_here
 from tests.pages import Page, outside
 
-pytestmark = pytest.mark.usefixtures("quiet_log")
-
 
 @pytest.fixture
 def other(trained_run: Path, tmp_path: Path) -> Path:
