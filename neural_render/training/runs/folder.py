@@ -38,7 +38,7 @@ class RunFolder:
             )
         if len(name.encode(errors="surrogateescape")) > LONGEST_NAME:
             raise SettingError(
-                f"name={name[:40]}... cannot name a run: give at most {LONGEST_NAME} letters."
+                f"name={name[:40]}... cannot name a run: give at most {LONGEST_NAME} bytes."
             )
         stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
         path = outputs / name / stamp
