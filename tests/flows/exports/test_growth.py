@@ -1,0 +1,93 @@
+"""Splats that nobody sees, moved to where pictures of a trained run are worst."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from neural_render.core.cameras import Cameras
+from neural_render.rendering import Image
+from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.restore import TrainedScene, load_for_rendering
+from neural_render.training.splats.growth import MOVED_SHARE, Growth
+from neural_render.training.splats.parameters import SplatParameters
+from neural_render.training.splats.surfaces import Places, all_places, flat_splats, places_seen
+from neural_render.training.splats.views import FieldViews, appearance, render_views
+from tests.tiny_capture import camera_poses
+
+VIEWS, SIDE, SPLATS = 3, 24, 100
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def scene(trained_run: Path) -> TrainedScene:
+    return load_for_rendering(RunFolder.open(trained_run), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def seen(scene: TrainedScene) -> tuple[FieldViews, Places]:
+    """Small views of the sphere, and places in all of them."""
+    poses = torch.tensor(camera_poses(VIEWS, 0.2)[:, :3] * [1, -1, -1, 1], dtype=torch.float32)
+    cameras = Cameras(
+        world_from_camera=poses,
+        focal_px=torch.full((VIEWS, 2), 1.2 * SIDE),
+        center_px=torch.full((VIEWS, 2), SIDE / 2),
+        distortion=torch.zeros(VIEWS, 6),
+        lens=torch.zeros(VIEWS, dtype=torch.int64),
+        width=torch.full((VIEWS,), SIDE),
+        height=torch.full((VIEWS,), SIDE),
+    )
+    parts: list[Places] = []
+
+    def keep(cameras: Cameras, index: int, image: Image, picture: torch.Tensor) -> None:
+        parts.append(places_seen(cameras, index, image, picture, 80, generator()))
+
+    look = appearance(scene, {}, [], 0.0)
+    views = render_views(scene, cameras, look, keep, progress=False)
+    return views, all_places(parts)
+
+
+def test_the_least_seen_move_to_where_pictures_are_worst(
+    scene: TrainedScene, seen: tuple[FieldViews, Places]
+) -> None:
+    """Pictures that are wrong in their left half alone draw them there."""
+    views, places = seen
+    some = places[torch.arange(SPLATS)]
+    start = flat_splats(scene, some, some.size, num_harmonics=4)
+    parameters, growth = SplatParameters(start, some.size), Growth(places, SPLATS)
+    unseen = torch.tensor([7, 30, 55])
+    weights = torch.ones(SPLATS)
+    weights[unseen] = 0
+    growth.note(weights)
+
+    def draw(view: int) -> torch.Tensor:
+        picture = views.target(view).clone()
+        picture[:, : SIDE // 2] = 1 - picture[:, : SIDE // 2]
+        return picture
+
+    moved = growth.move(scene, views, parameters, draw, generator())
+    assert moved == int(MOVED_SHARE * SPLATS) == len(unseen)
+    found = parameters.splats().means
+    changed = (found != start.means).any(1).nonzero()[:, 0]
+    assert changed.tolist() == unseen.tolist()
+    taken = (~growth.free).nonzero()[:, 0]
+    assert torch.equal(found[unseen].sort(0).values, places.points[taken].sort(0).values)
+    assert int((places.pixel[taken] % SIDE).max()) < SIDE // 2
+    # They count as seen at first, else they would be the next to go.
+    growth.note(torch.zeros(SPLATS))
+    assert float(growth.seen[unseen].min()) == float(growth.seen.max())
+
+
+def test_where_all_places_are_taken_nothing_moves(
+    scene: TrainedScene, seen: tuple[FieldViews, Places]
+) -> None:
+    views, places = seen
+    some = places[torch.arange(SPLATS)]
+    parameters = SplatParameters(flat_splats(scene, some, some.size, num_harmonics=1), some.size)
+    growth = Growth(places, SPLATS)
+    growth.free[:] = False
+    assert growth.move(scene, views, parameters, views.target, generator()) == 0
+    assert torch.equal(parameters.splats().means, some.points)
