@@ -15,16 +15,16 @@ from neural_render.captures.streaming import photo_source
 from neural_render.core.processes import group
 from neural_render.kernels import dispatch
 from neural_render.kernels.settings import start_kernels
-from neural_render.training.films.photographed import (
-    photographed,
-    photographed_field,
-    photographed_renderer,
-)
 from neural_render.training.loop import RunContext, train
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.results import Results, summary
 from neural_render.training.schedules import auto_log2_rows
+from neural_render.training.sources.photographed import (
+    photographed,
+    photographed_field,
+    photographed_renderer,
+)
 from neural_render.training.watching.audience import audience_of, check_audience
 from neural_render.training.watching.surroundings import photographed_surroundings
 

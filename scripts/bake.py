@@ -15,8 +15,12 @@ from neural_render.kernels import dispatch
 from neural_render.kernels.settings import start_kernels
 from neural_render.scenes.source import TracedSource
 from neural_render.scenes.tracing.process import TracerProcess
-from neural_render.training.films.bakes import bake_measures
-from neural_render.training.films.baking import (
+from neural_render.training.loop import RunContext, train
+from neural_render.training.runs.restore import load_for_rendering
+from neural_render.training.runs.results import Results, summary
+from neural_render.training.schedules import auto_log2_rows
+from neural_render.training.sources.bakes import bake_measures
+from neural_render.training.sources.baking import (
     bake_training,
     begin_bake,
     begin_scene,
@@ -24,11 +28,7 @@ from neural_render.training.films.baking import (
     lit_field,
     lit_renderer,
 )
-from neural_render.training.films.views import load_views
-from neural_render.training.loop import RunContext, train
-from neural_render.training.runs.restore import load_for_rendering
-from neural_render.training.runs.results import Results, summary
-from neural_render.training.schedules import auto_log2_rows
+from neural_render.training.sources.views import load_views
 from neural_render.training.watching.audience import audience_of, check_audience
 from neural_render.training.watching.surroundings import baked_surroundings
 

@@ -12,9 +12,9 @@ from neural_render.core.waiting.patience import told_if_slow
 from neural_render.kernels.settings import start_kernels
 from neural_render.training.exporting.formats import FORMS
 from neural_render.training.exporting.job import ExportJob
-from neural_render.training.films.views import views_of
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
+from neural_render.training.sources.views import views_of
 
 COMMAND = config.Command(
     program="scripts/export.py",

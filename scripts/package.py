@@ -9,10 +9,10 @@ from pathlib import Path
 
 from neural_render import config
 from neural_render.kernels.settings import start_kernels
-from neural_render.training.films.views import views_of
 from neural_render.training.packages.making import Original, make_package, summary
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
+from neural_render.training.sources.views import views_of
 
 COMMAND = config.Command(
     program="scripts/package.py",

@@ -12,9 +12,9 @@ from neural_render.core.cameras import Cameras, rays_from_pose
 from neural_render.core.rays import Rays
 from neural_render.rendering import OccupancyGrid, Renderer, render_image
 from neural_render.rendering.images import TILE, lens_numbers, tiled_lens
-from neural_render.training.films.views import load_views
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene, load_for_rendering
+from neural_render.training.sources.views import load_views
 
 SIDE = 256  # pixels of a frame
 CAMERAS = 2

@@ -15,9 +15,9 @@ from neural_render.export.formats import ExportSettings
 from neural_render.export.geometry.space import Space
 from neural_render.export.geometry.subject import Palette, Subject
 from neural_render.rendering.lit import set_dials
-from neural_render.training.films.held_out import refined
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene
+from neural_render.training.sources.held_out import refined
 
 
 @dataclass(frozen=True, kw_only=True)

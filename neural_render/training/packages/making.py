@@ -19,7 +19,6 @@ from neural_render.evaluation.protocol import (
     background_name,
 )
 from neural_render.evaluation.settings import EvaluationSettings
-from neural_render.training.films.held_out import held_out, refined
 from neural_render.training.films.shooting import scene_renders
 from neural_render.training.packages.contents import (
     packed_bits,
@@ -42,6 +41,7 @@ from neural_render.training.packages.quantising.witness import Witness
 from neural_render.training.packages.settings import PackageSettings
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene
+from neural_render.training.sources.held_out import held_out, refined
 
 ASSUMED_PSNR = 40.0  # of a run that was measured on nothing
 MOST_VIEWS = 25  # of training views, where there are no test views

@@ -11,8 +11,6 @@ from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.kernels.cells import unpack_bits
 from neural_render.rendering import OccupancyGrid
-from neural_render.training.films.held_out import refined
-from neural_render.training.films.views import views_of
 from neural_render.training.packages.contents import (
     unpacked_bits,
     unpacked_environment,
@@ -24,6 +22,8 @@ from neural_render.training.packages.file import PackageFile, is_package
 from neural_render.training.packages.format import Document, Quality
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene, load_for_rendering, rebuilt
+from neural_render.training.sources.held_out import refined
+from neural_render.training.sources.views import views_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,12 +26,12 @@ from neural_render.export.film import film_cameras
 from neural_render.export.folder import holds_film
 from neural_render.export.frames import write_film
 from neural_render.export.settings import RenderSettings, outputs_of
-from neural_render.training.films.held_out import held_out, refined
 from neural_render.training.films.shooting import delivery_of, scene_film, scene_renders
 from neural_render.training.packages.file import PackageFile
 from neural_render.training.runs.atomic import writing
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene
+from neural_render.training.sources.held_out import held_out, refined
 
 NO_DIALS: Mapping[str, Any] = MappingProxyType({})
 

@@ -14,12 +14,12 @@ from neural_render.fields import FieldSettings, RadianceField, field_spec
 from neural_render.kernels import dispatch
 from neural_render.kernels.settings import KernelSettings, start_kernels
 from neural_render.rendering import RenderingSettings, build_renderer
-from neural_render.training.films.photographed import photographed
 from neural_render.training.loop import RunContext, train
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.schedules import auto_log2_rows
 from neural_render.training.settings import TrainingSettings
+from neural_render.training.sources.photographed import photographed
 
 SEED = 0
 

@@ -23,9 +23,9 @@ from neural_render.kernels import dispatch
 from neural_render.kernels.splats import ops
 from neural_render.kernels.splats.records import Splats
 from neural_render.rendering import Image
-from neural_render.training.films.held_out import refined
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.restore import TrainedScene
+from neural_render.training.sources.held_out import refined
 from neural_render.training.splats.growth import MOVED_EVERY, MOVED_UNTIL, Growth
 from neural_render.training.splats.parameters import SplatParameters
 from neural_render.training.splats.surfaces import (

@@ -11,10 +11,10 @@ from neural_render.captures.opening import open_capture
 from neural_render.captures.records import Capture, Views
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.protocols import SceneFrame
-from neural_render.training.films.views import has_views, load_views
 from neural_render.training.packages.file import PackageFile
 from neural_render.training.packages.opening import OpenedScene
 from neural_render.training.runs.folder import RunFolder
+from neural_render.training.sources.views import has_views, load_views
 from neural_render.viewer.stage import Photo, Surroundings
 
 SMALL = 256  # pixels: the longer side that photos are read at for this

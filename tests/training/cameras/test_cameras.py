@@ -17,11 +17,11 @@ from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.export.film import film_cameras
 from neural_render.export.settings import RenderSettings
 from neural_render.kernels import dispatch
-from neural_render.training.films.held_out import described, held_out
-from neural_render.training.films.held_out import refined as found_cameras
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.results import Results
+from neural_render.training.sources.held_out import described, held_out
+from neural_render.training.sources.held_out import refined as found_cameras
 from tests.training.cameras.photographs import (
     BACKEND,
     exposed,

@@ -16,11 +16,11 @@ from neural_render.kernels.morton import morton_decode
 from neural_render.kernels.specs import MORTON_RESOLUTION
 from neural_render.rendering import Renderer
 from neural_render.training.films.shooting import scene_renders
-from neural_render.training.films.views import load_views, save_views
 from neural_render.training.packages.making import Original, make_package
 from neural_render.training.packages.settings import PackageSettings
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
+from neural_render.training.sources.views import load_views, save_views
 from tests.training.problems import CPU, RADIUS, StripedBall, tiny_renderer
 
 SIDE = 24

@@ -22,12 +22,12 @@ from neural_render.scenes.references import References, drawn_cameras, trace_ref
 from neural_render.scenes.settings import SceneSettings, TracerSettings
 from neural_render.scenes.source import TracedSource, scene_frame, scene_lighting
 from neural_render.scenes.tracing.process import TracerProcess
-from neural_render.training.films.views import has_views, save_views
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.checkpoint import open_checkpoint
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.schedules import nominal_seconds
 from neural_render.training.settings import TrainingSettings
+from neural_render.training.sources.views import has_views, save_views
 
 FILM_VIEWS = 64  # cameras of training that stay with the run, for films
 CARVING_RAYS = 1 << 19

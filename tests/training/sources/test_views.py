@@ -7,7 +7,7 @@ import torch
 
 from neural_render.core.cameras import Cameras, Lens
 from neural_render.core.errors import CheckpointError
-from neural_render.training.films.views import VIEWS_FILE, has_views, load_views, save_views
+from neural_render.training.sources.views import VIEWS_FILE, has_views, load_views, save_views
 from tests.rendering.analytic import frame
 
 

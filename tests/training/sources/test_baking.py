@@ -2,8 +2,8 @@
 
 import pytest
 
-from neural_render.training.films.baking import bake_training
 from neural_render.training.settings import TrainingSettings
+from neural_render.training.sources.baking import bake_training
 
 
 @pytest.mark.parametrize(

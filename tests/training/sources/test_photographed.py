@@ -7,8 +7,8 @@ import pytest
 
 from neural_render.captures.photos import PhotoSource
 from neural_render.captures.sparse_distances import SurveyedPhotos
-from neural_render.training.films.photographed import photographed
 from neural_render.training.settings import TrainingSettings
+from neural_render.training.sources.photographed import photographed
 from neural_render.training.step import loss_spec
 from tests.captures.placement.test_sparse_distances import points_on_ball
 from tests.rendering.test_projected import PROJECTION

@@ -14,15 +14,15 @@ from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.rendering.lit import set_dials
 from neural_render.scenes.references import References
 from neural_render.scenes.source import TracedFigures
-from neural_render.training.films.bakes import (
+from neural_render.training.films.shooting import scene_renders
+from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.restore import TrainedScene
+from neural_render.training.sources.bakes import (
     NUM_DIALS,
     BakeMeasures,
     LitReferences,
     other_emission,
 )
-from neural_render.training.films.shooting import scene_renders
-from neural_render.training.runs.folder import RunFolder
-from neural_render.training.runs.restore import TrainedScene
 from tests.rendering.test_images import camera
 from tests.training.films.test_shooting import LIGHTING, lit_scene
 

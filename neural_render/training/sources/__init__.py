@@ -1,0 +1,1 @@
+"""What runs are trained on: what suits photos and scenes, and what each is measured by."""

@@ -1,0 +1,1 @@
+"""What runs are trained on and measured by: photos and scenes."""
