@@ -122,6 +122,13 @@ def test_a_bake_leaves_everything_in_its_folder_and_says_what_it_measured(
     assert "views: cameras; lights: bulb, lamp; tracer: scalar" in baked.output
 
 
+def test_noisy_targets_tell_no_psnr_of_training_rays(baked_run: Path) -> None:
+    """It would be that of the noise."""
+    lines = [json.loads(line) for line in (baked_run / "metrics.jsonl").read_text().splitlines()]
+    assert lines and all("loss" in line and "psnr" not in line for line in lines)
+    assert "PSNR on training rays" not in (baked_run / "report.html").read_text()
+
+
 def test_a_bake_is_measured_under_other_lights_too(baked_run: Path) -> None:
     found = metrics(baked_run)
     rows = found["relit"]

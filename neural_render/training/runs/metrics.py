@@ -45,7 +45,7 @@ class MetricsLog:
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
             if self._events is not None:
-                for name in CURVES:
+                for name in filter(line.__contains__, CURVES):  # some have no PSNR
                     self._events.add_scalar(f"training/{name}", line[name], int(line["step"]))
 
 

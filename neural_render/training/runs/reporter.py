@@ -73,7 +73,7 @@ class Reporter:
             "samples": progress.num_samples,
             "samples_marched": progress.num_samples_marched,
             "loss": self._loss / self._steps,
-            "psnr": psnr_of(self._squared_error / self._steps),
+            **({} if self._noisy else {"psnr": psnr_of(self._squared_error / self._steps)}),
             "learning_rate": self._last[0].learning_rate,
             "samples_per_ray": self._samples / self._rays,
             "rays_per_second": self._rays / max(1e-9, self._counted - self._since),
@@ -85,7 +85,7 @@ class Reporter:
             fraction=self._last[1],
             seconds=progress.train_seconds,
             loss=line["loss"],
-            psnr=math.nan if self._noisy else line["psnr"],
+            psnr=line.get("psnr", math.nan),
             seconds_left=self._seconds_left(progress.train_seconds),
         )
         self._show(line, report)
