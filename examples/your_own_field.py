@@ -36,4 +36,5 @@ for seed in range(4):  # what is empty is not marched: random points of all cell
     renderer.update_occupancy(field, generator=torch.Generator().manual_seed(seed), full=True)
 camera = Camera.looking((1.5, -0.6, 1.1), (0.5, 0.5, 0.5), fov_deg=35, size=(240, 240))
 image = render_image(renderer, field, camera.record, 0, background=torch.ones(3))
-write_png(Path("outputs/examples/own_field.png"), image.color)
+write_png(path := Path("outputs/examples/own_field.png"), image.color)
+print("a function of your own:", path)
