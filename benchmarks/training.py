@@ -4,7 +4,9 @@ they are asked for, the CPU prototype and peers. One batch size and one table si
 
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.options import BenchmarkOptions
@@ -143,7 +145,7 @@ def run(options: BenchmarkOptions) -> None:
         "batch": options.batch,
     }
     if options.scaling:
-        found = ours(options, options.isa[0] if options.isa else "", scaling=SCALING_REPEATS)
+        found = scaling(options, threads)
         show_scaling(found)
         print(append("scaling", resolved, threads, {**values, "results": found}))
         return
@@ -156,13 +158,32 @@ def run(options: BenchmarkOptions) -> None:
     print(append("train", resolved, threads, {**values, "results": results}))
 
 
+def scaling(options: BenchmarkOptions, threads: int, **more: int) -> dict[str, Any]:
+    """The same work on 1 and on all threads, and beside it what the machine's cores give at most:
+    as many programs at once as there are threads, one thread each, which share nothing.
+
+    ``more``: options of ``benchmarks.steps``.
+    """
+    isa, sent = options.isa[0] if options.isa else "", {"scaling": SCALING_REPEATS, **more}
+    found = ours(options, isa, **sent)
+    with ThreadPoolExecutor(threads) as pool:
+        alone = {**sent, "threads": 1}
+        running = [pool.submit(ours, options, isa, **alone) for _ in range(threads)]
+        walls = [wall for each in running for wall in each.result()["walls"]["1"]]
+    apart = threads * found["medians"]["1"] / median(walls)
+    return {**found, "programs": walls, "speedup_of_programs": apart}
+
+
 def show_scaling(found: dict[str, Any]) -> None:
     """Prints the wall time of the same work for each number of threads."""
     medians = found["medians"]
     rows = [
-        [threads, f"{seconds:.2f}", f"{medians['1'] / seconds:.2f}x"]
+        [f"{threads} threads", f"{seconds:.2f}", f"{medians['1'] / seconds:.2f}x"]
         for threads, seconds in medians.items()
     ]
+    programs = f"{found['threads']} programs of 1 thread, for each"
+    more = found["speedup_of_programs"]
+    rows.append([programs, f"{median(found['programs']):.2f}", f"{more:.2f}x together"])
     title = f"wall seconds of the same {found['steps']} steps, median of {SCALING_REPEATS}"
-    print_table(title, ["threads", "wall s", "speed-up"], rows)
+    print_table(title, ["", "wall s", "speed-up"], rows)
     bar_plot("scaling", title, {f"{name} threads": wall for name, wall in medians.items()}, "s")

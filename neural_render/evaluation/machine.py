@@ -9,18 +9,9 @@ import torch
 
 def machine_description() -> dict[str, str]:
     """What the numbers were measured on: processor, cores, system, versions."""
-    model = platform.processor() or platform.machine()
-    try:
-        described = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        described = ""
-    for line in described.splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     machine = {
-        "processor": f"{model}, {cores} cores",
+        "processor": f"{_processor()}, {cores} cores",
         "system": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
         "PyTorch": torch.__version__,
@@ -28,3 +19,19 @@ def machine_description() -> dict[str, str]:
     if torch.cuda.is_available():
         machine["accelerator"] = torch.cuda.get_device_name()
     return machine
+
+
+def _processor() -> str:
+    """Its name and, because clouds shorten names, the numbers that tell its generation."""
+    try:
+        described = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        described = ""
+    known: dict[str, str] = {}
+    for line in described.splitlines():
+        name, _, value = line.partition(":")
+        known.setdefault(name.strip(), value.strip())
+    name = known.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" in known and "model" in known:
+        return f"{name} (family {known['cpu family']}, model {known['model']})"
+    return name

@@ -78,13 +78,16 @@ def test_a_rate_counts_all_samples_and_says_where_the_time_went(tiny):
     assert dispatch.active().render_rays.__name__ == "render_rays"
 
 
-def test_scaling_repeats_the_same_work_on_every_number_of_threads(tiny, kept):
-    options = {"capture": str(tiny), "batch": 512, "log2_rows": 10, "scaling": 2, "threads": 2}
-    figures = steps.main({**steps.OPTIONS, **options, "warm_steps": 3, "fixed_steps": 2})
-    assert {threads: len(walls) for threads, walls in figures["walls"].items()} == {1: 2, 2: 2}
-    assert figures["samples"][1] == figures["samples"][2] > 0
-    assert figures["speedup"] > 0
-    training.show_scaling(json.loads(json.dumps(figures)))
+def test_scaling_repeats_the_same_work_on_every_number_of_threads(tiny, kept, capsys):
+    options = BenchmarkOptions(capture=str(tiny), batch=512, log2_rows=10, threads=2)
+    found = training.scaling(options, 2, scaling=2, warm_steps=3, fixed_steps=2)
+    assert {threads: len(walls) for threads, walls in found["walls"].items()} == {"1": 2, "2": 2}
+    assert found["samples"]["1"] == found["samples"]["2"] > 0
+    assert found["speedup"] > 0
+    # Two programs of one thread each, side by side, twice.
+    assert len(found["programs"]) == 4 and found["speedup_of_programs"] > 0
+    training.show_scaling(found)
+    assert "2 programs of 1 thread" in capsys.readouterr().out
     assert list(kept.glob("records/*")) == []
 
 

@@ -136,8 +136,14 @@ ROWS = (
                 at_least=1.8,
                 unit="x",
             ),
+            Asked(
+                what="2 programs of 1 thread at once over 1",
+                figure=value_at("results/speedup_of_programs"),
+                unit="x",
+            ),
         ),
-        protocol="the same 100 steps in turn, median of 5",
+        protocol="the same 100 steps in turn, median of 5; what two programs that share nothing"
+        " reach together is what the two cores give at most",
     ),
     Row(
         name="bfloat16",
