@@ -75,7 +75,8 @@ ROWS = (
             ),
         ),
         protocol="11 raw photos, placed by COLMAP; 9 train, 2 test views of 1280x962",
-        missed="of the two test views one is half covered by a tree that no other photo shows",
+        missed="of the two test views one is half covered by a tree that no other photo shows"
+        " (8.65 dB); the other has 19.02 dB. More photos would close it",
     ),
     Row(
         name="poses",
