@@ -28,7 +28,7 @@ def worst_relit(found: Found) -> float:
     return number_at(found.record, "psnr") - worst
 
 
-def _bake(name: str, words: str, least: float, seconds: int, *more: Asked) -> Row:
+def _bake(name: str, words: str, least: float, seconds: int, *more: Asked, missed: str = "") -> Row:
     bar = Asked(what=f"PSNR after {seconds} s", figure=value_at("psnr"), at_least=least)
     return Row(
         name=name,
@@ -36,6 +36,7 @@ def _bake(name: str, words: str, least: float, seconds: int, *more: Asked) -> Ro
         " render.output=none",
         asked=(bar, MEAN, *more),
         protocol=TRACED,
+        missed=missed,
     )
 
 
@@ -57,6 +58,7 @@ ROWS = (
         28,
         900,
         WAITED,
+        Asked(what="worst of unseen dials below", figure=worst_relit, at_most=0.5),
     ),
     _bake(
         "helmet-lights",
@@ -64,6 +66,8 @@ ROWS = (
         -math.inf,  # what is asked of its PSNR stands above; here, of its dials
         300,
         Asked(what="worst of unseen dials below", figure=worst_relit, at_most=0.5),
+        missed="three lights and 300 s, where two lights were asked for (row helmet): errors grow"
+        " with the light, so that dials that dim have 30.57 dB and those that brighten 29.23 dB",
     ),
     _bake(
         "teapot",
