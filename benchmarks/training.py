@@ -159,8 +159,9 @@ def run(options: BenchmarkOptions) -> None:
 
 
 def scaling(options: BenchmarkOptions, threads: int, **more: int) -> dict[str, Any]:
-    """The same work on 1 and on all threads, and beside it what the machine's cores give at most:
-    as many programs at once as there are threads, one thread each, which share nothing.
+    """The same work on 1 and on all threads, and beside it as many programs at once as there are
+    threads, one thread each: what the cores give to work that shares nothing (nor a table in the
+    cache, so that threads may do better).
 
     ``more``: options of ``benchmarks.steps``.
     """

@@ -146,8 +146,8 @@ ROWS = (
                 unit="x",
             ),
         ),
-        protocol="the same 100 steps in turn, median of 5; what two programs that share nothing"
-        " reach together is what the two cores give at most",
+        protocol="the same 100 steps in turn, median of 5; beside them as many programs at once,"
+        " which share nothing, not even their tables in the cache",
     ),
     Row(
         name="bfloat16",
