@@ -67,8 +67,8 @@ class Case:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How a program ended: its exit code, negative for a signal, and what it said."""
+class Answer:
+    """What a program made of an input: its exit code, negative for a signal, and what it said."""
 
     code: int
     output: str
@@ -84,13 +84,13 @@ class Verdict:
 
     case: Case
     command: str
-    ended: Ended
+    answer: Answer
     faults: tuple[str, ...]
 
     @property
     def counts(self) -> bool:
         """Whether the input was broken indeed: a program that takes it and says so is right."""
-        return self.ended.code != WELL or bool(self.faults)
+        return self.answer.code != WELL or bool(self.faults)
 
 
 def inventory(folder: Path) -> dict[str, str]:
@@ -114,20 +114,20 @@ def _described(path: Path) -> str:
     return f"{kind} {hashlib.sha256(content).hexdigest()}"
 
 
-def faults_of(ended: Ended, about: Sequence[str], changes: Sequence[str]) -> list[str]:
+def faults_of(answer: Answer, about: Sequence[str], changes: Sequence[str]) -> list[str]:
     """What is wrong with an ending; a well one must only be free of traces of a bug."""
     found = []
-    if ended.late:
-        found.append(f"still running after {ended.seconds:.0f} s")
-    if ended.left:
-        found.append(f"{ended.left} processes left behind")
-    if "Traceback (most recent" in ended.errors + ended.output:
+    if answer.late:
+        found.append(f"still running after {answer.seconds:.0f} s")
+    if answer.left:
+        found.append(f"{answer.left} processes left behind")
+    if "Traceback (most recent" in answer.errors + answer.output:
         found.append("a traceback")
-    if ended.code == WELL:
+    if answer.code == WELL:
         return found
-    if ended.code != REFUSED:
-        found.append(f"exit code {ended.code}")
-    lines = [line for line in ended.errors.splitlines() if not line.startswith("warning: ")]
+    if answer.code != REFUSED:
+        found.append(f"exit code {answer.code}")
+    lines = [line for line in answer.errors.splitlines() if not line.startswith("warning: ")]
     if len(lines) != 1 or not lines[0].startswith("error: "):
         found.append(f"{len(lines)} lines on stderr and not one sentence")
     found += [fault for line in lines[:1] for fault in faults_of_sentence(line, about)]

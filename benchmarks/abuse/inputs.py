@@ -89,17 +89,17 @@ def judged(case: Case, template: Path, scratch: Path) -> Verdict:
     case.broken.damage(folder, Random(case.seed))
     before = inventory(folder), inventory(here)
     words = case.words(folder)
-    ended = serving.run_program(case.entry.program, words, here, serves=case.entry.serves)
+    answer = serving.run_program(case.entry.program, words, here, serves=case.entry.serves)
     changes = differences(before[0], inventory(folder))
     changes += differences(before[1], inventory(here))
     about = (str(folder), *case.broken.about)
     command = " ".join(["python", case.entry.program, *(repr(word)[1:-1][:200] for word in words)])
-    faults = tuple(faults_of(ended, about, changes))
+    faults = tuple(faults_of(answer, about, changes))
     for path in folder.rglob("*"):
         if not path.is_symlink():
             path.chmod(0o700)
     shutil.rmtree(place)
-    return Verdict(case=case, command=command, ended=ended, faults=faults)
+    return Verdict(case=case, command=command, answer=answer, faults=faults)
 
 
 class _Templates:
@@ -134,10 +134,10 @@ class _Templates:
         if entry.sound:
             case = Case(entry=entry, what="nothing", broken=Broken(), seed=0, generated=False)
             whole = judged(case, folder, self._scratch)
-            if whole.ended.code != WELL or whole.faults:
+            if whole.answer.code != WELL or whole.faults:
                 raise UserError(
                     f"{entry.name} is refused before anything is broken: {whole.command}:"
-                    f" {whole.faults} {whole.ended.errors}"
+                    f" {whole.faults} {whole.answer.errors}"
                 )
         return folder
 
@@ -220,7 +220,7 @@ def _show_bad(verdict: Verdict) -> None:
     """Prints what can be said against one, at once: the next ones may take a while."""
     print(f"\n{verdict.case.entry.name}: {verdict.case.what}: {'; '.join(verdict.faults)}")
     print(f"  {verdict.command}")
-    for line in verdict.ended.errors.splitlines()[-12:]:
+    for line in verdict.answer.errors.splitlines()[-12:]:
         print(f"    {line[:1000]}", flush=True)
 
 
@@ -232,14 +232,14 @@ def _write(path: Path, verdicts: list[Verdict]) -> None:
     """Every case with what was said, for somebody who reads sentences."""
     with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for verdict in verdicts:
-            entry, ended = verdict.case.entry, verdict.ended
+            entry, answer = verdict.case.entry, verdict.answer
             said = {
                 "entry": entry.name,
                 "what": verdict.case.what,
                 "command": verdict.command,
-                "code": ended.code,
-                "seconds": round(ended.seconds, 2),
+                "code": answer.code,
+                "seconds": round(answer.seconds, 2),
                 "faults": verdict.faults,
-                "errors": ended.errors,
+                "errors": answer.errors,
             }
             file.write(json.dumps(said, ensure_ascii=False) + "\n")

@@ -21,7 +21,7 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks.abuse.cases import WELL, Ended
+from benchmarks.abuse.cases import WELL, Answer
 
 ROOT = Path(__file__).resolve().parents[2]
 # What programs import at their work.
@@ -46,7 +46,9 @@ def load(program: str) -> ModuleType:
     return module
 
 
-def run_program(program: str, words: Sequence[str], folder: Path, *, serves: bool = False) -> Ended:
+def run_program(
+    program: str, words: Sequence[str], folder: Path, *, serves: bool = False
+) -> Answer:
     """How a program ended that was started in ``folder``; one that serves, by Ctrl-C."""
     return forked(_starting(program, words, VISIBLE_SECONDS if serves else 0), folder)
 
@@ -68,7 +70,7 @@ def _starting(program: str, words: Sequence[str], until: int = 0) -> Callable[[]
     return start
 
 
-def forked(start: Callable[[], int], folder: Path, seconds: float = SECONDS) -> Ended:
+def forked(start: Callable[[], int], folder: Path, seconds: float = SECONDS) -> Answer:
     """How a function ended in a process of its own, whose exit code it gives."""
     began = time.monotonic()
     process, said = _forked(start, folder)
@@ -81,7 +83,7 @@ def forked(start: Callable[[], int], folder: Path, seconds: float = SECONDS) -> 
     output, errors = (_text(path) for path in said)
     for path in said:
         path.unlink()
-    return Ended(
+    return Answer(
         code=process.exitcode or 0,
         output=output,
         errors=errors,

@@ -113,5 +113,5 @@ def _picture(process: TracerProcess, seed: int, path: Path) -> tuple[np.ndarray,
         place=[],
         path=str(path),
     )
-    picture = np.fromfile(path, np.float32).reshape(SIDE, SIDE, 4)
-    return picture[..., :3], process_seconds(process.pid) - began
+    picture = np.fromfile(path, np.float32).reshape(SIDE, SIDE, 3)
+    return picture, process_seconds(process.pid) - began

@@ -25,7 +25,7 @@ from neural_render.scenes.settings import SceneSettings, ViewSettings
 from neural_render.scenes.tracing.process import TracerProcess
 
 HALVES = 2
-VERSION = 1  # of what is cached
+VERSION = 2  # of what is cached
 MOST_FILES = 2000  # beside a scene whose sizes tell it apart
 
 
@@ -39,17 +39,17 @@ class References:
 
     names: tuple[str, ...]
     cameras: Cameras
-    pictures: Float[np.ndarray, "groups halves views height width 4"]  # radiance, opacity
+    pictures: Float[np.ndarray, "groups halves views height width 3"]
     places: Float[Tensor, "views place"]
 
     def half(
         self, index: int, half: int, emission: tuple[Color, ...]
     ) -> Float[Tensor, "height width 3"]:
         """One half of a view under lights of these emissions."""
-        pictures = torch.from_numpy(self._of(index)[:, half, ..., :3])
+        pictures = torch.from_numpy(self._of(index)[:, half])
         return torch.einsum("ghwc,gc->hwc", pictures, pictures.new_tensor(emission))
 
-    def _of(self, index: int) -> Float[np.ndarray, "groups halves height width 4"]:
+    def _of(self, index: int) -> Float[np.ndarray, "groups halves height width 3"]:
         height, width = int(self.cameras.height[index]), int(self.cameras.width[index])
         return self.pictures[:, :, index, :height, :width]
 
@@ -101,13 +101,13 @@ def _traced(
     seen: tuple[Cameras, Float[Tensor, "views place"]],
     file: Path,
     progress: Callable[[float], None],
-) -> Float[np.ndarray, "groups halves views height width 4"]:
+) -> Float[np.ndarray, "groups halves views height width 3"]:
     """The pictures of cameras under the moving light's places; each passes through ``file``."""
     cameras, places = seen
     num_groups = len(process.scene["groups"])
     jobs = list(product(range(num_groups), range(HALVES), range(views.test)))
     height, width = (max(sides.tolist(), default=0) for sides in (cameras.height, cameras.width))
-    pictures = np.zeros((num_groups, HALVES, views.test, height, width, 4), np.float32)
+    pictures = np.zeros((num_groups, HALVES, views.test, height, width, 3), np.float32)
     for number, (group, half, view) in enumerate(jobs):
         size = torch.stack([cameras.width[view], cameras.height[view]])
         half_size = size / 2 / cameras.focal_px[view]
@@ -127,7 +127,7 @@ def _traced(
             place=places[view].tolist(),
             path=str(file.absolute()),
         )
-        found = np.fromfile(file, np.float32).reshape(*size.flip(0).tolist(), 4)
+        found = np.fromfile(file, np.float32).reshape(*size.flip(0).tolist(), 3)
         pictures[group, half, view, : len(found), : found.shape[1]] = found
     return pictures
 

@@ -16,9 +16,9 @@ from benchmarks.abuse import serving
 from benchmarks.abuse.cases import (
     REFUSED,
     WELL,
+    Answer,
     Broken,
     Case,
-    Ended,
     Entry,
     Verdict,
     differences,
@@ -102,20 +102,20 @@ def judged_visits(base: Path, scratch: Path, seed: int, count: int) -> list[Verd
                 entry=entry, what=what, broken=Broken(), seed=number, generated=what == "by chance"
             )
             told = len(viewer.errors())
-            ended = serving.forked(partial(_visited, visit, port), _place(place, number))
+            answer = serving.forked(partial(_visited, visit, port), _place(place, number))
             said = viewer.errors()[told:]
-            faults = list(_faults(ended, said, viewer.alive()))
+            faults = list(_faults(answer, said, viewer.alive()))
             faults += [f"changed: {it}" for it in differences(before, inventory(place / "run"))]
-            met = Ended(
+            met = Answer(
                 code=REFUSED,
                 output="",
-                errors=said + ended.errors,
-                seconds=ended.seconds,
-                late=ended.late,
-                left=ended.left,
+                errors=said + answer.errors,
+                seconds=answer.seconds,
+                late=answer.late,
+                left=answer.left,
             )
             command = f"(a visitor of port {port})"
-            found.append(Verdict(case=case, command=command, ended=met, faults=tuple(faults)))
+            found.append(Verdict(case=case, command=command, answer=met, faults=tuple(faults)))
     return found
 
 
@@ -125,10 +125,10 @@ def _place(place: Path, number: int) -> Path:
     return folder
 
 
-def _faults(ended: Ended, said: str, alive: bool) -> Iterator[str]:
+def _faults(answer: Answer, said: str, alive: bool) -> Iterator[str]:
     if not alive:
         yield "the viewer has ended"
-    if ended.code != WELL:
+    if answer.code != WELL:
         yield "nobody gets a picture afterwards"
     if "Traceback" in said:
         yield "a traceback"

@@ -188,7 +188,7 @@ class Worker:
         place: list[float],
         path: str,
     ) -> None:
-        """A picture [height width 4] of radiance and opacity: floats, written to ``path``.
+        """A picture [height width 3] of radiance, black where nothing is: floats, in ``path``.
 
         ``place``: of the moving light, if there is one.
         """
@@ -197,7 +197,7 @@ class Worker:
             self._switch.place(moving.light, _triple(np.asarray(place)))
         self._light(group)
         tracer, pixels = self._tracer(1), width * height
-        total, count = np.zeros((pixels, 4)), np.zeros(pixels)
+        total, count = np.zeros((pixels, 3)), np.zeros(pixels)
         rng = _rng(seed, 2)
         # Each wave goes on where the last one stopped, so that all pixels get as many paths.
         waves = -(-pixels * samples // tracer.num_rays)
@@ -207,13 +207,12 @@ class Worker:
             across = 2 * (corner + rng.uniform(size=corner.shape)) / [width, height] - 1
             camera = Poses(**{key: np.asarray(value) for key, value in pose.items()})
             radiance, distance = tracer.trace(*camera.through(across), seed * 1_000_003 + wave)
-            seen = np.isfinite(distance)
-            values = np.concatenate([radiance * seen[:, None], seen[:, None]], axis=1)
-            for channel in range(4):
+            values = radiance * np.isfinite(distance)[:, None]
+            for channel in range(3):
                 total[:, channel] += np.bincount(index, values[:, channel], pixels)
             count += np.bincount(index, minlength=pixels)
             self._answer("progress", done=wave + 1, of=waves)
-        picture = (total / count[:, None]).reshape(height, width, 4).astype(np.float32)
+        picture = (total / count[:, None]).reshape(height, width, 3).astype(np.float32)
         Path(path).write_bytes(picture.tobytes())
         self._answer("rendered")
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.abuse import damage, inputs
-from benchmarks.abuse.cases import Ended, differences, faults_of, inventory
+from benchmarks.abuse.cases import Answer, differences, faults_of, inventory
 from benchmarks.abuse.serving import forked
 from benchmarks.options import BenchmarkOptions
 from neural_render.core.errors import SettingError
 
 
-def ended(code: int, errors: str) -> Ended:
-    return Ended(code=code, output="", errors=errors, seconds=1.0, late=False, left=0)
+def answer(code: int, errors: str) -> Answer:
+    return Answer(code=code, output="", errors=errors, seconds=1.0, late=False, left=0)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def ended(code: int, errors: str) -> Ended:
     ],
 )
 def test_what_is_held_against_an_ending(code: int, errors: str, faults: list[str]) -> None:
-    assert faults_of(ended(code, errors), ["a.json"], []) == faults
+    assert faults_of(answer(code, errors), ["a.json"], []) == faults
 
 
 def test_what_is_lost_is_seen(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def two_cameras() -> Cameras:
 def references_of(scene: TrainedScene, places: torch.Tensor, noise: float) -> References:
     """What the scene itself shows: halves that differ from it by as much, up and down."""
     groups = scene.lighting.groups
-    pictures = np.zeros((len(groups), 2, len(places), 14, 21, 4), np.float32)
+    pictures = np.zeros((len(groups), 2, len(places), 14, 21, 3), np.float32)
     for view, place in enumerate(places):
         conditions = set_dials(scene.lighting, {}, place.tolist()).conditions
         black = (0.0,) * scene.field.num_channels
@@ -46,8 +46,7 @@ def references_of(scene: TrainedScene, places: torch.Tensor, noise: float) -> Re
         for index, group in enumerate(groups):
             seen = image.color[..., 3 * index : 3 * index + 3] * group.scale
             for half, sign in enumerate((1 + noise, 1 - noise)):
-                pictures[index, half, view, ..., :3] = seen * sign
-                pictures[index, half, view, ..., 3] = image.opacity
+                pictures[index, half, view] = seen * sign
     return References(names=("a", "b"), cameras=two_cameras(), pictures=pictures, places=places)
 
 
