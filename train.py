@@ -25,6 +25,7 @@ from neural_render.training.sources.photographed import (
     photographed_field,
     photographed_renderer,
 )
+from neural_render.training.sources.views import check_made_from
 from neural_render.training.watching.audience import audience_of, check_audience
 from neural_render.training.watching.surroundings import photographed_surroundings
 
@@ -52,6 +53,7 @@ COMMAND = config.Command(
 def main(settings: config.Settings) -> None:
     """Opens the photos, builds field and renderer, trains, measures, films."""
     progress = group.shows_progress()
+    check_made_from("photos", settings.run)
     check_audience(settings.viewer, group.size())
     backend, threads, device = start_kernels(config.own_kernels(settings.kernels))
     capture = open_checked(settings.capture, progress=progress, check=not settings.run)

@@ -28,7 +28,7 @@ from neural_render.training.sources.baking import (
     lit_field,
     lit_renderer,
 )
-from neural_render.training.sources.views import load_views
+from neural_render.training.sources.views import check_made_from, load_views
 from neural_render.training.watching.audience import audience_of, check_audience
 from neural_render.training.watching.surroundings import baked_surroundings
 
@@ -53,6 +53,7 @@ COMMAND = config.Command(
 def main(settings: config.Settings) -> None:
     """Loads the scene in the tracer's process, bakes it, measures and films it."""
     progress = sys.stderr.isatty()
+    check_made_from("a scene", settings.run)
     check_audience(settings.viewer, 1)
     backend, threads, device = start_kernels(settings.kernels)
     with closing(TracerProcess(settings.scene, settings.views, settings.tracer)) as process:

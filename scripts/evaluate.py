@@ -13,6 +13,7 @@ from neural_render.kernels.settings import start_kernels
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.results import Results, summary
+from neural_render.training.sources.views import check_made_from
 
 COMMAND = config.Command(
     program="scripts/evaluate.py",
@@ -31,6 +32,7 @@ COMMAND = config.Command(
 def main(settings: config.Settings) -> None:
     """Opens the run and its capture, measures, and writes evaluation/ and report.html anew."""
     progress = sys.stderr.isatty()
+    check_made_from("photos", settings.run)
     _, _, device = start_kernels(settings.kernels)
     run = RunFolder.open(Path(settings.run))
     results = Results(

@@ -129,6 +129,30 @@ def test_noisy_targets_tell_no_psnr_of_training_rays(baked_run: Path) -> None:
     assert "PSNR on training rays" not in (baked_run / "report.html").read_text()
 
 
+def files(run_folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(run_folder)): path.read_bytes()
+        for path in run_folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("program", ["train.py", "scripts/evaluate.py", "scripts/bake.py"])
+def test_who_cannot_go_on_with_a_run_leaves_it_as_it_is(
+    program: str,
+    baked_run: Path,
+    trained_run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = "train.py" if program == "scripts/bake.py" else "scripts/bake.py"
+    run = trained_run if program == "scripts/bake.py" else baked_run
+    before = files(run)
+    done = run_here(program, f"run={run}", monkeypatch=monkeypatch, capsys=capsys)
+    refused(done, f"run={run} was ", f"python {other} run={run} continues it")
+    assert files(run) == before
+
+
 def test_a_bake_is_measured_under_other_lights_too(baked_run: Path) -> None:
     found = metrics(baked_run)
     rows = found["relit"]

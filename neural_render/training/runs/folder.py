@@ -140,7 +140,7 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"{path} is missing or broken: measure that run with"
-                f" python scripts/evaluate.py run={self.path}"
+                f" python scripts/evaluate.py run={self.path} (a bake: scripts/bake.py)."
             ) from error
 
     def checkpoint_path(self, step: int) -> Path:

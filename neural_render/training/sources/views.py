@@ -10,13 +10,21 @@ from neural_render.captures.readers.listing import no_points
 from neural_render.captures.records import Capture, Views
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.cameras import Cameras, Lens
-from neural_render.core.errors import CheckpointError, reason_of
+from neural_render.core.errors import CheckpointError, SettingError, reason_of
 from neural_render.core.files import read_json
 from neural_render.core.processes import group
 from neural_render.core.protocols import SceneFrame
 from neural_render.evaluation.records import write_json
+from neural_render.training.runs.checkpoint import open_checkpoint
+from neural_render.training.runs.folder import RunFolder
 
 VIEWS_FILE = "views.json"
+GO_ON = {
+    "photos": "was trained on photos: python train.py run={run} continues it",
+    "a scene": "was baked from a scene: python scripts/bake.py run={run} continues it and measures"
+    " it anew",
+    "rays": "was trained on rays that a program of its own made: only that one continues it",
+}
 _NUMBERS = {"world_from_camera": (3, 4), "focal_px": (2,), "center_px": (2,)}
 
 
@@ -29,6 +37,22 @@ def save_views(folder: Path, train: Cameras, test: Cameras, split: str) -> None:
 def has_views(folder: Path) -> bool:
     """Whether a run was baked from a scene, not trained on photos."""
     return (folder / VIEWS_FILE).is_file()
+
+
+def check_made_from(source: str, run: str) -> None:
+    """SettingError where ``run``, a folder ("" for a new one), was made from another source.
+
+    ``source``: "photos", "a scene" or "rays". A run that was killed before its first checkpoint
+    may be of photos or of rays.
+    """
+    if not run:
+        return
+    folder = RunFolder.open(Path(run))
+    found = "a scene" if has_views(folder.path) else "photos"
+    if found == "photos" and (checkpoints := folder.checkpoints()):
+        found = "photos" if open_checkpoint(checkpoints[-1]).record.capture else "rays"
+    if found != source:
+        raise SettingError(f"run={run} {GO_ON[found].format(run=run)}.")
 
 
 def load_views(folder: Path, frame: SceneFrame) -> Capture:

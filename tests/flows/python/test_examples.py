@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neural_render.core.errors import SettingError
+from neural_render.training.sources.views import check_made_from
 from tests.flows.programs import REPOSITORY
 
 FOLDER = REPOSITORY / "examples"
@@ -85,3 +87,6 @@ def test_your_own_field(example) -> None:
 def test_your_own_rays(example) -> None:
     example("your_own_rays.py", 3)
     assert picture("own_rays.png").shape == (300, 300, 3)
+    (run,) = Path("outputs/examples/own_rays").iterdir()
+    with pytest.raises(SettingError, match=r"run=.* trained on rays that a program of its own"):
+        check_made_from("photos", str(run))
