@@ -41,7 +41,7 @@ COMMAND = config.Command(
         "python scripts/bake.py                                  # the program's own scene",
         "python scripts/bake.py scene.path=cbox.xml training.max_seconds=600",
         "python scripts/bake.py run=outputs/latest training.max_seconds=1200   # continue",
-        "python render.py lights.key=2.0 lights.environment=[0.2,0.3,0.6]     # then relight",
+        "python render.py lights.key_light=2 'lights.environment=[0.2,0.3,0.6]'   # then relight",
     ),
     sections=config.sections_of_training("capture", "lights"),
     short={"viewer": "viewer.show"},
