@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neural_render.core.cameras import Cameras, Lens
-from neural_render.core.files import NO_ARRAYS, whole_file
+from neural_render.core.files import NO_ARRAYS, expanded, whole_file
 from neural_render.core.lights import Color
 from neural_render.scenes.settings import SceneSettings, ViewSettings
 from neural_render.scenes.tracing.process import TracerProcess
@@ -155,14 +155,19 @@ def _key(found: dict[str, Any], scene: SceneSettings, views: ViewSettings, outpu
     What lies in ``outputs`` is no part of the scene: it may lie beside it.
     """
     path = Path(found["path"]).resolve()
+    environment = _digest(expanded(scene.environment)) if scene.environment else ""
     stated = [
         VERSION,
-        hashlib.sha256(path.read_bytes()).hexdigest(),
+        _digest(path),
         list(islice(_files_beside(path, outputs), MOST_FILES)),
-        {**asdict(scene), "path": path.name},
+        {**asdict(scene), "path": path.name, "environment": environment},
         {**asdict(views), "supersampling": 0},
     ]
     return hashlib.sha256(json.dumps(stated).encode()).hexdigest()[:24]
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _files_beside(path: Path, outputs: Path) -> Iterator[tuple[str, int]]:

@@ -190,7 +190,8 @@ class Worker:
     ) -> None:
         """A picture [height width 3] of radiance, black where nothing is: floats, in ``path``.
 
-        ``place``: of the moving light, if there is one.
+        Paths of no finite radiance are left out; a pixel of no other ones is black. ``place``: of
+        the moving light, if there is one.
         """
         width, height = size
         for moving in self.moving:
@@ -207,13 +208,14 @@ class Worker:
             across = 2 * (corner + rng.uniform(size=corner.shape)) / [width, height] - 1
             camera = Poses(**{key: np.asarray(value) for key, value in pose.items()})
             radiance, distance = tracer.trace(*camera.through(across), seed * 1_000_003 + wave)
-            values = radiance * np.isfinite(distance)[:, None]
+            values = np.where(np.isfinite(distance)[:, None], radiance, 0.0)
+            known = np.isfinite(values).all(axis=1)  # see `without_broken`
             for channel in range(3):
-                total[:, channel] += np.bincount(index, values[:, channel], pixels)
-            count += np.bincount(index, minlength=pixels)
+                total[:, channel] += np.bincount(index[known], values[known, channel], pixels)
+            count += np.bincount(index[known], minlength=pixels)
             self._answer("progress", done=wave + 1, of=waves)
-        picture = (total / count[:, None]).reshape(height, width, 3).astype(np.float32)
-        Path(path).write_bytes(picture.tobytes())
+        picture = (total / np.maximum(count, 1)[:, None]).reshape(height, width, 3)
+        Path(path).write_bytes(picture.astype(np.float32).tobytes())
         self._answer("rendered")
 
     def trace(self, *, memory: int, blocks: int, shares: list[float], seed: int) -> None:
