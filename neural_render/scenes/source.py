@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -88,19 +88,28 @@ def scene_frame(scene: dict[str, Any], pilot: dict[str, Any]) -> SceneFrame:
     )
 
 
-def scene_lighting(scene: dict[str, Any], pilot: dict[str, Any]) -> Lighting:
-    """The light groups of a scene, scaled so that the mean of what the field learns is 1."""
+def scene_lights(scene: dict[str, Any]) -> Lighting:
+    """The light groups of a scene as its file has them."""
     groups = [
-        LightGroup(name=group["name"], color=tuple(group["color"]), scale=max(sum(mean) / 3, 1e-8))
-        for group, mean in zip(scene["groups"], pilot["means"], strict=True)
+        LightGroup(name=group["name"], color=tuple(group["color"])) for group in scene["groups"]
     ]
     moving = [
         MovingLight(**{key: _tuple(value) for key, value in light.items()})
         for light in scene["moving"]
     ]
+    return Lighting(groups=tuple(groups), moving=tuple(moving))
+
+
+def scene_lighting(scene: dict[str, Any], pilot: dict[str, Any]) -> Lighting:
+    """The same, scaled so that the mean of what the field learns is 1, and exposed."""
+    lights = scene_lights(scene)
+    groups = [
+        replace(group, scale=max(sum(mean) / 3, 1e-8))
+        for group, mean in zip(lights.groups, pilot["means"], strict=True)
+    ]
     lit = sum(pilot["lit"]) / 3
     exposure = 1.0 if EXPOSED[0] <= lit <= EXPOSED[1] or lit <= 0 else MIDDLE / lit
-    return Lighting(groups=tuple(groups), moving=tuple(moving), exposure=exposure)
+    return replace(lights, groups=tuple(groups), exposure=exposure)
 
 
 def group_shares(lighting: Lighting) -> list[float]:

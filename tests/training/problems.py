@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from neural_render.core.protocols import SceneFrame
+from neural_render.core.protocols import RaySource, SceneFrame
 from neural_render.core.rays import RayBatch, Rays
 from neural_render.core.transforms import Similarity
 from neural_render.fields import FieldSettings, GridSettings, RadianceField, field_spec
@@ -117,7 +117,7 @@ def train_ball(
     run: RunFolder,
     settings: TrainingSettings,
     *,
-    source: StripedBall | None = None,
+    source: RaySource | None = None,
     field: RadianceField | None = None,
     kernels: tuple[str, int] = ("auto", 2),
     renderer: Renderer | None = None,

@@ -4,11 +4,13 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from neural_render.core.errors import SceneError
 from neural_render.core.lights import Lighting
 from neural_render.core.protocols import SceneFrame
 from neural_render.core.waiting.patience import told_if_slow
@@ -20,7 +22,7 @@ from neural_render.rendering.emptiness.carving import empty_cells
 from neural_render.rendering.environment import EnvironmentMap
 from neural_render.scenes.references import References, drawn_cameras, trace_references
 from neural_render.scenes.settings import SceneSettings, TracerSettings
-from neural_render.scenes.source import TracedSource, scene_frame, scene_lighting
+from neural_render.scenes.source import TracedSource, scene_frame, scene_lighting, scene_lights
 from neural_render.scenes.tracing.process import TracerProcess
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.checkpoint import open_checkpoint
@@ -44,12 +46,16 @@ _log = logging.getLogger("neural_render")
 
 def begin_scene(process: TracerProcess, run: str, seed: int) -> tuple[Lighting, SceneFrame]:
     """The scene's light groups and the field's cube; those of an earlier sitting where the run has
-    a checkpoint."""
+    a checkpoint.
+
+    SceneError where the lights are others than they were then.
+    """
     scene = process.scene
     for warning in scene["warnings"]:
         _log.warning("%s", warning)
     if run and (checkpoints := RunFolder.open(Path(run)).checkpoints()):
         record = open_checkpoint(checkpoints[-1]).record
+        _check_lights(scene, record.lighting, run)
         return record.lighting, record.frame
     pilot = process.ask("pilot", command="pilot", seed=seed)
     lighting, frame = scene_lighting(scene, pilot), scene_frame(scene, pilot)
@@ -64,6 +70,28 @@ def begin_scene(process: TracerProcess, run: str, seed: int) -> tuple[Lighting, 
         process.variant,
     )
     return lighting, frame
+
+
+def _check_lights(scene: dict[str, Any], begun: Lighting, run: str) -> None:
+    """SceneError where the field's channels are of other lights than the scene's."""
+    now, before = _channels(scene_lights(scene)), _channels(begun)
+    if now != before:
+        fresh = ", ".join(light for light in now if light not in before) or "none"
+        gone = ", ".join(light for light in before if light not in now) or "none"
+        raise SceneError(
+            f"{scene['path']} has other lights than when {run} was begun (now {fresh}; then"
+            f" {gone}): change them back, or bake anew without run=."
+        )
+
+
+def _channels(lighting: Lighting) -> list[str]:
+    """What the channels of a field are of, a light group after the other, in words."""
+    kinds = {light.group: f" (moving, {light.kind})" for light in lighting.moving}
+    return [
+        f"{group.name}=[{','.join(f'{value:g}' for value in group.color)}]"
+        + kinds.get(group.name, "")
+        for group in lighting.groups
+    ]
 
 
 def begin_bake(process: TracerProcess, run: str, outputs: Path, name: str) -> RunFolder:

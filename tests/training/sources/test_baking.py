@@ -1,9 +1,29 @@
-"""What a bake chooses where its settings say nothing."""
+"""What a bake chooses where its settings say nothing, and which lights it goes on with."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from neural_render.core.errors import SceneError
+from neural_render.fields import FieldSettings
+from neural_render.rendering import RenderingSettings
+from neural_render.scenes.source import TracedSource
+from neural_render.scenes.tracing.process import TracerProcess
+from neural_render.training.runs.folder import RunFolder
 from neural_render.training.settings import TrainingSettings
-from neural_render.training.sources.baking import bake_training
+from neural_render.training.sources.baking import (
+    bake_training,
+    begin_scene,
+    lit_field,
+    lit_renderer,
+)
+from tests.scenes.small_scenes import write_scene
+from tests.scenes.tracing.tracers import SMALL, started
+from tests.training.problems import CPU, GRID, new_run, settings_for, train_ball
 
 
 @pytest.mark.parametrize(
@@ -20,3 +40,71 @@ from neural_render.training.sources.baking import bake_training
 )
 def test_normals_count_for_more_in_long_bakes(budget: dict[str, float], weight: float) -> None:
     assert bake_training(TrainingSettings(**budget)).normal_weight == pytest.approx(weight)
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TracerProcess]:
+    """A ball under a lamp and under a bulb that moves."""
+    path = write_scene(tmp_path_factory.mktemp("scene"), "lamp", "bulb")
+    with closing(started(path, moving="bulb")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def finished(process: TracerProcess, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The run of a bake of that, a step long."""
+    run, stage = new_run(tmp_path_factory.mktemp("baked")), begin_scene(process, "", 0)
+    with closing(TracedSource(process, *stage, SMALL, seed=0, device=CPU)) as source:
+        field = lit_field(FieldSettings(grid=GRID, width=32), source, 0)
+        renderer = lit_renderer(RenderingSettings(step=0.02), SMALL, source, 0)
+        train_ball(
+            run,
+            settings_for(1),
+            source=source,
+            field=field,
+            renderer=renderer,
+            lighting=source.lighting,
+        )
+    return run
+
+
+@pytest.fixture
+def run(finished: RunFolder, tmp_path: Path) -> RunFolder:
+    """A copy of it."""
+    return RunFolder(path=Path(shutil.copytree(finished.path, tmp_path / "run")))
+
+
+def test_a_bake_goes_on_with_the_lights_that_it_was_begun_with(
+    process: TracerProcess, run: RunFolder
+) -> None:
+    again, _ = begin_scene(process, str(run.path), 1)
+    assert [group.name for group in again.groups] == ["bulb", "lamp"]
+
+
+@pytest.mark.parametrize(
+    ("part", "entry", "before", "told"),
+    [
+        ("groups", "name", "spot", r"now lamp=\[6,8,10\]; then spot=\[6,8,10\]"),
+        ("groups", "color", [6, 8, 9], r"now lamp=\[6,8,10\]; then lamp=\[6,8,9\]"),
+        ("moving", "kind", "direction", r"now bulb=\S+ \(moving, position\); .* direction\)"),
+    ],
+)
+def test_a_bake_does_not_go_on_with_other_lights(
+    process: TracerProcess, run: RunFolder, part: str, entry: str, before: object, told: str
+) -> None:
+    """As if the scene's file had said something else when the run was begun."""
+    path = run.last_checkpoint() / "state.json"
+    document = json.loads(path.read_text())
+    document["run"]["lighting"][part][-1][entry] = before
+    path.write_text(json.dumps(document))
+    with pytest.raises(SceneError, match=rf"ball.xml has other lights .*\({told}\): change them"):
+        begin_scene(process, str(run.path), 1)
+
+
+def test_a_bake_does_not_go_on_with_a_light_more(run: RunFolder, tmp_path: Path) -> None:
+    path = write_scene(tmp_path, "lamp", "bulb", "sun")
+    with (
+        closing(started(path, moving="bulb")) as process,
+        pytest.raises(SceneError, match=r"\(now sun=\[1,2,3\]; then none\)"),
+    ):
+        begin_scene(process, str(run.path), 1)
