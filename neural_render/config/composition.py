@@ -25,7 +25,7 @@ from yaml import YAMLError
 from neural_render.config.arguments import retyped, unspelled
 from neural_render.config.settings import Settings, check, list_settings, typed
 from neural_render.core.errors import CheckpointError, SettingError, reason_of
-from neural_render.core.files import checked_file
+from neural_render.core.files import checked_file, expanded
 from neural_render.training.packages.file import is_package
 from neural_render.training.runs.folder import RunFolder
 
@@ -137,21 +137,22 @@ def _settings_of_job(config: DictConfig, configs: Path, needs_run: bool) -> Sett
     """The same, with the errors of Hydra and OmegaConf as they are."""
     words = OmegaConf.to_container(HydraConfig.get().overrides.task)
     assert isinstance(words, list)
-    settings = _record(config)
+    settings = _with_absolute_paths(_record(config))
     if needs_run and settings.run and is_package(Path(settings.run)):
         # It holds no settings: those of looking at it are given, or the defaults.
         settings = dataclasses.replace(settings, run=os.path.abspath(settings.run))
     elif settings.run or needs_run:
         run = RunFolder.open(Path(settings.run)) if settings.run else latest_run(settings.outputs)
-        stored = load_settings(run.config_path)
+        stored = _with_absolute_paths(load_settings(run.config_path))
         settings = _overridden(stored, [str(word) for word in words], configs)
+        settings = _with_absolute_paths(settings)
         _check_unchanged(stored, settings)
         _check_stored(stored, settings, run.config_path)
         settings = dataclasses.replace(settings, run=str(run.path))
     named = {unspelled(name): value for name, value in settings.lights.items()}
     settings = dataclasses.replace(settings, lights=named)
     check(settings)
-    return _with_absolute_paths(settings)
+    return settings
 
 
 def _record(config: DictConfig) -> Settings:
@@ -199,10 +200,18 @@ def _check_stored(stored: Settings, settings: Settings, path: Path) -> None:
 
 def _with_absolute_paths(settings: Settings) -> Settings:
     """The same settings, meaning the same from any working directory."""
-    if not settings.capture.path:
-        return settings
-    path = os.path.abspath(settings.capture.path)
-    return dataclasses.replace(settings, capture=dataclasses.replace(settings.capture, path=path))
+    capture = dataclasses.replace(settings.capture, path=_absolute(settings.capture.path))
+    scene = dataclasses.replace(
+        settings.scene,
+        path=_absolute(settings.scene.path),
+        environment=_absolute(settings.scene.environment),
+    )
+    return dataclasses.replace(settings, capture=capture, scene=scene)
+
+
+def _absolute(path: str) -> str:
+    """A path that was given, nothing where none was."""
+    return os.path.abspath(expanded(path)) if path else ""
 
 
 def latest_run(outputs: str) -> RunFolder:

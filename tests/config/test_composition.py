@@ -71,9 +71,38 @@ def test_a_sweep_has_a_job_for_each_combination(compose: Compose) -> None:
     assert [(job.seed, job.name) for job in jobs] == [(0, "a b"), (0, "c"), (1, "a b"), (1, "c")]
 
 
-def test_the_path_of_a_capture_is_stored_absolute(compose: Compose, tmp_path: Path) -> None:
-    (settings,) = compose("capture.path=../photos")
-    assert settings.capture.path == str(tmp_path / "photos")
+@pytest.mark.parametrize("stated", ["../photos", "~/photos", "'~/photos'"])
+def test_paths_of_what_is_learned_are_stored_absolute(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: str
+) -> None:
+    """What is quoted (or stands in a preset) may begin with the home folder too."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    keys = "capture.path", "scene.path", "scene.environment"
+    (settings,) = compose(*(f"{key}={stated}" for key in keys))
+    assert changed_settings(settings) == dict.fromkeys(keys, str(tmp_path / "photos"))
+
+
+def test_a_run_finds_its_scene_from_anywhere(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (settings,) = compose("scene.path=ball.xml", "scene.environment=sky.exr")
+    run = store_run(tmp_path / "run", settings)
+    monkeypatch.chdir(tmp_path)
+    for words in ([], ["scene.path=here/ball.xml", "scene.environment=here/sky.exr"]):
+        (again,) = compose(f"run={run}", *words)
+        assert again.scene == settings.scene
+
+
+def test_a_run_from_before_paths_were_stored_absolute_goes_on_where_it_was_begun(
+    compose: Compose, tmp_path: Path
+) -> None:
+    stored = Settings()
+    stored.scene.path, stored.scene.environment = "ball.xml", "sky.exr"
+    run = store_run(tmp_path / "run", stored)
+    (again,) = compose(f"run={run}")
+    (retyped,) = compose(f"run={run}", "scene.path=ball.xml", "scene.environment=sky.exr")
+    assert retyped.scene == again.scene
+    assert again.scene.path == str(tmp_path / "here/ball.xml")
 
 
 def test_a_run_keeps_its_settings_until_words_change_them(compose: Compose, tmp_path: Path) -> None:
