@@ -6,7 +6,6 @@ signals.begin()  # before PyTorch is loaded
 
 import sys
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +46,8 @@ COMMAND = config.Command(
     short={"viewer": "viewer.show"},
     configs=Path(__file__).resolve().parents[1] / "configs",
     needs_run=False,
+    # A bake is measured as it is, before black.
+    without=tuple(f"evaluation.{name}" for name in ("background", "fit", "fit_steps", "fit_blur")),
 )
 
 
@@ -60,7 +61,7 @@ def main(settings: config.Settings) -> None:
         rows = auto_log2_rows(settings.training, device)
         settings = config.completed(settings, name=process.name, log2_rows=rows)
         stage = begin_scene(process, settings.run, settings.seed)
-        settings = replace(settings, training=bake_training(settings.training))
+        training = bake_training(settings.training)
         run = begin_bake(process, settings.run, Path(settings.outputs), settings.name)
         around = partial(baked_surroundings, run, stage[1])
         tracer = TracedSource(process, *stage, settings.tracer, seed=settings.seed, device=device)
@@ -78,7 +79,7 @@ def main(settings: config.Settings) -> None:
                 lighting=source.lighting,
                 audience=audience,
             )
-            train(source, field, renderer, settings.training, run, context)
+            train(source, field, renderer, training, run, context)
             traced = source.figures
         references = held_out_views(process, settings.scene, settings.outputs, progress=progress)
     scene = load_for_rendering(run, device)

@@ -45,6 +45,7 @@ class Command:
     configs: Path
     needs_run: bool  # works on an existing run; without `run=` on the latest one
     shares: bool = False  # its work among the processes that torchrun starts
+    without: tuple[str, ...] = ()  # settings of its sections that it has no use for
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -52,7 +53,7 @@ class Command:
         return tuple(
             setting
             for setting in list_settings(Settings)
-            if setting.key.partition(".")[0] in self.sections
+            if setting.key.partition(".")[0] in self.sections and setting.key not in self.without
         )
 
     @property

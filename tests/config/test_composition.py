@@ -241,6 +241,19 @@ def test_help_names_every_setting_preset_and_example(
     assert max(map(len, page.splitlines())) <= 80
 
 
+def test_what_a_command_has_no_use_for_is_neither_taken_nor_listed(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = replace(command, without=("evaluation.fit",))
+    monkeypatch.setattr(sys, "argv", ["train.py", "evaluation.fit=pose"])
+    assert main(few, lambda settings: None) == 2
+    assert "evaluation.fit is a setting of another command" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["train.py", "--help"])
+    assert main(few, lambda settings: None) == 0
+    page = capsys.readouterr().out
+    assert "evaluation.fit_steps=" in page and "evaluation.fit=" not in page
+
+
 def test_presets_are_for_training(
     command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import OpenImageIO as oiio
 import pytest
 
+from neural_render.config import changed_settings, load_settings
 from tests.flows.programs import SMALL, Finished, run_here, succeed
 from tests.scenes.readers.scenes import mitsuba
 from tests.scenes.small_scenes import BULB, write_scene
@@ -122,6 +123,14 @@ def test_a_bake_leaves_everything_in_its_folder_and_says_what_it_measured(
     assert "views: cameras; lights: bulb, lamp; tracer: scalar" in baked.output
 
 
+def test_a_bake_keeps_the_settings_that_were_given(baked_run: Path, scene: Path) -> None:
+    """What follows from its budget and from traced rays follows anew where the bake goes on."""
+    changed = changed_settings(load_settings(baked_run / "config.yaml"))
+    given = dict(word.split("=", 1) for word in (*TINY, f"training.num_steps={STEPS}"))
+    given |= {"name": "ball", "scene.path": str(scene)}
+    assert changed == given
+
+
 def test_noisy_targets_tell_no_psnr_of_training_rays(baked_run: Path) -> None:
     """It would be that of the noise."""
     lines = [json.loads(line) for line in (baked_run / "metrics.jsonl").read_text().splitlines()]
@@ -213,6 +222,10 @@ def test_a_bake_goes_on(
         ("scene.up=w", ["scene.up=w is not one of"]),
         ("tracer.ring=1", ["tracer.ring=1 is too small"]),
         ("capture.path=x", ["capture"]),
+        ("evaluation.fit=pose", ["evaluation.fit is a setting of another", "bake.py does not use"]),
+        ("evaluation.fit_steps=3", ["scripts/bake.py does not use it"]),
+        ("evaluation.fit_blur=1", ["scripts/bake.py does not use it"]),
+        ("evaluation.background=white", ["scripts/bake.py does not use it"]),
     ],
 )
 def test_mistakes_end_in_one_line_and_exit_code_2(
