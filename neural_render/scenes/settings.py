@@ -99,7 +99,8 @@ class ViewSettings:
     fov: float = field(
         default=40.0,
         metadata={
-            "help": "the field of view of cameras that the file does not have, in degrees",
+            "help": "shell: the cameras' field of view, in degrees (the file's own cameras have"
+            " theirs, and those inside 80)",
             "minimum": 1.0,
             "maximum": 150.0,
         },

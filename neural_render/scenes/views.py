@@ -133,6 +133,11 @@ def viewpoints(
             f"views.kind=cameras, but {scene.path} has no camera: give views.kind=shell, or"
             " interior."
         )
+    if kind == "interior" and settings.fov != ViewSettings.fov:
+        raise SettingError(
+            f"views.fov={settings.fov:g} is of cameras on a shell, and those of views.kind=interior"
+            f" see {INSIDE_FOV_DEG:g} degrees: leave it at {ViewSettings.fov:g}."
+        )
     low, high = np.asarray(scene.low), np.asarray(scene.high)
     center, radius = _ball(low, high)
     if kind == "shell":

@@ -181,6 +181,14 @@ def test_inside_a_closed_room_cameras_keep_off_surfaces() -> None:
     assert len(np.unique(position, axis=0)) > 300
 
 
+def test_a_field_of_view_that_cameras_inside_do_not_have() -> None:
+    _, poses = drawn(ViewSettings(kind="interior"), scene_with(), distances=in_a_room)
+    np.testing.assert_allclose(poses.half_width, math.tan(math.radians(40)))
+    said = r"views.fov=60 is of cameras on a shell, .* see 80 degrees: leave it at 40"
+    with pytest.raises(SettingError, match=said):
+        drawn(ViewSettings(kind="interior", fov=60.0), scene_with(), distances=in_a_room)
+
+
 def test_an_open_scene_has_no_inside() -> None:
     with pytest.raises(SceneError, match=r"scene.xml has no free space inside: .* give views.kind"):
         drawn(ViewSettings(kind="interior"), scene_with(), distances=over_a_floor)
