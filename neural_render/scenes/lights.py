@@ -12,10 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from neural_render.core.errors import SettingError
-from neural_render.scenes.records import LoadedScene, SceneLight, Triple
+from neural_render.scenes.records import EMISSIONS, LoadedScene, SceneLight, Triple
 
-# What of an emitter's parameters is its emission: a colour, or a factor on a picture.
-EMISSIONS = ("radiance.value", "intensity.value", "irradiance.value", "scale")
 PICTURES = ("radiance.data", "radiance.bitmap.data", "intensity.data")
 BLACK: Triple = (0.0, 0.0, 0.0)
 PLACES = {"directional": "to_world", "point": "position"}

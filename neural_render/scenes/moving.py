@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from neural_render.core.errors import SettingError
 from neural_render.scenes.lights import SceneGroup
-from neural_render.scenes.records import LoadedScene, SceneLight, Triple
+from neural_render.scenes.records import LoadedScene, SceneLight, Triple, triple
 from neural_render.scenes.settings import SceneSettings
 from neural_render.scenes.views import axes_of
 
@@ -78,14 +78,9 @@ def moving_places(
             light=light,
             group=group.name,
             kind=kind,
-            low=_triple(low),
-            high=_triple(high),
+            low=triple(low),
+            high=triple(high),
             at=light.at,
             up=scene.up,
         ),
     )
-
-
-def _triple(values: np.ndarray) -> Triple:
-    x, y, z = values.tolist()
-    return x, y, z

@@ -4,7 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 Triple = tuple[float, float, float]
+# What of an emitter's parameters is its emission: a colour, or a factor on a picture.
+EMISSIONS = ("radiance.value", "intensity.value", "irradiance.value", "scale")
+
+
+def triple(values: np.ndarray) -> Triple:
+    """Three numbers of an array, as Python's own."""
+    x, y, z = values.tolist()
+    return x, y, z
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neural_render.core.errors import SceneError, SettingError
-from neural_render.scenes.records import LoadedScene, SceneCamera, Triple
+from neural_render.scenes.records import LoadedScene, SceneCamera, Triple, triple
 from neural_render.scenes.settings import ViewSettings
 
 Vectors = Float[np.ndarray, "rays 3"]
@@ -164,13 +164,13 @@ def _framed(settings: ViewSettings, scene: LoadedScene) -> tuple[Triple, float]:
     if stated := settings.center:
         if len(stated) != 3 or not all(math.isfinite(value) for value in stated):
             raise SettingError(f"views.center={stated} is no place: give [x,y,z].")
-        center = _triple(np.asarray(stated))
+        center = triple(np.asarray(stated))
     return center, settings.radius or radius
 
 
 def _ball(low: np.ndarray, high: np.ndarray) -> tuple[Triple, float]:
     """The ball around a box: middle and radius."""
-    return _triple((low + high) / 2), float(np.linalg.norm(high - low)) / 2
+    return triple((low + high) / 2), float(np.linalg.norm(high - low)) / 2
 
 
 def free_places(
@@ -228,8 +228,3 @@ def axes_of(up: Triple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     x = np.cross(np.eye(3)[np.argmin(np.abs(z))], z)
     x = x / np.linalg.norm(x)
     return x, np.cross(z, x), z
-
-
-def _triple(values: np.ndarray) -> Triple:
-    x, y, z = values.tolist()
-    return x, y, z

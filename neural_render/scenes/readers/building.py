@@ -13,11 +13,15 @@ from neural_render.core.errors import SceneError
 from neural_render.scenes.readers.files import sentence
 
 Floats = NDArray[np.float32]
-_LINEAR = np.where(
-    np.arange(256) / 255 <= 0.04045,
-    np.arange(256) / 255 / 12.92,
-    ((np.arange(256) / 255 + 0.055) / 1.055) ** 2.4,
-).astype(np.float32)
+
+
+def linear_from_srgb(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Linear values of those that are shown. (That of ``core.color`` is of tensors.)"""
+    curved = ((np.maximum(values, 0.04045) + 0.055) / 1.055) ** 2.4
+    return np.where(values > 0.04045, curved, values / 12.92)
+
+
+_LINEAR = linear_from_srgb(np.arange(256) / 255).astype(np.float32)
 
 
 def _none() -> Floats:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from neural_render.scenes.records import SceneCamera, SceneLight, Triple
+from neural_render.scenes.records import EMISSIONS, SceneCamera, SceneLight, Triple, triple
 
 ENVIRONMENT = "environment"
 
@@ -25,7 +25,6 @@ _KINDS: dict[str, Literal["area", "environment", "point", "spot", "directional"]
 FLAT = 1e-3  # the thickness of what is flat, as a share of its length
 MOST_POINTS = 20000  # of a mesh that its thickness is judged by
 _WEIGHT = ".sampling_weight"
-_EMISSION = ("radiance.value", "intensity.value", "irradiance.value", "scale")
 _ENDINGS = ("_mesh", "_shape", "_emitter")
 
 
@@ -114,11 +113,10 @@ def is_area(emitter: Any) -> bool:
 def _color(parameters: Any, emitter: str) -> Triple:
     """The emission of a light of one colour; white for one with a texture."""
     known = set(parameters.keys())
-    for name in _EMISSION:
+    for name in EMISSIONS:
         if f"{emitter}.{name}" in known:
             value = np.array(parameters[f"{emitter}.{name}"], dtype=np.float64).ravel()
-            color = np.broadcast_to(value, 3) if value.size in (1, 3) else np.ones(3)
-            return (float(color[0]), float(color[1]), float(color[2]))
+            return triple(np.broadcast_to(value, 3) if value.size in (1, 3) else np.ones(3))
     return (1.0, 1.0, 1.0)
 
 
@@ -131,7 +129,7 @@ def _place(parameters: Any, emitter: str, kind: str) -> Triple:
         place = matrix.reshape(4, 4)[:3, 2]
     else:
         place = np.zeros(3)
-    return (float(place[0]), float(place[1]), float(place[2]))
+    return triple(place)
 
 
 def cameras_of(scene: Any) -> tuple[tuple[SceneCamera, ...], list[str]]:
@@ -183,7 +181,8 @@ def _camera(sensor: Any, name: str) -> tuple[SceneCamera, list[str]]:
 
 def bounds_of(scene: Any) -> tuple[Triple, Triple]:
     """The corners of the box around all shapes, in world units."""
-    return _corners(*_box(scene))
+    low, high = _box(scene)
+    return triple(low), triple(high)
 
 
 def objects_of(scene: Any) -> tuple[Triple, Triple]:
@@ -193,7 +192,7 @@ def objects_of(scene: Any) -> tuple[Triple, Triple]:
     """
     boxes = [_box(shape) for shape in scene.shapes() if not _is_flat(shape)] or [_box(scene)]
     lows, highs = zip(*boxes, strict=True)
-    return _corners(np.min(lows, axis=0), np.max(highs, axis=0))
+    return triple(np.min(lows, axis=0)), triple(np.max(highs, axis=0))
 
 
 def _is_flat(shape: Any) -> bool:
@@ -216,10 +215,3 @@ def _is_flat(shape: Any) -> bool:
 def _box(thing: Any) -> tuple[np.ndarray, np.ndarray]:
     box = thing.bbox()
     return np.array(box.min, np.float64).ravel(), np.array(box.max, np.float64).ravel()
-
-
-def _corners(low: np.ndarray, high: np.ndarray) -> tuple[Triple, Triple]:
-    return (
-        (float(low[0]), float(low[1]), float(low[2])),
-        (float(high[0]), float(high[1]), float(high[2])),
-    )

@@ -30,7 +30,7 @@ from neural_render.scenes.lights import (
 )
 from neural_render.scenes.moving import MovingPlaces, moving_places
 from neural_render.scenes.readers.opening import load_scene
-from neural_render.scenes.records import LoadedScene, Triple
+from neural_render.scenes.records import LoadedScene, triple
 from neural_render.scenes.settings import SceneSettings, TracerSettings, ViewSettings
 from neural_render.scenes.tracing.paths import Tracer, new_tracer, radiances
 from neural_render.scenes.tracing.ring import (
@@ -195,7 +195,7 @@ class Worker:
         """
         width, height = size
         for moving in self.moving:
-            self._switch.place(moving.light, _triple(np.asarray(place)))
+            self._switch.place(moving.light, triple(np.asarray(place)))
         self._light(group)
         tracer, pixels = self._tracer(1), width * height
         total, count = np.zeros((pixels, 3)), np.zeros(pixels)
@@ -253,7 +253,7 @@ class Worker:
             block[:, PLACE] = places.draw(tracer.num_rays, rng)
             if self.groups[group].name == places.group:
                 block[:, PLACE] = block[0, PLACE]
-                self._switch.place(places.light, _triple(block[0, PLACE]))
+                self._switch.place(places.light, triple(block[0, PLACE]))
         self._light(group)
         radiance, distance, origins, directions = tracer.traced(self.views, rng, seed + 7919 * wave)
         block[:, ORIGIN], block[:, DIRECTION], block[:, RADIANCE] = origins, directions, radiance
@@ -265,11 +265,6 @@ class Worker:
 
 def _rng(*seeds: int) -> np.random.Generator:
     return np.random.default_rng(seeds)
-
-
-def _triple(values: np.ndarray) -> Triple:
-    x, y, z = values.tolist()
-    return x, y, z
 
 
 def _commands(stream: TextIO) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,10 @@
 import re
 from xml.etree.ElementTree import Element
 
+import numpy as np
+
+from neural_render.scenes.readers.building import linear_from_srgb
+
 # Films of version 0.x that Mitsuba 3 lacks; only their size matters here.
 _OLD_FILMS = {"ldrfilm", "mfilm", "tiledhdrfilm"}
 _FILM_NUMBERS = {"width", "height", "cropWidth", "cropHeight", "cropOffsetX", "cropOffsetY"}
@@ -54,11 +58,8 @@ def _mend_srgb(element: Element) -> None:
         shown = [int(value[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     else:
         shown = [float(number) for number in _NUMBER.split(value)]
-    element.set("value", " ".join(f"{_linear_from_srgb(number):.9g}" for number in shown))
-
-
-def _linear_from_srgb(value: float) -> float:
-    return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+    linear = linear_from_srgb(np.array(shown))
+    element.set("value", " ".join(f"{number:.9g}" for number in linear))
 
 
 def _mend_film(element: Element) -> None:
