@@ -7,7 +7,7 @@ import torch
 from benchmarks.options import BenchmarkOptions
 from benchmarks.records import append, bar_plot, print_table, start, timed
 from neural_render.captures.opening import open_capture
-from neural_render.captures.settings import CaptureSettings
+from neural_render.config.composition import load_settings
 from neural_render.rendering import render_image
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
@@ -16,8 +16,9 @@ from neural_render.training.runs.restore import load_for_rendering
 def run(options: BenchmarkOptions) -> None:
     """Measures ``views`` test views spread over the split, shows and records their times."""
     resolved, threads = start(options.backend, options.threads, options.precision)
-    scene = load_for_rendering(RunFolder.open(Path(options.run)), torch.device("cpu"))
-    settings = CaptureSettings(path=scene.record.capture)
+    folder = RunFolder.open(Path(options.run))
+    scene = load_for_rendering(folder, torch.device("cpu"))
+    settings = load_settings(folder.config_path).capture
     capture = open_capture(settings, progress=False, images=False)
     cameras = capture.test.cameras.in_frame(scene.record.frame.world_from_field.inverse())
     chosen = range(0, len(cameras), max(1, len(cameras) // max(1, options.views)))

@@ -15,7 +15,7 @@ from benchmarks.records import append, print_table, start
 from benchmarks.splats.rasteriser import Pinhole, draw, read_gaussians
 from neural_render.captures.opening import open_capture
 from neural_render.captures.records import Capture
-from neural_render.captures.settings import CaptureSettings
+from neural_render.config.composition import load_settings
 from neural_render.core.cameras import Cameras, Lens
 from neural_render.core.color import quantised
 from neural_render.core.errors import SettingError
@@ -35,10 +35,11 @@ PANELS = 3  # pictures that are kept, of views spread over the split
 def run(options: BenchmarkOptions) -> None:
     """Measures ``file``, or splats that are fitted now, on ``views`` test views; records that."""
     resolved, threads = start(options.backend, options.threads, options.precision)
-    scene = load_for_rendering(RunFolder.open(Path(options.run)), torch.device("cpu"))
+    folder = RunFolder.open(Path(options.run))
+    scene = load_for_rendering(folder, torch.device("cpu"))
     if scene.record.color_space != "srgb":
         raise SettingError("suite=splats compares with photos: give the run of a capture.")
-    capture = open_capture(CaptureSettings(path=scene.record.capture), progress=False)
+    capture = open_capture(load_settings(folder.config_path).capture, progress=False)
     cost: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(options.file)

@@ -1,4 +1,4 @@
-"""The second rasteriser draws what the kernels draw."""
+"""The second rasteriser draws what the kernels draw; the suite measures on the run's own split."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.options import BenchmarkOptions
+from benchmarks.splats import suite
 from benchmarks.splats.rasteriser import Pinhole, draw, read_gaussians, rotation_matrices
 from neural_render.core.transforms import Similarity, look_at, quat_wxyz_from_rotation
 from neural_render.export.splats.ply import write_splats
@@ -54,3 +56,16 @@ def test_its_rotations_are_ours() -> None:
     turns = torch.nn.functional.normalize(torch.randn(20, 4, generator=generator(0)), dim=1)
     found = quat_wxyz_from_rotation(torch.from_numpy(rotation_matrices(turns.double().numpy())))
     assert torch.allclose((found * turns).sum(1).abs(), torch.ones(20, dtype=torch.float64))
+
+
+def test_views_are_of_the_split_and_the_size_of_the_run(
+    run_on_photos: Path, kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_splats(
+        tmp_path / "cloud.ply", cloud(20), Similarity(scale=1.0, translation=(0.0, 0.0, 0.0))
+    )
+    options = {"run": str(run_on_photos), "file": str(tmp_path / "cloud.ply")}
+    suite.run(BenchmarkOptions(**options, threads=1))  # type: ignore[arg-type]
+    said = capsys.readouterr().out.splitlines()
+    told = [line.split()[0] for line in said if line.startswith("  images/")]
+    assert told == [f"images/000{index}.png" for index in (0, 2, 4)]
