@@ -57,6 +57,16 @@ CPU = torch.device("cpu")
 class StepsOnly(Renderer):
     """A renderer that leaves out what is done once a run, which would drown a few steps' time."""
 
+    @classmethod
+    def of(cls, renderer: Renderer) -> "StepsOnly":
+        """The same as a renderer of training."""
+        return cls(
+            renderer.march,
+            renderer.occupancy,
+            antialias=renderer.antialias,
+            projection=renderer.projection,
+        )
+
     def settle_occupancy(self, field: Field, *, generator: torch.Generator) -> None:
         """Nothing."""
 
@@ -106,11 +116,10 @@ def problem_of(
         cascades=source.frame.cascades,
         radiance="sigmoid",
     )
-    renderer = build_renderer(RenderingSettings(), source.frame, device)
     return Problem(
         source=source,
         field=RadianceField(spec, generator_for(0, 0, "initialise", device)),
-        renderer=StepsOnly(renderer.march, renderer.occupancy, antialias=renderer.antialias),
+        renderer=build_renderer(RenderingSettings(), source.frame, device),
         settings=settings,
         seed=0,
         device=device,
@@ -204,6 +213,7 @@ def main(options: dict[str, Any]) -> dict[str, Any]:
     if options["exact"]:
         settings.roulette = 0.0
     problem = problem_of(options, settings)
+    problem = replace(problem, renderer=StepsOnly.of(problem.renderer))
     if options["scaling"]:
         return {"backend": backend, **scaling(problem, options, backend, threads)}
     return {"backend": backend, **rate(problem, backend, threads)}

@@ -24,7 +24,7 @@ from neural_render.captures.settings import CaptureSettings
 from neural_render.core.color import quantised
 from neural_render.evaluation.metrics import over_background, psnr
 from neural_render.kernels import dispatch
-from neural_render.rendering import Renderer, render_image
+from neural_render.rendering import render_image
 from neural_render.training.loop import train
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene, load_for_rendering
@@ -163,9 +163,7 @@ def _trained(
     given = {"capture": options.capture, "max_side": options.max_side}
     problem = problem_of({**given, "log2_rows": options.log2_rows}, settings, device)
     context = context_of(backend, dispatch.usable_cores())
-    steps_only = problem.renderer
-    renderer = Renderer(steps_only.march, steps_only.occupancy, antialias=steps_only.antialias)
-    parts = (problem.source, problem.field, renderer, settings)
+    parts = (problem.source, problem.field, problem.renderer, settings)
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder.create(Path(folder), "benchmark")
         done = train(*parts, run, context)

@@ -15,6 +15,8 @@ from benchmarks.processes import LeftOut, ask, trained
 from benchmarks.records import timed, timed_in_turn
 from neural_render.core.errors import SettingError
 from neural_render.kernels import dispatch
+from neural_render.training.settings import TrainingSettings
+from tests.captures.formats import write_side_by_side
 from tests.tiny_capture import write_blender_capture
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,6 +78,14 @@ def test_a_rate_counts_all_samples_and_says_where_the_time_went(tiny):
     assert "query_density" not in figures["shares"]
     # What was watched is put back.
     assert dispatch.active().render_rays.__name__ == "render_rays"
+
+
+def test_what_is_seen_from_one_side_is_trained_in_its_projection(tmp_path):
+    options = {**steps.OPTIONS, "capture": str(write_side_by_side(tmp_path)), "log2_rows": 10}
+    problem = steps.problem_of(options, TrainingSettings())
+    assert not problem.source.frame.projection.is_identity
+    for renderer in (problem.renderer, steps.StepsOnly.of(problem.renderer)):
+        assert renderer.projection == problem.source.frame.projection
 
 
 def test_scaling_repeats_the_same_work_on_every_number_of_threads(tiny, kept, capsys):

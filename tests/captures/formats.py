@@ -163,6 +163,19 @@ def write_llff(folder: Path, images: str, scale: int = 1) -> Path:
     return folder
 
 
+def write_side_by_side(folder: Path) -> Path:
+    """The folder, now an LLFF capture of photos that look along z, the nearest thing of each a unit
+    farther away."""
+    rows = []
+    for index in range(5):
+        image = noise_image(index)
+        save_image(folder / "images" / f"{index}.png", image)
+        columns = [[0, 1, 0], [1, 0, 0], [0, 0, -1], [0.2 * index, 0, 0], [*image.shape[:2], 30]]
+        rows.append([*np.array(columns).T.ravel(), 4.0 + index, 60.0])
+    np.save(folder / "poses_bounds.npy", np.array(rows))
+    return folder
+
+
 def write_polycam(folder: Path, prefix: str = "corrected_") -> Path:
     """The folder, now a raw export of Polycam's; beside corrected cameras lie worse ones."""
     keyframes = folder / "keyframes"

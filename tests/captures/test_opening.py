@@ -24,6 +24,7 @@ from tests.captures.formats import (
     save_image,
     write_blender,
     write_json,
+    write_side_by_side,
     write_transforms,
 )
 from tests.tiny_capture import write_blender_capture
@@ -278,17 +279,6 @@ def test_memory_limits_of_containers_are_seen(tmp_path: Path) -> None:
     (tmp_path / "memory.current").write_text("700\n")
     assert memory._group_bytes(tmp_path) == 600
     assert 0 < memory.available_bytes() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def write_side_by_side(folder: Path) -> None:
-    """LLFF's format: photos that look along z, the nearest thing of each a unit farther away."""
-    rows = []
-    for index in range(5):
-        image = noise_image(index)
-        save_image(folder / "images" / f"{index}.png", image)
-        columns = [[0, 1, 0], [1, 0, 0], [0, 0, -1], [0.2 * index, 0, 0], [*image.shape[:2], 30]]
-        rows.append([*np.array(columns).T.ravel(), 4.0 + index, 60.0])
-    np.save(folder / "poses_bounds.npy", np.array(rows))
 
 
 def test_bounds_of_photos_say_how_near_the_scene_is(
