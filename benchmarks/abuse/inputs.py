@@ -31,7 +31,6 @@ from neural_render.core.errors import SettingError, UserError
 
 GROUPS = ("captures", "runs", "packages", "camera paths", "scenes", "settings", "viewer")
 SHARE_BY_HAND = 0.6
-FRUITLESS = 40  # inputs of an entry in a row that turn out to be no harm
 
 
 def run(options: BenchmarkOptions) -> None:
@@ -148,7 +147,7 @@ def _make(entry: Entry, folder: Path) -> int:
 
 
 def _cases(entries: list[Entry], seed: int, count: int) -> Iterator[Case]:
-    """Broken inputs without end: those by hand in equal shares, then those of chance in turn."""
+    """Broken inputs of entries, without end: by hand in equal shares, then by chance in turn."""
     chance = Random(seed)
     by_hand = [case for entry in entries for case in _by_hand(entry, chance)]
     most = int(count * SHARE_BY_HAND)
@@ -158,7 +157,7 @@ def _cases(entries: list[Entry], seed: int, count: int) -> Iterator[Case]:
     for case in by_hand:
         yield dataclasses.replace(case, seed=1000 * seed + number)
         number += 1
-    while True:
+    while entries:
         for entry in entries:
             for place in range(1 + len(entry.victims)):
                 yield _by_chance(entry, place, 1000 * seed + number)

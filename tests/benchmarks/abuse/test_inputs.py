@@ -97,3 +97,8 @@ def test_who_does_not_end_is_ended(tmp_path: Path) -> None:
 def test_doors_that_are_not_there_are_told() -> None:
     with pytest.raises(SettingError, match="only=windows: give some of captures, runs"):
         inputs.run(BenchmarkOptions(only=("windows",)))
+
+
+def test_without_entries_nothing_is_broken(tmp_path: Path) -> None:
+    """As where the viewer alone is asked for, whose visits are no such inputs."""
+    assert inputs.judged_all(tmp_path, (), seed=0, count=3) == []
