@@ -123,11 +123,16 @@ def write_array(path: Path, values: Float[Tensor, "height width"]) -> None:
 def read_levels(
     path: Path, bits: int
 ) -> UInt8[Tensor, "height width channels"] | UInt16[Tensor, "height width channels"]:
-    """The levels of a PNG that ``write_levels`` wrote with so many bits."""
+    """The levels of a PNG that ``write_levels`` wrote with so many bits; OutputError if damaged."""
+    again = f"{path} cannot be read back: delete it, and its frame is made anew."
     if bits == 8:
         import PIL.Image
 
-        return torch.from_numpy(np.array(PIL.Image.open(path)))
+        try:
+            with PIL.Image.open(path) as picture:
+                return torch.from_numpy(np.array(picture))
+        except (OSError, ValueError, SyntaxError, EOFError) as error:
+            raise OutputError(again) from error
     import OpenImageIO as oiio  # Pillow reads no more than 8 bits of colours
 
     straight = oiio.ImageSpec()
@@ -135,7 +140,7 @@ def read_levels(
     source = oiio.ImageInput.open(str(path), straight)
     pixels = None if source is None else source.read_image("uint16")
     if source is None or pixels is None:
-        raise OutputError(f"{path} cannot be read back: delete it, and its frame is made anew.")
+        raise OutputError(again)
     source.close()
     return torch.from_numpy(pixels)
 

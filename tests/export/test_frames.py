@@ -207,6 +207,28 @@ def test_a_frame_of_which_one_file_is_missing_is_rendered_again(tmp_path: Path) 
     assert (tmp_path / "opacity_0001.png").is_file()
 
 
+@pytest.mark.parametrize("kept", [0.0, 0.1, 0.7])
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize(
+    ("output", "name", "codec"),
+    [("frames", "color_0001.png", "h264"), ("png16", "picture_0001.png", "prores")],
+)
+def test_a_damaged_frame_is_named(
+    tmp_path: Path, output: str, name: str, codec: str, zeros: bool, kept: float
+) -> None:
+    """As a machine that goes dark may leave it: too short, or with zeros for what was not kept."""
+    film, _ = make_film(2)
+    write(film, tmp_path, output)
+    whole = (tmp_path / name).read_bytes()
+    part = whole[: int(kept * len(whole))]
+    (tmp_path / name).write_bytes(part.ljust(len(whole) if zeros else 0, b"\0"))
+    with pytest.raises(OutputError, match=f"{name} cannot be read back: delete it"):
+        write(film, tmp_path, output, "video", resume=True, codec=CODECS[codec])
+    (tmp_path / name).unlink()
+    write(film, tmp_path, output, "video", resume=True, codec=CODECS[codec])
+    assert (tmp_path / name).read_bytes() == whole
+
+
 def test_depth_arrays_hold_depths(tmp_path: Path) -> None:
     film, _ = make_film(2)
     assert write(film, tmp_path, "depth") == (tmp_path / "depth_0000.npy",)
