@@ -150,8 +150,8 @@ def _said_if_begun_anew(video: Path, kept: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         if not kept:
             _log.warning(
-                "%s was not finished and will begin anew: with output=video,frames (h264, vp9) or"
-                " output=video,png16 (others), frames that are done are kept",
+                "%s was not finished and will begin anew: with render.output=video,frames (h264,"
+                " vp9) or render.output=video,png16 (others), frames that are done are kept",
                 video,
             )
         raise

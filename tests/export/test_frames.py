@@ -302,7 +302,9 @@ def test_a_video_that_will_begin_anew_says_so(
     assert caplog.text == "", "its frames are kept"
     with pytest.raises(KeyboardInterrupt):
         write(stopped, tmp_path / "b", "video")
-    assert "b/video.mp4 was not finished and will begin anew: with output=video,fr" in caplog.text
+    assert (
+        "b/video.mp4 was not finished and will begin anew: with render.output=video" in caplog.text
+    )
 
 
 def test_a_writer_that_fails_ends_the_film(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from neural_render.core.errors import SettingError
 from neural_render.core.files import whole_file
 from neural_render.export.formats import VolumeSettings
 from neural_render.export.geometry.space import Space
-from neural_render.export.geometry.subject import Subject, nothing_to_export
+from neural_render.export.geometry.subject import Subject
 from neural_render.export.geometry.surfaces.blocks import content
 from neural_render.kernels.morton import morton_decode
 from neural_render.kernels.specs import MORTON_RESOLUTION
@@ -93,7 +93,7 @@ def export_volume(
 
 def _grid(subject: Subject, space: Space, resolution: int) -> _Grid:
     """The samples around all that is occupied; SettingError where they would be too many."""
-    inside = content(subject, space, FAINTEST / subject.renderer.march.step)
+    inside = content(subject, space, FAINTEST / subject.renderer.march.step, "a volume")
     low, high = _box(inside.cells[:, :-1])
     if space.inner:
         half = 2.0**-subject.frame.cascades
@@ -120,8 +120,6 @@ def _box(cells: Tensor) -> tuple[Float[Tensor, "3"], Float[Tensor, "3"]]:
         for corner in (0, 1):
             corners.append(((found + corner) / MORTON_RESOLUTION - 0.5) * side + 0.5)
     joined = torch.cat(corners)
-    if not len(joined):
-        raise nothing_to_export("a volume")
     return joined.amin(0), joined.amax(0)
 
 

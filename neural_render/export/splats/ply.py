@@ -37,7 +37,7 @@ def write_splats(path: Path, splats: Splats, world_from_splats: Similarity) -> N
     if not np.isfinite(rows).all():
         raise OutputError(
             f"{path} was not written, because {int((~np.isfinite(rows)).any(axis=1).sum())} of its"
-            " splats are not finite: fit them again with fewer splats.steps."
+            " splats are not finite: fit them again with fewer export.splats.steps."
         )
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(rows)}"]
     header += [f"property float {name}" for name in PROPERTIES]

@@ -57,6 +57,6 @@ def test_nothing_gives_no_points_and_no_volume(tmp_path: Path) -> None:
     of = subject([])
     with pytest.raises(OutputError, match="points"):
         export_points(of, space(of), PointSettings(), tmp_path / "a.ply", progress=False)
-    with pytest.raises(OutputError):
+    with pytest.raises(OutputError, match="nothing to make a volume of"):
         export_volume(of, space(of), VolumeSettings(), tmp_path / "a.npz", progress=False)
     assert list(tmp_path.iterdir()) == []

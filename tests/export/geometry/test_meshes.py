@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import trimesh
 
-from neural_render.core.errors import OutputError
+from neural_render.core.errors import OutputError, SettingError
 from neural_render.export.formats import MeshSettings
 from neural_render.export.geometry import mesh as meshes
 from neural_render.export.geometry.mesh import export_mesh
-from neural_render.export.geometry.surfaces import witnesses
+from neural_render.export.geometry.surfaces import blocks, witnesses
 from tests.export.geometry.balls import SCALE, Ball, space, subject, world
 
 RADIUS = 0.25 * SCALE
@@ -96,6 +96,14 @@ def test_other_forms_hold_the_same_sphere_and_say_that_it_is_closed(
 def test_nothing_is_no_mesh(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="mesh"):
         exported(tmp_path / "mesh.glb", subject([]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_many_triangles_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "MOST_FACES", 100)
+    wanted = r"52x\d+x\d+ cells has more .* give a smaller export\.mesh\.resolution"
+    with pytest.raises(SettingError, match=wanted):
+        exported(tmp_path / "mesh.glb")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -61,8 +61,8 @@ class Lattice:
         return self.low + self.step * indices
 
 
-def content(subject: Subject, space: Space, level: float) -> Content:
-    """What there is to look into; OutputError where there is nothing."""
+def content(subject: Subject, space: Space, level: float, form: str) -> Content:
+    """What there is to look into; OutputError where there is nothing to make ``form`` of."""
     occupancy = subject.renderer.occupancy
     step, cone = subject.renderer.march.step, subject.renderer.march.cone_angle
     occupied = unpack_bits(occupancy.bits).cpu()
@@ -83,7 +83,7 @@ def content(subject: Subject, space: Space, level: float) -> Content:
             corners.append(space.places(cube))
     places = torch.cat(corners)
     if not len(places):
-        raise nothing_to_export("a mesh")
+        raise nothing_to_export(form)
     low, high = space.limits
     cells = torch.zeros(occupancy.cascades, NUM_CELLS + 1, dtype=torch.bool)
     cells[: len(found), :-1] = torch.stack(found)
@@ -134,8 +134,8 @@ def marched(
         num_faces += len(triangles)
         if num_faces > MOST_FACES:
             raise SettingError(
-                f"a mesh with export.mesh.resolution={round(max(lattice.counts))} has more than"
-                f" {MOST_FACES // 10**6} million triangles: give a smaller resolution."
+                f"a mesh found in {'x'.join(map(str, lattice.counts))} cells has more than"
+                f" {MOST_FACES // 10**6} million triangles: give a smaller export.mesh.resolution."
             )
     if not vertices:
         raise nothing_to_export("a mesh")

@@ -54,7 +54,7 @@ def find_surface(
 ) -> Placed:
     """The surface as ``settings`` ask for it; OutputError where there is none."""
     level = settings.level * subject.scale or surface_level(subject)
-    inside = content(subject, space, level)
+    inside = content(subject, space, level, "a mesh")
     longest = float((inside.high - inside.low).amax())
     step = longest / (settings.resolution or _resolution(subject, space, longest))
     lattice = lattice_over(inside.low, inside.high, step)
