@@ -1,8 +1,8 @@
 """The GPU: whether it is there, what numbers it computes with, and how kernels are launched."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,11 +13,9 @@ from neural_render.core.errors import KernelError
 # The first NVIDIA architecture that Triton compiles for, and the first that has bfloat16.
 LEAST_CAPABILITY, BFLOAT16_CAPABILITY = (7, 5), (8, 0)
 LEAST_TRITON = (3, 6)  # older ones do not compile all of it
-WARPS = 8
+# Triton from 3.10 on makes no product and its sum one instruction unless it is told to: slower.
+LAUNCH = {"num_warps": 8, "enable_fp_fusion": True}
 _precision = ["auto"]
-_targets: list[Any] = []
-_compiled: set[str] = set()
-_once: list[bool] = [False]
 
 
 def is_interpreted() -> bool:
@@ -115,17 +113,10 @@ def tiles(count: int, size: int) -> int:
 
 
 def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any) -> None:
-    """Runs a kernel, or compiles it where that is all that is wanted (see ``compiling``)."""
-    if _targets:
-        from neural_render.kernels.cuda.compiling import compile_for
-
-        if not (_once[0] and kernel.__name__ in _compiled):
-            compile_for(kernel, arguments, {**constants, "num_warps": WARPS}, _targets)
-        _compiled.add(kernel.__name__)
-        return
+    """Runs a kernel; KernelError for what the user can mend."""
     try:
         with _device_of(arguments):
-            kernel[grid](*arguments, **constants, num_warps=WARPS)
+            kernel[grid](*arguments, **constants, **LAUNCH)
     except RuntimeError as error:
         if "C compiler" in str(error):
             raise KernelError(
@@ -154,21 +145,6 @@ def _device_of(arguments: Sequence[Any]) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-@contextmanager
-def only_compiling(targets: list[Any], once: bool = False) -> Iterator[set[str]]:
-    """Inside, kernels are compiled for ``targets`` and not run: what ops give is meaningless.
-
-    ``once``: each as it is launched first, and not for other constants. Gives the names of those
-    that were, which grow.
-    """
-    _targets[:], _once[0] = targets, once
-    _compiled.clear()
-    try:
-        yield _compiled
-    finally:
-        _targets.clear()
-
-
 def ready(tensor: Tensor, name: str, *shape: int) -> Tensor:
     """The tensor as kernels want it: float32, contiguous, of this shape (-1: any)."""
     if tensor.dtype != torch.float32 or tensor.is_cuda == is_on_cpu():
@@ -185,5 +161,5 @@ def ready(tensor: Tensor, name: str, *shape: int) -> Tensor:
 
 
 def is_on_cpu() -> bool:
-    """Whether tensors lie on the CPU: in the interpreter, or where kernels are only compiled."""
-    return is_interpreted() or bool(_targets)
+    """Whether tensors lie on the CPU: in the interpreter they do."""
+    return is_interpreted()

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 import torch
 
 from neural_render.kernels import cuda
-from neural_render.kernels.cuda import device
-from neural_render.kernels.cuda.compiling import cuda_target
 from neural_render.kernels.cuda.compositing import summed
 from neural_render.kernels.cuda.programs import (
     compositing,
@@ -33,6 +31,7 @@ from neural_render.kernels.specs import (
     MarchSpec,
     RenderSpec,
 )
+from tests.kernels.cuda.compiling import cuda_target, only_compiling
 from tests.kernels.problems import (
     full_occupancy,
     parameters_of,
@@ -103,7 +102,7 @@ def step(parameters: FieldParameters, field: FieldSpec) -> None:
 def compile_for(capabilities: Sequence[int], once: bool) -> None:
     """Compiles, and says which kernels."""
     parameters = parameters_of(FIELD)
-    with device.only_compiling(list(map(cuda_target, capabilities)), once) as compiled:
+    with only_compiling(list(map(cuda_target, capabilities)), once) as compiled:
         ask_everywhere(parameters, FIELD)
         render(parameters, FIELD)
         step(parameters, FIELD)

@@ -29,6 +29,7 @@ def test_every_kernel_compiles(compiled: Path) -> None:
     environment["TRITON_STORE_BINARY_ONLY"] = "1"
     done = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
+    assert "FP_FUSION" not in done.stderr, "Triton warns where it is not told"
     for capability in CAPABILITIES:
         assert f"sm_{capability}: " in done.stdout
     assert done.stdout.count("field_backward_program") == len(CAPABILITIES)

@@ -1,14 +1,18 @@
 """Compiling kernels ahead of time, for GPUs that are not there."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
 import torch
 import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.compiler import compile as compile_source
+from triton.runtime.jit import JITFunction
+
+from neural_render.kernels.cuda import device, optimizer
 
 TYPES = {
     torch.float32: "*fp32",
@@ -21,13 +25,35 @@ TYPES = {
 WARP = 32
 # What a launch finds of the addresses that PyTorch gives.
 ALIGNED = [["tt.divisibility", 16]]
-# Whoever installs a newer Triton keeps what it is tested with.
-os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
 
 def cuda_target(capability: int) -> Any:
     """An NVIDIA architecture by its number: 80, 90, 100."""
     return GPUTarget("cuda", capability, WARP)
+
+
+@contextmanager
+def only_compiling(targets: Sequence[Any], once: bool) -> Iterator[set[str]]:
+    """Inside, kernels are compiled for ``targets`` and not run: what ops give is meaningless.
+
+    Tensors may lie on the CPU there. ``once``: each as it is launched first, and not for other
+    constants. Gives the names of those that were, which grow.
+    """
+    compiled: set[str] = set()
+
+    def launched(kernel: Any, grid: tuple[int, ...]) -> Any:
+        def compiling(*arguments: Any, **options: Any) -> None:
+            if not (once and kernel.__name__ in compiled):
+                compile_for(kernel, arguments, options, targets)
+            compiled.add(kernel.__name__)
+
+        return compiling
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JITFunction, "__getitem__", launched)
+        for module in (device, optimizer):
+            patch.setattr(module, "is_on_cpu", lambda: True)
+        yield compiled
 
 
 def compile_for(
@@ -37,8 +63,9 @@ def compile_for(
 
     Raises what Triton raises where it cannot.
     """
-    names, constants = kernel.arg_names, dict(options)
-    num_warps = constants.pop("num_warps")
+    names = kernel.arg_names
+    constants = {name: value for name, value in options.items() if name in names}
+    settings = {name: value for name, value in options.items() if name not in names}
     signature: dict[str, Any] = {}
     known: tuple[dict[Any, Any], dict[Any, Any]] = {}, {}
     for place, name in enumerate(names):
@@ -50,7 +77,7 @@ def compile_for(
         signature[name] = _type_of(argument, (place,), known)
     for target in targets:
         source = ASTSource(fn=kernel, signature=signature, constexprs=known[0], attrs=known[1])
-        compile_source(source, target=target, options={"num_warps": num_warps})
+        compile_source(source, target=target, options=settings)
 
 
 def _type_of(
