@@ -106,16 +106,13 @@ def networks(f: Tensor, directions: Tensor, weights: list[Tensor]) -> tuple[Tens
     return latent[0].float().exp(), (w[4] @ h3).float().sigmoid(), h1, inputs, h2, h3
 
 
-def loss_of(density: Tensor, radiance: Tensor, targets: Tensor) -> Tensor:
-    """Mean squared errors of radiance and of opacity over one step, added."""
-    opacity = 1 - torch.exp(-density * STEP)
-    return (radiance - targets[:3]).square().mean() + (opacity - targets[3]).square().mean()
-
-
 def networks_backward(
     f: Tensor, made: tuple[Tensor, ...], weights: list[Tensor], targets: Tensor
 ) -> list[Tensor]:
-    """The loss's gradient to the encoded features, then to every weight matrix."""
+    """The gradient to the encoded features, then to every weight matrix.
+
+    The loss is the mean squared errors of radiance and of opacity over one step, added.
+    """
     density, radiance, h1, inputs, h2, h3 = made
     w = [weight.to(HALF) for weight in weights]
     clear = torch.exp(-density * STEP)

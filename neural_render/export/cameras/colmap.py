@@ -19,8 +19,6 @@ from neural_render.core.transforms import quat_wxyz_from_rotation
 from neural_render.export.cameras.lenses import colmap_lens
 from neural_render.export.cameras.photographs import Photographs
 
-NO_POINT = 2**64 - 1  # COLMAP's largest number, which stands for none
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Camera:
