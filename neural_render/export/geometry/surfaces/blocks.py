@@ -38,6 +38,11 @@ class Surface:
     vertices: Float64[np.ndarray, "vertices 3"]
     faces: Int64[np.ndarray, "faces 3"]
 
+    def with_faces(self, faces: Int64[np.ndarray, "some 3"]) -> "Surface":
+        """The surface of these faces alone, without the vertices that none of them needs."""
+        used, index = np.unique(faces, return_inverse=True)
+        return Surface(vertices=self.vertices[used], faces=index.reshape(-1, 3).astype(np.int64))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Content:

@@ -20,7 +20,7 @@ from neural_render.export.geometry.surfaces.blocks import (
 )
 from neural_render.export.geometry.surfaces.interior import Interior, find_interior, no_interior
 from neural_render.export.geometry.surfaces.level import random_rays, surface_level
-from neural_render.export.geometry.surfaces.pieces import chosen, without_strays
+from neural_render.export.geometry.surfaces.pieces import without_strays
 from neural_render.export.geometry.surfaces.simpler import simplified
 from neural_render.export.geometry.surfaces.witnesses import (
     AROUND_SIDE,
@@ -68,7 +68,7 @@ def find_surface(
     surface = marched(subject, space, inside, lattice, level, filled=filled, progress=progress)
     placed = _placed(space, surface, step)
     if drops_hidden(subject, settings):
-        surface = chosen(surface, _seen_faces(placed, own))
+        surface = surface.with_faces(surface.faces[_seen_faces(placed, own)])
         placed = _placed(space, surface, step)
     surface = without_strays(surface, placed.points, SLACK_STEPS * placed.step, step, own)
     surface = simplified(surface, settings.faces or len(surface.faces))

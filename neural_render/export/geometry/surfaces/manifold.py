@@ -70,13 +70,7 @@ def without_flaps(surface: Surface) -> Surface:
     rank = np.empty(len(faces), dtype=np.int64)
     rank[order] = np.arange(len(faces)) - np.repeat(begin, count)
     kept = (sign == np.sign(balance)[group]) & (rank < np.abs(balance)[group])
-    return compact(Surface(vertices=surface.vertices, faces=faces[kept]))
-
-
-def compact(surface: Surface) -> Surface:
-    """The same without vertices that no face needs."""
-    used, index = np.unique(surface.faces, return_inverse=True)
-    return Surface(vertices=surface.vertices[used], faces=index.reshape(-1, 3).astype(np.int64))
+    return surface.with_faces(faces[kept])
 
 
 def _half_edges(surface: Surface) -> tuple[Int64[np.ndarray, "halves 2"], Int64[np.ndarray, " h"]]:

@@ -8,7 +8,7 @@ import logging
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from neural_render.export.geometry.subject import nothing_to_export
@@ -44,7 +44,7 @@ def without_strays(
     if not stays.any():
         raise nothing_to_export("a mesh")
     _log.info("surface: %d of %d pieces are kept", int(stays.sum()), count)
-    return chosen(surface, stays[labels[surface.faces[:, 0]]])
+    return surface.with_faces(surface.faces[stays[labels[surface.faces[:, 0]]]])
 
 
 def pieces(surface: Surface) -> tuple[Int64[np.ndarray, " vertices"], int]:
@@ -58,13 +58,6 @@ def pieces(surface: Surface) -> tuple[Int64[np.ndarray, " vertices"], int]:
     links = coo_matrix((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(size, size))
     count, labels = connected_components(links, directed=False)
     return labels.astype(np.int64), int(count)
-
-
-def chosen(surface: Surface, faces: Bool[np.ndarray, " faces"]) -> Surface:
-    """The surface of some faces, without the vertices that no face needs."""
-    kept = surface.faces[faces]
-    used, index = np.unique(kept, return_inverse=True)
-    return Surface(vertices=surface.vertices[used], faces=index.reshape(-1, 3).astype(np.int64))
 
 
 def signed_volumes(
