@@ -21,7 +21,7 @@ from neural_render.core.files import whole_file
 
 COLOUR_SPACES = ("srgb", "linear")
 EMPTY_DEPTH = 1e10  # where nothing is seen; what Blender writes too
-MIN_OPACITY = 1e-3  # below it a depth is not worth the name
+MIN_OPACITY = 1e-3  # below it neither colour nor depth is worth the name
 LARGEST_HALF = 65504.0
 # Of an EXR's header; the last kind: the name of a type, and values.
 Attribute = str | float | tuple[str, tuple[float | int, ...]]

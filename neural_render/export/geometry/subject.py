@@ -12,7 +12,7 @@ from neural_render.core.errors import OutputError
 from neural_render.core.lights import Color, Lighting
 from neural_render.core.protocols import Field, SceneFrame
 from neural_render.core.rays import Rays
-from neural_render.export.images import display_color
+from neural_render.export.images import MIN_OPACITY, display_color
 from neural_render.kernels.cells import NUM_CELLS, unpack_bits
 from neural_render.rendering import Renderer
 from neural_render.rendering.emptiness.carving import cells_of
@@ -20,7 +20,6 @@ from neural_render.rendering.images import RAYS_AT_ONCE, SAMPLED_AT_ONCE
 from neural_render.rendering.renderer import far_behind
 
 POINTS_AT_ONCE = 1 << 18
-MIN_OPACITY = 1e-3  # below it a colour is not worth the name
 
 
 @dataclass(frozen=True, kw_only=True)
