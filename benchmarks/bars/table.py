@@ -10,7 +10,9 @@ from neural_render.core.errors import UserError
 from neural_render.core.files import whole_file
 
 BEGIN, END = "<!-- bars -->", "<!-- end of bars -->"
-HEADS = "| bar | asked | seen | `bars=` | commit | wall |\n|---|---|---|---|---|---|\n"
+HEADS = (
+    "| bar | asked | seen | `bars=` | commit | wall | machine |\n|---|---|---|---|---|---|---|\n"
+)
 
 
 def into_readme(path: Path, rows: Sequence[Row], newest: Mapping[str, Mapping[str, Any]]) -> Path:
@@ -28,15 +30,22 @@ def into_readme(path: Path, rows: Sequence[Row], newest: Mapping[str, Mapping[st
 
 def table_of(rows: Sequence[Row], newest: Mapping[str, Mapping[str, Any]]) -> str:
     """Bars with what was asked and seen; below them the commands, and why some are missed."""
-    lines = [line for row in rows for line in _bars(row, newest.get(row.name, {}))]
+    measured = {row.name: _machine(newest[row.name]) for row in rows if row.name in newest}
+    machines = sorted({*measured.values()})
+    numbers = {name: str(1 + machines.index(machine)) for name, machine in measured.items()}
+    lines = [
+        line
+        for row in rows
+        for line in _bars(row, newest.get(row.name, {}), numbers.get(row.name, ""))
+    ]
     commands = [f"- `{row.name}`: `{row.command}`{_protocol(row)}" for row in rows]
     reasons = [f"- `{row.name}`: {row.missed}." for row in rows if row.missed]
-    machines = sorted({_machine(line) for line in newest.values()})
+    told = "; ".join(f"{number}: {machine}" for number, machine in enumerate(machines, start=1))
     return "\n".join(
         [
             HEADS + "\n".join(lines),
             "",
-            f"Machine and backend: {'; '.join(machines) or 'none yet'}.",
+            f"Machines and backends: {told or 'none yet'}.",
             "",
             "Missed or not measured:",
             *reasons,
@@ -48,13 +57,14 @@ def table_of(rows: Sequence[Row], newest: Mapping[str, Mapping[str, Any]]) -> st
     )
 
 
-def _bars(row: Row, line: Mapping[str, Any]) -> Iterator[str]:
-    for place, bar in enumerate(row.asked):
-        name = f"`{row.name}`" if place == 0 else ""
-        commit = line.get("commit", "") if place == 0 else ""
-        wall = f"{line['wall']:.0f} s" if line and place == 0 else ""
+def _bars(row: Row, line: Mapping[str, Any], machine: str) -> Iterator[str]:
+    """The lines of a row, of which the first one says how it was measured."""
+    wall = f"{line['wall']:.0f} s" if line else ""
+    how = f"`{row.name}` | {line.get('commit', '')} | {wall} | {machine}"
+    for bar in row.asked:
         seen = _seen(bar, figure_of(line, bar.what))
-        yield f"| {row.name}: {bar.what} | {bar.wanted} | {seen} | {name} | {commit} | {wall} |"
+        yield f"| {row.name}: {bar.what} | {bar.wanted} | {seen} | {how} |"
+        how = " |  |  | "
 
 
 def _seen(bar: Asked, value: float) -> str:

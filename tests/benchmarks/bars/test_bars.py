@@ -92,13 +92,15 @@ def test_the_table_says_what_was_seen(tmp_path: Path) -> None:
     line = {"commit": "abc", "machine": "M", "threads": 2, "backend": "cpu", "wall": 3.2}
     newest = {
         "good": {**line, "figures": {"PSNR": 30.004}},
-        "bad": {**line, "figures": {"PSNR": 29.9}},
+        "bad": {**line, "machine": "L", "figures": {"PSNR": 29.9}},
+        "gone": {**line, "machine": "A"},
     }
     table = table_of(rows, newest)
-    assert "| good: PSNR | >= 30 dB | 30.00 dB | `good` | abc | 3 s |" in table
-    assert "| >= 30 dB | **29.90 dB, missed** |" in table and "- `bad`: it is hard." in table
-    assert "| new: runs | passes | not measured |" in table and "`python c` (alone)" in table
-    assert "M, 2 threads, `cpu`." in table
+    assert "| good: PSNR | >= 30 dB | 30.00 dB | `good` | abc | 3 s | 2 |" in table
+    assert "| **29.90 dB, missed** | `bad` | abc | 3 s | 1 |" in table
+    assert "- `bad`: it is hard." in table and "`python c` (alone)" in table
+    assert "| new: runs | passes | not measured | `new` |  |  |  |" in table
+    assert "1: L, 2 threads, `cpu`; 2: M, 2 threads, `cpu`." in table
     page = tmp_path / "README.md"
     page.write_text("a\n<!-- bars -->\nold\n<!-- end of bars -->\nz\n")
     into_readme(page, rows, newest)
@@ -128,6 +130,16 @@ def test_figures_that_compare_rows_and_lines() -> None:
     assert math.isnan(lost_to_photos(Found(record={"psnr": 23.5})))
     assert number_at({"a": [{"b": 2}]}, "a/0/b") == 2 and math.isnan(number_at({}, "a/0"))
     assert not PSNR.met(math.nan)
+
+
+def test_processes_are_compared_with_the_mean_of_both_runs_of_one() -> None:
+    psnr = [{"one": 30, "again": 28, "several": 29.5}, {"one": 29, "again": 29, "several": 28.7}]
+    results = [{side: {"psnr": value} for side, value in seed.items()} for seed in psnr]
+    (row,) = suite.chosen(("processes",))
+    apart, error = (bar.figure(Found(record={"results": results})) for bar in row.asked)
+    assert apart == pytest.approx(0.1)  # of +0.5 and -0.3
+    assert error == pytest.approx(0.4)
+    assert row.asked[1].wanted == "reported" and "seeds=0,1," in row.command
 
 
 def test_kills_are_counted_by_part() -> None:
