@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -172,6 +173,8 @@ def test_no_choice_of_precision_is_left_to_the_reference():
 @pytest.mark.parametrize("suite", SUITES)
 def test_every_suite_is_there(suite):
     assert callable(importlib.import_module(f"benchmarks.{SUITES[suite]}").run)
+    listed = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    assert re.search(rf"^\| `{suite}[` ]", listed, re.MULTILINE), "it has no line in the README"
 
 
 def test_options_are_read_by_their_kinds():
