@@ -83,6 +83,15 @@ def test_one_level_shows_more_than_another_and_gets_more_bits(ball, witness):
     assert shown.field.table.shape == ball.scene.field.table.shape
 
 
+def test_a_single_view_is_enough(ball, witness):
+    alone = Witness(ball.scene, cameras_around(1), "white")
+    field = copy.deepcopy(ball.scene.field)
+    field.table += 0.1
+    changed = replace(ball.scene, field=field)
+    assert 0 < alone.error(changed, 2) == alone.error(changed)
+    assert witness.error(changed, 1) == pytest.approx(alone.error(changed))
+
+
 def test_a_table_that_shows_nothing_takes_no_bits(ball, witness):
     empty = replace(ball.scene, field=copy.deepcopy(ball.scene.field))
     empty.field.table.zero_()

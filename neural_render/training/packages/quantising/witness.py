@@ -38,11 +38,13 @@ class Witness:
         self._before = [self._shown(scene, image) for image in images]
 
     def error(self, scene: TrainedScene, num_views: int = 0) -> float:
-        """The mean squared error of what ``scene`` shows in the first views (0: in all)."""
-        images = self._images(scene, num_views or len(self._before))
+        """The mean squared error of what ``scene`` shows in the first views, where there are so
+        many (0: in all)."""
+        kept = self._before[: num_views or None]
+        images = self._images(scene, len(kept))
         errors = [
             float((self._shown(scene, image) - before).square().mean())
-            for image, before in zip(images, self._before, strict=False)
+            for image, before in zip(images, kept, strict=True)
         ]
         return sum(errors) / len(errors)
 
