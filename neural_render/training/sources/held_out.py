@@ -39,7 +39,7 @@ class HeldOut:
 
     views: Views
     cameras: Cameras  # in the world
-    adjustment: CameraAdjustment
+    adjustment: CameraAdjustment  # on the scene's device
     protocol: dict[str, str]  # entries of `EvaluationProtocol`
 
     def shown(
@@ -48,10 +48,11 @@ class HeldOut:
         """``render_one`` as the photos show it: light times the camera's gain."""
         if not self.adjustment.parameters:
             return render_one
+        cameras = self.adjustment.cameras()
 
         def show(index: int) -> Image:
             image = render_one(index)
-            pixels = pixel_centers(self.cameras, index)
+            pixels = pixel_centers(cameras, index)
             gain = self.adjustment.gain(index, pixels).view(*image.color.shape).to(image.color)
             behind = image.color.new_tensor(background) * (1 - image.opacity[..., None])
             return replace(image, color=gain * (image.color - behind) + behind)
@@ -61,23 +62,24 @@ class HeldOut:
 
 def held_out(scene: TrainedScene, capture: Capture, settings: EvaluationSettings) -> HeldOut:
     """The test views of ``capture``, fitted as ``settings`` say."""
-    frame = scene.frame.world_from_field
-    stated = capture.train.cameras.in_frame(frame.inverse())
+    frame, device = scene.frame.world_from_field, scene.background.device
+    stated, cameras = (
+        part.cameras.in_frame(frame.inverse()).to(device) for part in (capture.train, capture.test)
+    )
     trained = restored(stated, scene.cameras)
     color, pose = settings.fit in ("exposure", "both"), settings.fit in ("pose", "both")
     wanted = AdjustmentSettings(
         exposure=color, white_balance=color, poses=pose, blur=settings.fit_blur
     )
-    cameras = capture.test.cameras.in_frame(frame.inverse())
     adjustment = for_views(cameras, trained, stated, wanted) if len(cameras) else trained
-    views = capture.test
+    views, found = capture.test, capture.test.cameras
+    here = found.lens.device
     if settings.fit != "none" and len(views):
-        begun = replace(views, cameras=adjustment.cameras().in_frame(frame))
+        begun = replace(views, cameras=adjustment.cameras().in_frame(frame).to(here))
         fit(scene, replace(capture, train=half(begun, left=True)), adjustment, settings.fit_steps)
         views = half(views, left=False)
-    found = capture.test.cameras
     if len(cameras) and (trained.settings.moves_cameras or pose):
-        found = adjustment.cameras().in_frame(frame)
+        found = adjustment.cameras().in_frame(frame).to(here)
     return HeldOut(
         views=views,
         cameras=found,
