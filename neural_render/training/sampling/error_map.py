@@ -82,7 +82,8 @@ class ErrorMap:
         With a share of 0 it is the source's own batch, of no known regions.
         """
         if self._share == 0:
-            return source.sample(num_rays, generator), self._sizes
+            batch = source.sample(num_rays, generator)
+            return batch, batch.view[:0]
         assert isinstance(source, RegionSource)
         shape, device = (self.num_chosen(num_rays),), self._deck.device
         cards = torch.randint(len(self._deck), shape, generator=generator, device=device)

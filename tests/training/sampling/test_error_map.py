@@ -1,5 +1,6 @@
 """The error map: rays go where the error is, nothing is forgotten, and weights undo it all."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +12,9 @@ from neural_render.captures.photos import PhotoSource
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.rays import RayBatch, Rays
 from neural_render.training.sampling import error_map
-from neural_render.training.sampling.error_map import REFRESH_EVERY, ErrorMap
+from neural_render.training.sampling.error_map import REFRESH_EVERY, ErrorMap, new_error_map
 from tests.tiny_capture import write_blender_capture
+from tests.training.problems import settings_for
 
 SIZES = torch.tensor([10, 20, 0, 30, 40])
 
@@ -140,6 +142,19 @@ def test_a_share_of_0_is_the_source_itself() -> None:
     show(errors, [1.0] * 5)
     assert errors.num_chosen(100) == 0 and errors.state() == {}
     assert not any(errors.due(step) for step in range(1, 100))
+
+
+def test_no_regions_lie_where_the_rays_lie() -> None:
+    """Processes exchange both in one message."""
+
+    class Elsewhere(Regions):
+        def sample(self, num_rays: int, generator: torch.Generator) -> RayBatch:
+            batch = super().sample(num_rays, generator)
+            return replace(batch, view=batch.view.to("meta"))
+
+    errors = new_error_map(Elsewhere(), settings_for(5, error_sampling=0.0))
+    _, regions = errors.draw(Elsewhere(), 10, seeded())
+    assert regions.device.type == "meta" and regions.shape == (0,)
 
 
 def test_a_map_goes_on_from_its_state_exactly() -> None:
