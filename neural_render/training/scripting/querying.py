@@ -1,9 +1,9 @@
 """What a scene is at points of the world, where its renderer would look.
 
 Legend: x a point and d a unit direction in the world, f the field's frame, p its image in the
-field's cube (``SceneFrame.projection``), |J d| how much longer a short way along d becomes in the
-cube. Light through a length is dimmed alike in both: density in the world is that of the cube times
-|J d|.
+field's cube (``SceneFrame.projection``), J d what a short way along d becomes in the cube, which is
+|J d| times as long. Light through a length is dimmed alike in both: density in the world is that of
+the cube times |J d|. A field's directions are those of the cube too, J d / |J d|.
 """
 
 import torch
@@ -37,13 +37,13 @@ def query_world(
     occupied = unpack_bits(scene.renderer.occupancy.bits)
     for start in range(0, len(points), POINTS_AT_ONCE):
         here = slice(start, start + POINTS_AT_ONCE)
-        places, stretch = into_cube(points[here], directions[here], scene.frame)
+        places, ways, stretch = into_cube(points[here], directions[here], scene.frame)
         seen = is_sampled(places, occupied, scene.renderer.occupancy).nonzero()[:, 0]
         if not len(seen):
             continue
         told = conditions.to(places).repeat(1, 1) if len(conditions) else None
         index = torch.zeros_like(seen) if len(conditions) else None
-        found = scene.field.query(places[seen], directions[here][seen], told, index)
+        found = scene.field.query(places[seen], ways[seen], told, index)
         density[here][seen] = found[0] * stretch[seen]
         radiance[here][seen] = found[1]
     return density, radiance
@@ -51,27 +51,29 @@ def query_world(
 
 def into_cube(
     points: Float[Tensor, "samples 3"], directions: Float[Tensor, "samples 3"], frame: SceneFrame
-) -> tuple[Float[Tensor, "samples 3"], Float[Tensor, " samples"]]:
-    """Where world points are in the field's cube, and how much a way in a direction stretches."""
+) -> tuple[Float[Tensor, "samples 3"], Float[Tensor, "samples 3"], Float[Tensor, " samples"]]:
+    """World points and unit directions in the field's cube, and how much a way stretches."""
     place = frame.world_from_field.inverse()
     inside = place.apply(points)
     if frame.projection.is_identity:
-        return inside, torch.full_like(points[:, 0], place.scale)
+        return inside, directions, torch.full_like(points[:, 0], place.scale)
     image = frame.projection.apply(inside)
-    return image, place.scale * _stretch(frame.projection, inside, image, directions)
+    ways = _image_ways(frame.projection, inside, image, directions)
+    stretch = ways.norm(dim=1)
+    return image, ways / stretch[:, None].clamp(min=1e-12), place.scale * stretch
 
 
-def _stretch(
+def _image_ways(
     projection: Projection,
     points: Float[Tensor, "samples 3"],
     image: Float[Tensor, "samples 3"],
     directions: Float[Tensor, "samples 3"],
-) -> Float[Tensor, " samples"]:
-    """|J d|: with P = H (x, 1) and Q = H (d, 0), J d = (Q - p Q_w) / P_w."""
+) -> Float[Tensor, "samples 3"]:
+    """J d, before the camera plane: with P = H (x, 1) and Q = H (d, 0), J d = (Q - p Q_w) / P_w."""
     matrix = points.new_tensor(projection.matrix).view(4, 4)
     way = directions @ matrix[:, :3].T
     depth = points @ matrix[3, :3] + matrix[3, 3]
-    return (way[:, :3] - image * way[:, 3:]).norm(dim=1) / depth.abs().clamp(min=1e-12)
+    return (way[:, :3] - image * way[:, 3:]) / depth.clamp(min=1e-12)[:, None]
 
 
 def is_sampled(
