@@ -138,10 +138,15 @@ def _way(subject: Subject, places: Float[Tensor, "samples 3"]) -> Float[Tensor, 
 
 @torch.no_grad()
 def _mean_color(subject: Subject, places: Float[Tensor, "samples 3"]) -> Float[Tensor, "samples 3"]:
-    """The colours of places in the cube, seen from the corners and the sides of a cube."""
+    """The colours of places in the cube, seen from the corners and the sides of a cube.
+
+    Through a projection's cube all rays go forward: nothing is known of other directions there.
+    """
     steps = torch.tensor([-1.0, 0.0, 1.0])
     ways = torch.cartesian_prod(steps, steps, steps)
     ways = ways[(ways.abs().sum(1) % 2 == 1)]  # six sides and eight corners
+    if not subject.frame.projection.is_identity:
+        ways = ways[ways[:, 2] > 0]
     total = torch.zeros(len(places), 3)
     device = subject.device
     for way in torch.nn.functional.normalize(ways, dim=1):

@@ -1,17 +1,21 @@
 """Points and volumes of a ball: where they lie in the world, and what they say of it."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from plyfile import PlyData
+from torch import Tensor
 
 from neural_render.core.errors import OutputError
+from neural_render.core.projection import forward_projection
 from neural_render.export.formats import PointSettings, VolumeSettings
 from neural_render.export.geometry.clouds import export_points
 from neural_render.export.geometry.volumes import export_volume
-from tests.export.geometry.balls import LEVEL, SCALE, space, subject, world
+from tests.export.geometry.balls import LEVEL, SCALE, Ball, Balls, frame, space, subject, world
 
 RADIUS = 0.25 * SCALE
 
@@ -51,6 +55,35 @@ def test_a_volume_is_density_per_unit_of_the_world(tmp_path: Path) -> None:
     assert density[away > 1.2 * RADIUS].max(initial=0.0) < 1e-3 * expected
     assert (held["low"] < world().numpy() - 0.9 * RADIUS).all()
     assert (held["high"] > world().numpy() + 0.9 * RADIUS).all()
+
+
+class Backed(Balls):
+    """Green is what is seen against the direction of photos from one side, along z."""
+
+    def query(self, points: Tensor, directions: Tensor, *more: object) -> tuple[Tensor, Tensor]:
+        density, color = super().query(points, directions, *more)
+        color[:, 1] = 1.0 * (directions[:, 2] <= 0)
+        return density, color
+
+
+def test_a_scene_seen_from_one_side_is_asked_along_no_other_ways(tmp_path: Path) -> None:
+    """What a field says of the others was never fitted."""
+    projection = forward_projection(
+        rotation=torch.eye(3),
+        position=torch.tensor([0.5, 0.5, -1.0]),
+        slopes=((-0.5, 0.5), (-0.5, 0.5)),
+        near=0.8,
+    )
+    green = {}
+    for name, placed in {"all": frame(), "one": replace(frame(), projection=projection)}.items():
+        of = subject(placed=placed)
+        of = replace(of, field=Backed([Ball()], placed))
+        wanted = VolumeSettings(resolution=24, color=True)
+        export_volume(of, space(of), wanted, tmp_path / "volume.npz", progress=False)
+        color = np.load(tmp_path / "volume.npz", allow_pickle=False)["color"]
+        assert color[..., 0].max() == 255
+        green[name] = color[..., 1].max()
+    assert (green["all"], green["one"]) == (round(255 * 9 / 14), 0)
 
 
 def test_nothing_gives_no_points_and_no_volume(tmp_path: Path) -> None:
