@@ -7,15 +7,13 @@ the cube times |J d|. A field's directions are those of the cube too, J d / |J d
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from neural_render.core.projection import Projection
 from neural_render.core.protocols import SceneFrame
+from neural_render.export.geometry.subject import looked_up
 from neural_render.kernels.cells import unpack_bits
-from neural_render.kernels.morton import morton_encode
-from neural_render.kernels.specs import MORTON_RESOLUTION
-from neural_render.rendering import OccupancyGrid
 from neural_render.training.runs.restore import TrainedScene
 
 POINTS_AT_ONCE = 1 << 18
@@ -34,11 +32,11 @@ def query_world(
     """
     density = points.new_zeros(len(points))
     radiance = points.new_zeros(len(points), scene.field.num_channels)
-    occupied = unpack_bits(scene.renderer.occupancy.bits)
+    occupied = torch.nn.functional.pad(unpack_bits(scene.renderer.occupancy.bits), (0, 1))
     for start in range(0, len(points), POINTS_AT_ONCE):
         here = slice(start, start + POINTS_AT_ONCE)
         places, ways, stretch = into_cube(points[here], directions[here], scene.frame)
-        seen = is_sampled(places, occupied, scene.renderer.occupancy).nonzero()[:, 0]
+        seen = looked_up(occupied, places).nonzero()[:, 0]
         if not len(seen):
             continue
         told = conditions.to(places).repeat(1, 1) if len(conditions) else None
@@ -74,19 +72,3 @@ def _image_ways(
     way = directions @ matrix[:, :3].T
     depth = points @ matrix[3, :3] + matrix[3, 3]
     return (way[:, :3] - image * way[:, 3:]) / depth.clamp(min=1e-12)[:, None]
-
-
-def is_sampled(
-    points: Float[Tensor, "samples 3"],
-    occupied: Bool[Tensor, "cascades cells"],
-    occupancy: OccupancyGrid,
-) -> Bool[Tensor, " samples"]:
-    """Whether points of the cube lie in it, and in an occupied cell of the finest grid there."""
-    inside = (points.isfinite() & (points >= 0) & (points < 1)).all(dim=1)
-    found = torch.zeros_like(inside)
-    for cascade in reversed(range(occupancy.cascades)):
-        cell = ((points - 0.5) / occupancy.side(cascade) + 0.5) * MORTON_RESOLUTION
-        within = inside & ((cell >= 0) & (cell < MORTON_RESOLUTION)).all(dim=1)
-        index = morton_encode(cell[within].long())
-        found[within] = occupied[cascade][index]
-    return found

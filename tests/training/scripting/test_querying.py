@@ -8,11 +8,9 @@ import torch
 from neural_render.core.projection import IDENTITY_PROJECTION, forward_projection
 from neural_render.core.protocols import SceneFrame
 from neural_render.core.transforms import Similarity
-from neural_render.kernels.cells import NUM_CELLS, unpack_bits
-from neural_render.kernels.ops import occupancy_points
-from neural_render.rendering import OccupancyGrid, RenderingSettings, build_renderer
+from neural_render.rendering import RenderingSettings, build_renderer
 from neural_render.training.runs.restore import load_for_rendering
-from neural_render.training.scripting.querying import into_cube, is_sampled, query_world
+from neural_render.training.scripting.querying import into_cube, query_world
 from tests.rendering.analytic import rays_at, small_field
 from tests.training.problems import CPU, new_run, settings_for, train_ball
 
@@ -69,25 +67,3 @@ def test_what_is_along_a_ray_adds_up_to_what_is_rendered(tmp_path: Path) -> None
     assert float(seen.opacity) > 0.5
     assert torch.allclose(weights.sum(), seen.opacity, atol=2e-3)
     assert torch.allclose(weights @ radiance, seen.values, atol=2e-3)
-
-
-def test_only_occupied_cells_are_asked() -> None:
-    """Of nested grids the finest one that holds a point decides."""
-    occupancy = OccupancyGrid(2, CPU)
-    empty = torch.ones(2, NUM_CELLS, dtype=torch.bool)
-    chosen = torch.randperm(2 * NUM_CELLS, generator=torch.Generator().manual_seed(0))[:200]
-    empty.view(-1)[chosen] = False
-    occupancy.mark_empty(empty)
-    occupied = unpack_bits(occupancy.bits)
-    cells = occupied.view(-1).nonzero()[:, 0]
-    points = occupancy_points(cells, 2, 5, 0)
-    inner = ((points - 0.5).abs() < 0.25).all(dim=1)  # there the coarse grid is not looked at
-    decides = (cells < NUM_CELLS) | ~inner
-    assert 100 < int(decides.sum()) < len(cells)
-    sampled = is_sampled(points, occupied, occupancy)
-    assert bool(sampled[decides].all())
-    assert not bool(sampled.all())
-    everywhere = torch.rand(10_000, 3, generator=torch.Generator().manual_seed(1))
-    assert float(is_sampled(everywhere, occupied, occupancy).float().mean()) < 0.01
-    outside = torch.tensor([[1.0, 0.5, 0.5], [-0.1, 0.5, 0.5], [torch.nan, 0.5, 0.5]])
-    assert not bool(is_sampled(outside, ~torch.zeros_like(occupied), occupancy).any())
