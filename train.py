@@ -76,6 +76,7 @@ def main(settings: config.Settings) -> None:
             threads=threads,
             capture=str(capture.path),
             config=config.yaml_of(settings),
+            program=COMMAND.program,
             audience=audience,
         )
         train(source, field, renderer, training, run, context, adjustment)

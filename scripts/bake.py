@@ -77,6 +77,7 @@ def main(settings: config.Settings) -> None:
                 config=config.yaml_of(settings),
                 color_space="linear",
                 lighting=source.lighting,
+                program=COMMAND.program,
                 audience=audience,
             )
             train(source, field, renderer, training, run, context)

@@ -73,6 +73,7 @@ class RunContext:
     config: str  # the resolved settings, to be stored as config.yaml
     color_space: str = "srgb"
     lighting: Lighting = PHOTOGRAPHED
+    program: str = ""  # that goes on with it, such as train.py; empty: only who began it can
     audience: Audience = NOBODY
 
 
@@ -124,15 +125,18 @@ def train(
         # Only now: what cannot be resumed keeps the settings that it was made with.
         group.of_first(lambda: write_config(run, context))
         context.audience.begin(lambda: training_stage(state, renderer, record, run))
-        with curves_left(run, signals):
+        with curves_left(run, signals, context.program):
             fit(problem, state, Session(run, record, context, state), signals)
         signals.agree()
     if learnt := state.adjustment.described():
         _log.info("cameras: %s", learnt)
     if signals.received is not None:
+        saved = f" in {run.path}."
+        if context.program:
+            saved = f"; go on with: python {context.program} run={run.path}"
         raise TrainingInterrupted(
-            f"Stopped by {SIGNALS[signals.received]} at step {state.progress.step}, which is saved;"
-            f" go on with: python train.py run={run.path}",
+            f"Stopped by {SIGNALS[signals.received]} at step {state.progress.step}, which is saved"
+            + saved,
             exit_code=128 + signals.received,
         )
     return state.progress

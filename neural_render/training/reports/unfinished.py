@@ -14,10 +14,10 @@ _log = logging.getLogger("neural_render")
 
 
 @contextmanager
-def curves_left(run: RunFolder, signals: StopSignals) -> Iterator[None]:
+def curves_left(run: RunFolder, signals: StopSignals, program: str) -> Iterator[None]:
     """Training inside that diverges or is stopped by a signal leaves a report with its curves.
 
-    What is in the way of that is a warning: the state that was saved matters more.
+    ``program``: see ``RunContext``. What is in the way of that is a warning: the state that was saved matters more.
     """
     try:
         yield
@@ -25,10 +25,11 @@ def curves_left(run: RunFolder, signals: StopSignals) -> Iterator[None]:
         write_curves(run, str(error))
         raise
     if signals.received is not None:
+        measured = f": go on with python {program} run={run.path}, and it is measured at the end"
         write_curves(
             run,
             f"Stopped by {SIGNALS[signals.received]} before it was measured. What was trained is"
-            f" saved: go on with run={run.path}, and it is measured at the end.",
+            f" saved{measured if program else ''}.",
         )
 
 
