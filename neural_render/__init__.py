@@ -11,6 +11,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,18 +64,20 @@ def fit(
     ``field`` and ``training`` leave out is as on the command line, but for TensorBoard's files.
     """
     _let_threads_wait()
+    from neural_render.core.files import expanded
     from neural_render.fields import FieldSettings
     from neural_render.training.scripting.fitting import fit_from_python
     from neural_render.training.settings import TrainingSettings
 
+    folder = expanded(outputs)
     run = fit_from_python(
         source,
-        outputs,
+        folder,
         steps=steps,
         name=name,
         field=field or FieldSettings(),
         training=training or TrainingSettings(tensorboard=False),
-        config_of=_config_of,
+        config_of=partial(_config_of, str(folder), name),
     )
     return load(run.path)
 
@@ -85,11 +88,19 @@ def _let_threads_wait() -> None:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-def _config_of(name: str, capture: "CaptureSettings") -> str:
-    """The settings of a run, so that its photos are found again."""
+def _config_of(
+    outputs: str,
+    name: str,
+    capture: "CaptureSettings",
+    field: "FieldSettings",
+    training: "TrainingSettings",
+) -> str:
+    """The settings of a run, so that it can be had again, and its photos are found."""
     from neural_render.config import Settings, yaml_of
 
-    return yaml_of(Settings(name=name, capture=capture))
+    return yaml_of(
+        Settings(outputs=outputs, name=name, capture=capture, field=field, training=training)
+    )
 
 
 def _capture_settings(config: Path) -> Any:

@@ -17,7 +17,8 @@ _log = logging.getLogger("neural_render")
 def curves_left(run: RunFolder, signals: StopSignals, program: str) -> Iterator[None]:
     """Training inside that diverges or is stopped by a signal leaves a report with its curves.
 
-    ``program``: see ``RunContext``. What is in the way of that is a warning: the state that was saved matters more.
+    ``program``: see ``RunContext``. What is in the way of that is a warning: the state that was
+    saved matters more.
     """
     try:
         yield

@@ -1,10 +1,14 @@
 """Trains a field from a Python program, as ``train.py`` does from the command line."""
 
+import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from neural_render.captures.opening import open_capture
+import torch
+
+from neural_render.captures.adjustment.adjustment import CameraAdjustment, fixed_cameras
+from neural_render.captures.doctor.examination import open_checked
 from neural_render.captures.settings import CaptureSettings
 from neural_render.captures.streaming import photo_source
 from neural_render.core.errors import SettingError
@@ -13,62 +17,114 @@ from neural_render.core.protocols import RaySource
 from neural_render.fields import FieldSettings, RadianceField, field_spec
 from neural_render.kernels import dispatch
 from neural_render.kernels.settings import KernelSettings, start_kernels
-from neural_render.rendering import RenderingSettings, build_renderer
+from neural_render.rendering import Renderer, RenderingSettings, build_renderer
 from neural_render.training.loop import RunContext, train
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.schedules import auto_log2_rows
 from neural_render.training.settings import TrainingSettings
-from neural_render.training.sources.photographed import photographed
+from neural_render.training.sources.photographed import (
+    photographed,
+    photographed_field,
+    photographed_renderer,
+)
 
 SEED = 0
+
+ConfigOf = Callable[[CaptureSettings, FieldSettings, TrainingSettings], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Problem:
+    """What is fitted to what."""
+
+    source: RaySource
+    training: TrainingSettings
+    field: RadianceField
+    renderer: Renderer
+    adjustment: CameraAdjustment
+    capture: str  # where the rays come from
+    program: str  # that goes on with the run, see `RunContext`
 
 
 def fit_from_python(
     source: RaySource | CaptureSettings,
-    outputs: str | Path,
+    outputs: Path,
     *,
     steps: int,
     name: str,
     field: FieldSettings,
     training: TrainingSettings,
-    config_of: Callable[[str, CaptureSettings], str],
+    config_of: ConfigOf,
 ) -> RunFolder:
     """A new run below ``outputs`` of a field that was fitted to the rays of ``source``.
 
-    ``config_of`` makes the text of its ``config.yaml`` of its name and its photos.
+    ``config_of`` makes the text of its ``config.yaml`` of the settings that it is made with.
     """
     if steps < 1:
         raise SettingError(f"steps={steps} is no training: give 1 or more.")
     backend, threads, device = start_kernels(KernelSettings())
-    rendering = RenderingSettings()
     training = replace(training, num_steps=steps)
-    photos = source if isinstance(source, CaptureSettings) else CaptureSettings()
-    unseen = []
-    if isinstance(source, CaptureSettings):
-        capture = open_capture(source, progress=False)
-        photos = replace(source, path=str(capture.path))
-        source, training = photographed(photo_source(capture, device), capture, training)
-        unseen = [capture.train.cameras.in_frame(capture.frame.world_from_field.inverse())]
     rows = field.grid.log2_rows or auto_log2_rows(training, device)
-    spec = field_spec(
-        replace(field, grid=replace(field.grid, log2_rows=rows)),
-        num_channels=source.num_channels,
-        cascades=source.frame.cascades,
-        radiance="sigmoid",
-    )
-    fitted = RadianceField(spec, generator_for(SEED, 0, "initialise", device))
-    renderer = build_renderer(rendering, source.frame, device)
-    for cameras in unseen:
-        renderer.mark_unseen(cameras, source.frame.near)
-    run = RunFolder.create(expanded(outputs), name)
+    field = replace(field, grid=replace(field.grid, log2_rows=rows))
+    photos = CaptureSettings()
+    if isinstance(source, CaptureSettings):
+        path = os.path.abspath(expanded(source.path)) if source.path else ""
+        photos = replace(source, path=path)
+        problem = _of_photos(photos, field, training, device)
+    else:
+        problem = _of_rays(source, field, training, device)
+    run = RunFolder.create(outputs, name)
     context = RunContext(
         seed=SEED,
         backend=backend,
         precision=dispatch.precision(),
         threads=threads,
-        capture=photos.path,
-        config=config_of(name, photos),
+        capture=problem.capture,
+        config=config_of(photos, field, training),
+        program=problem.program,
     )
-    train(source, fitted, renderer, training, run, context)
+    parts = problem.source, problem.field, problem.renderer, problem.training
+    train(*parts, run, context, problem.adjustment)
     return run
+
+
+def _of_photos(
+    settings: CaptureSettings,
+    field: FieldSettings,
+    training: TrainingSettings,
+    device: torch.device,
+) -> _Problem:
+    """What ``train.py`` makes of photos."""
+    capture = open_checked(settings, progress=False, check=True)
+    source, suited = photographed(photo_source(capture, device), capture, training)
+    cameras = capture.train.cameras.in_frame(capture.frame.world_from_field.inverse())
+    return _Problem(
+        source=source,
+        training=suited,
+        field=photographed_field(field, capture, settings.adjust.appearance, SEED, device),
+        renderer=photographed_renderer(
+            RenderingSettings(), capture, device, points_first=training.points_first > 0
+        ),
+        adjustment=CameraAdjustment(cameras.to(device), settings.adjust),
+        capture=str(capture.path),
+        program="train.py",
+    )
+
+
+def _of_rays(
+    source: RaySource, field: FieldSettings, training: TrainingSettings, device: torch.device
+) -> _Problem:
+    """A field of display-referred colours, where all space may hold something."""
+    spec = field_spec(
+        field, num_channels=source.num_channels, cascades=source.frame.cascades, radiance="sigmoid"
+    )
+    return _Problem(
+        source=source,
+        training=training,
+        field=RadianceField(spec, generator_for(SEED, 0, "initialise", device)),
+        renderer=build_renderer(RenderingSettings(), source.frame, device),
+        adjustment=fixed_cameras(),
+        capture="",
+        program="",
+    )
