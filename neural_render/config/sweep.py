@@ -27,6 +27,7 @@ from neural_render.config.jobs import JobProcess, JobRecord, read_records, stopp
 from neural_render.config.log import LastLine
 from neural_render.config.settings import Settings
 from neural_render.core.errors import SettingError, UserError, with_extra
+from neural_render.training.runs.atomic import new_folder
 
 # What a launcher needs beside Hydra: the plugin's module and its distribution.
 JOBLIB = ("hydra_plugins.hydra_joblib_launcher", "hydra-joblib-launcher")
@@ -142,14 +143,12 @@ def varying(overrides: Sequence[Override]) -> frozenset[str]:
 
 
 def sweep_folder(overrides: Sequence[Override]) -> Path:
-    """A folder ``<outputs>/sweeps/<time>`` that is not there yet."""
+    """A new folder ``<outputs>/sweeps/<time>``."""
     outputs: Any = Settings().outputs
     for override in overrides:
         if override.key_or_group == "outputs" and not override.is_sweep_override():
             outputs = OmegaConf.create({"outputs": override.value()}).outputs
-    path = Path(outputs) / "sweeps" / time.strftime("%Y-%m-%d_%H-%M-%S")
-    names = (path, *(path.with_name(f"{path.name}_{attempt}") for attempt in range(2, 1000)))
-    return next(name for name in names if not name.exists())
+    return new_folder(Path(outputs) / "sweeps" / time.strftime("%Y-%m-%d_%H-%M-%S"))
 
 
 def table(records: Sequence[JobRecord], shown: frozenset[str], folder: Path) -> str:

@@ -20,8 +20,8 @@ from neural_render.config.jobs import (
     threads_of_job,
 )
 from neural_render.config.log import LastLine
-from neural_render.config.sweep import check_installed
-from neural_render.core.errors import SettingError
+from neural_render.config.sweep import check_installed, parsed_overrides, sweep_folder
+from neural_render.core.errors import OutputError, SettingError
 from neural_render.kernels.dispatch import usable_cores
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -194,6 +194,16 @@ def test_jobs_side_by_side_take_gpus_in_turn() -> None:
     assert [device_of_job(number, "3,GPU-7", 8) for number in range(2)] == ["3", "GPU-7"]
     assert device_of_job(1, "5", 8) == "5"
     assert device_of_job(1, "", 1) == "" == device_of_job(1, "", 0)
+
+
+def test_sweeps_that_begin_in_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    words = parsed_overrides([f"outputs='{tmp_path}'", "seed=0,1"])
+    found = [sweep_folder(words) for _ in range(20)]
+    assert len(set(found)) == 20 and all(folder.is_dir() for folder in found)
+    assert {folder.parent for folder in found} == {tmp_path / "sweeps"}
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        sweep_folder(parsed_overrides([f"outputs='{tmp_path / 'file'}'"]))
 
 
 def test_the_last_words_of_a_process_are_its_answer(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Folders that are either there as a whole or not at all, also after a crash or a power cut."""
 
+import itertools
 import json
 import os
 import shutil
@@ -35,6 +36,21 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise output_error(path, error) from error
+
+
+def new_folder(path: Path) -> Path:
+    """A folder made here and now, which nobody else has: ``path``, or that with a number behind it
+    where there is one already."""
+    found = path
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for attempt in itertools.count(2):
+            try:
+                found.mkdir()
+                break
+            except FileExistsError:
+                found = path.with_name(f"{path.name}_{attempt}")
+    return found
 
 
 def write_folder(

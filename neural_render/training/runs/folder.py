@@ -13,7 +13,7 @@ from neural_render.core.files import lock, read_json
 from neural_render.core.processes import group
 from neural_render.core.waiting.turns import locked
 from neural_render.export.environment import ENVIRONMENT_FILE
-from neural_render.training.runs.atomic import PARTIAL, discard, writing
+from neural_render.training.runs.atomic import PARTIAL, discard, new_folder, writing
 
 KEPT_CHECKPOINTS = 2
 LONGEST_NAME = 200  # bytes: file systems take 255
@@ -40,17 +40,7 @@ class RunFolder:
             raise SettingError(
                 f"name={name[:40]}... cannot name a run: give at most {LONGEST_NAME} bytes."
             )
-        stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
-        path = outputs / name / stamp
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for attempt in range(2, 1000):
-                try:
-                    path.mkdir()
-                    break
-                except FileExistsError:
-                    path = outputs / name / f"{stamp}_{attempt}"
-        run = cls(path=path)
+        run = cls(path=new_folder(outputs / name / time.strftime("%Y-%m-%d_%H-%M-%S")))
         run.make_latest()
         return run
 
