@@ -35,8 +35,9 @@ _LATER = {"Camera": "camera", "Picture": "answers", "Samples": "answers", "Scene
 def load(path: str | Path, device: "str | torch.device | None" = None) -> "Scene":
     """The trained scene in a run's folder (``outputs/latest``) or in a package.
 
-    ``device`` is ``cpu`` or ``cuda``; None takes the fastest kernels that run here. An error a user
-    can mend is a ``ValueError`` of one sentence (``neural_render.core.errors.UserError``).
+    ``device`` is ``cpu``, ``cuda`` or, of several GPUs, one such as ``cuda:1``; None takes the
+    fastest kernels that run here. An error a user can mend is a ``ValueError`` of one sentence
+    (``neural_render.core.errors.UserError``).
 
     On CPUs, threads of PyTorch that wait should not spin, or they take the cores from the kernels:
     ``OMP_WAIT_POLICY=passive`` must be in the environment before PyTorch is imported. Where it has

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -235,9 +235,8 @@ def open_for_python(
     settings_of: Callable[[Path], CaptureSettings],
 ) -> Scene:
     """The scene in a run's folder or a package, and the kernels started for it."""
-    kernels = KernelSettings()
-    if device is not None:
-        kernels = replace(kernels, device=torch.device(device).type)
+    wanted = None if device is None else checked_device(device)
+    kernels = KernelSettings() if wanted is None else KernelSettings(device=wanted.type)
     place = expanded(path)
     if not place.exists():
         raise CheckpointError(
@@ -245,7 +244,26 @@ def open_for_python(
             " or a package."
         )
     _, _, chosen = start_kernels(kernels)
+    chosen = chosen if wanted is None else exact_device(wanted, chosen)
     return Scene(open_scene(place, chosen), settings_of)
+
+
+def checked_device(device: str | torch.device) -> torch.device:
+    """The device that is meant; SettingError for one that nothing here computes on."""
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        found = torch.device("meta")
+    num_gpus = torch.cuda.device_count()
+    if found.type not in ("cpu", "cuda") or (num_gpus and (found.index or 0) >= num_gpus):
+        known = ", ".join(("cpu", "cuda", *(f"cuda:{index}" for index in range(num_gpus))))
+        raise SettingError(f"device={device} is none of this machine: give one of {known}.")
+    return found
+
+
+def exact_device(wanted: torch.device, computing: torch.device) -> torch.device:
+    """Where the kernels compute; of several GPUs on the one that is wanted."""
+    return wanted if wanted.type == computing.type == "cuda" else computing
 
 
 def _dials(lights: Mapping[str, Any] | None) -> dict[str, Any]:

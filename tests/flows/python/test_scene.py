@@ -11,7 +11,7 @@ import torch
 import neural_render
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import CaptureError, CheckpointError, SettingError
-from neural_render.training.scripting.scene import Scene
+from neural_render.training.scripting.scene import Scene, checked_device, exact_device
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +145,27 @@ def test_nonsense_is_one_sentence(scene: Scene, call, words: str) -> None:
     with pytest.raises(SettingError) as caught:
         call(scene, scene.cameras.test[0])
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["gpu", "mps", "cuda:x", "cuda:2"])
+def test_a_device_that_cannot_be_used_is_one_sentence(
+    packaged: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(SettingError, match=f"device={device} is none .*, cuda:0, cuda:1"):
+        neural_render.load(packaged, device)
+
+
+def test_of_several_gpus_the_one_that_is_asked_for_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    assert exact_device(checked_device("cuda:1"), gpu) == torch.device("cuda:1")
+    assert exact_device(checked_device(gpu), gpu) == gpu
+    # Where Triton's interpreter stands in for a GPU, that computes on the CPU.
+    assert exact_device(checked_device("cuda:1"), cpu) == cpu
+    assert exact_device(checked_device("cpu:0"), cpu) == cpu
 
 
 def test_what_is_not_there_is_one_sentence(trained_run: Path, tmp_path: Path) -> None:
