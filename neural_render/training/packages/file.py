@@ -17,7 +17,7 @@ from neural_render.training.packages.format import (
     document_of,
     metadata_of,
 )
-from neural_render.training.runs.atomic import sync, write_tensors
+from neural_render.training.runs.atomic import sync, write_tensors, writing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +38,15 @@ class PackageFile:
         return f"{status.st_size} bytes of {status.st_mtime_ns}"
 
     def write(self, document: Document, tensors: dict[str, Tensor]) -> int:
-        """The size in bytes of the file, which is there as a whole or, on OutputError, not."""
+        """The size in bytes of the file, which is there as a whole or not at all.
+
+        OutputError where it could not be written, or nobody promises that its name stays.
+        """
         with whole_file(self.path) as temporary:
             write_tensors(temporary, tensors, metadata_of(document, tensors))
             size = temporary.stat().st_size
-        sync(self.path.parent)
+        with writing(self.path):
+            sync(self.path.parent)
         return size
 
     def read(self) -> tuple[Document, dict[str, Tensor]]:

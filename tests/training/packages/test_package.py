@@ -1,7 +1,10 @@
 """A package shows what its run shows, says what it cost, and a broken one says so in a sentence."""
 
+import errno
 import json
 import math
+import os
+import stat
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -140,6 +143,22 @@ def test_what_cannot_be_written_leaves_nothing(ball, tmp_path):
     with pytest.raises(OutputError, match="cannot be written"):
         written(tmp_path / "file", ball)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_cannot_be_synced_is_one_sentence(package, tmp_path, monkeypatch):
+    document, tensors = PackageFile(path=package).read()
+    sync = os.fsync
+
+    def refuse_folders(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    file = PackageFile(path=tmp_path / "ball.nrpack")
+    with pytest.raises(OutputError, match=r"ball\.nrpack cannot be written \(Invalid argument\)"):
+        file.write(document, tensors)
+    assert torch.equal(file.read()[1]["occupancy"], tensors["occupancy"])
 
 
 def test_too_large_a_table_is_refused(ball, tmp_path, monkeypatch):
