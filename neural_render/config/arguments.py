@@ -16,11 +16,6 @@ from neural_render.config.settings import Setting, closest
 from neural_render.core.errors import SettingError
 
 # Hydra's own options that are passed on; True: the next word belongs to the option.
-# What may follow.
-HYDRA_CHOICES = {
-    "--cfg": ("job", "hydra", "all"),
-    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
-}
 HYDRA_OPTIONS = {
     "-m": False,
     "--multirun": False,
@@ -28,6 +23,11 @@ HYDRA_OPTIONS = {
     "--hydra-help": False,
     "--cfg": True,
     "--info": True,
+}
+# What may follow.
+HYDRA_CHOICES = {
+    "--cfg": ("job", "hydra", "all"),
+    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
 }
 SWEEP = re.compile(r"^(choice|range|glob|shuffle|sort)\(.*\)$")
 QUOTED = re.compile(r"""^(?P<quote>['"]).*(?P=quote)$""", re.DOTALL)

@@ -37,10 +37,9 @@ class OccupancyGrid:
     """Opacity of one march step in each cell (Morton order), and which cells are worth marching.
 
     ``values`` are ``density * step`` of the cascade's step, the recent maximum over points of the
-    cell; -1 marks cells that no camera sees or
-    that are known to be empty: they are never evaluated and never occupied, and neither are those
-    marked -2, until they are released. Until the
-    first update all other cells are occupied. ``bits`` is what ``MarchSpec`` marches through.
+    cell; -1 marks cells that no camera sees or that are known to be empty: they are never evaluated
+    and never occupied, and neither are those marked -2, until they are released. Until the first
+    update all other cells are occupied. ``bits`` is what ``MarchSpec`` marches through.
     """
 
     values: Float[Tensor, "cascades cells"]
