@@ -15,7 +15,7 @@ MAX_SIDE = 16384
 AUTO_FOCUS = "auto"
 TRANSPARENT = "transparent"
 LARGEST = 1e9  # of a length in the capture's units
-_PHOTOS = ("test", "train")  # paths whose frames are no path
+PHOTOS = ("test", "train")  # paths whose frames are no movement
 
 
 @dataclass(kw_only=True)
@@ -287,7 +287,7 @@ def _check_view(settings: RenderSettings) -> None:
             f"render.fov={settings.fov:g} is wider than a pinhole can show: give at most 170"
             " degrees, or render.camera=fisheye."
         )
-    if settings.shutter and settings.path in _PHOTOS:
+    if settings.shutter and settings.path in PHOTOS:
         raise SettingError(
             f"render.shutter={settings.shutter:g} blurs what moves and the views of"
             f" render.path={settings.path} are no movement: give another path or leave it out."

@@ -41,11 +41,7 @@ class ExportJob:
     def subject(self) -> Subject:
         """The field as it is exported; SettingError for lights that the run has not."""
         scene, settings = self.scene, self.settings
-        if settings.exposure and scene.record.color_space == "srgb":
-            raise SettingError(
-                f"export.exposure={settings.exposure:g} exposes scene-linear light and this run was"
-                " made from photos, which are exposed: leave it out."
-            )
+        exposure = scene.exposed(settings.exposure, "export.exposure")
         dials = set_dials(scene.lighting, self.lights, settings.light_at, "export.light_at")
         told = dials.conditions if len(dials.conditions) else torch.zeros(scene.num_conditions)
         frame = scene.frame.world_from_field
@@ -58,7 +54,7 @@ class ExportJob:
                 colour_space=scene.record.color_space,
                 lighting=scene.lighting,
                 emission=dials.emission,
-                exposure=scene.lighting.exposure * 2.0**settings.exposure,
+                exposure=exposure,
             ),
             conditions=told,
         )

@@ -29,6 +29,7 @@ from neural_render.export.frames import Delivery, Film
 from neural_render.export.images import Attribute
 from neural_render.export.layers import camera_attributes
 from neural_render.export.settings import (
+    PHOTOS,
     TRANSPARENT,
     RenderSettings,
     focus_depth,
@@ -43,7 +44,6 @@ from neural_render.training.films.exposing import FilmCamera, Gathering, Subject
 from neural_render.training.films.focusing import auto_focus
 from neural_render.training.runs.restore import TrainedScene
 
-PHOTOS = ("test", "train")  # paths whose frames are no movement
 # What of the settings says nothing about frames; how long a path is, its poses say.
 _NOT_OF_FRAMES = ("output", "fps", "video", "frames", "backdrop", "size")
 
@@ -66,12 +66,8 @@ def scene_film(
     """
     dials = set_dials(scene.lighting, lights, settings.light_at)
     behind = _backdrop_name(scene, settings, background)
-    if settings.exposure and scene.record.color_space == "srgb":
-        raise SettingError(
-            f"render.exposure={settings.exposure:g} exposes scene-linear light and this run was"
-            " made from photos, which are exposed: leave it out."
-        )
-    development, over = _development(scene, behind, dials, 2.0**settings.exposure)
+    exposure = scene.exposed(settings.exposure, "render.exposure")
+    development, over = _development(scene, behind, dials, exposure)
     subject = Subject(
         field=scene.field,
         renderer=scene.renderer,
@@ -127,10 +123,9 @@ def _film_camera(subject: Subject, eyes: tuple[Eye, ...], settings: RenderSettin
 
 
 def _development(
-    scene: TrainedScene, behind: str, dials: Dials, gain: float
+    scene: TrainedScene, behind: str, dials: Dials, exposure: float
 ) -> tuple[Development, tuple[float, ...]]:
     """What becomes of renders, and the background that these are over."""
-    exposure = scene.lighting.exposure * gain
     if scene.lighting.groups:
         backdrop = _backdrop(scene, behind, dials)
         black = (0.0,) * scene.field.num_channels

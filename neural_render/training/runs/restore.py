@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neural_render.core.errors import SettingError
 from neural_render.core.lights import Lighting
 from neural_render.core.protocols import SceneFrame
 from neural_render.evaluation.records import TrainingFigures
@@ -37,6 +38,18 @@ class TrainedScene:
     def num_conditions(self) -> int:
         """What its field is told beside places and directions."""
         return self.record.field.num_conditions
+
+    def exposed(self, stops: float, setting: str) -> float:
+        """What its light is multiplied by where ``setting`` makes it so many stops brighter.
+
+        SettingError for light that is exposed already.
+        """
+        if stops and self.record.color_space == "srgb":
+            raise SettingError(
+                f"{setting}={stops:g} exposes scene-linear light and this run was made from photos,"
+                " which are exposed: leave it out."
+            )
+        return self.lighting.exposure * 2.0**stops
 
     @property
     def figures(self) -> TrainingFigures:

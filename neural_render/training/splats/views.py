@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from neural_render.core.cameras import Cameras
 from neural_render.core.color import film_from_linear, quantised
-from neural_render.core.errors import SettingError
 from neural_render.core.flight.paths import path_cameras, reframed
 from neural_render.core.transforms import interpolate_poses
 from neural_render.export.images import MIN_OPACITY
@@ -125,15 +124,10 @@ def appearance(
 
     SettingError for lights that the run has not and for an exposure of what is already exposed.
     """
-    if exposure and scene.record.color_space == "srgb":
-        raise SettingError(
-            f"export.exposure={exposure:g} exposes scene-linear light and this run was made from"
-            " photos, which are exposed: leave it out."
-        )
     return Appearance(
-        dials=set_dials(scene.lighting, lights, light_at),
+        dials=set_dials(scene.lighting, lights, light_at, "export.light_at"),
         colour_space=scene.record.color_space,
-        exposure=scene.lighting.exposure * 2.0**exposure,
+        exposure=scene.exposed(exposure, "export.exposure"),
     )
 
 

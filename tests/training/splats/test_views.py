@@ -1,16 +1,21 @@
 """Which views splats are fitted to, and how what they show is developed."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from neural_render.core.cameras import Cameras, Lens
 from neural_render.core.color import film_from_linear
+from neural_render.core.errors import SettingError
 from neural_render.core.lights import Lighting
 from neural_render.core.transforms import look_at
 from neural_render.rendering import Image
 from neural_render.rendering.lit import set_dials
+from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.splats import views
 from neural_render.training.splats.views import Appearance, fitting_cameras
+from tests.training.problems import CPU, new_run, settings_for, train_ball
 
 
 def ring(num: int, width: int = 60, height: int = 40, lens: Lens = Lens.PERSPECTIVE) -> Cameras:
@@ -86,3 +91,13 @@ def test_photos_colours_stay_and_light_is_developed_before_it_is_covered() -> No
     seen = light.shown(image(0.6, 0.5)).flatten().tolist()
     assert seen == pytest.approx([0.5 * developed] * 3 + [0.5])
     assert not light.shown(image(0.0, 0.0)).any()
+
+
+def test_what_a_run_cannot_do_is_told_as_settings_of_the_export(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    train_ball(run, settings_for(1))
+    scene = load_for_rendering(run, CPU)
+    with pytest.raises(SettingError, match=r"^export\.light_at=\[0\.0, 1\.0, 0\.0\] moves a light"):
+        views.appearance(scene, {}, [0.0, 1.0, 0.0], 0.0)
+    with pytest.raises(SettingError, match=r"^export\.exposure=1 exposes .*photos, which are ex"):
+        views.appearance(scene, {}, [], 1.0)
