@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from signal import Signals
 
 import torch
 
@@ -131,15 +132,15 @@ def train(
     if learnt := state.adjustment.described():
         _log.info("cameras: %s", learnt)
     if signals.received is not None:
-        saved = f" in {run.path}."
-        if context.program:
-            saved = f"; go on with: python {context.program} run={run.path}"
-        raise TrainingInterrupted(
-            f"Stopped by {SIGNALS[signals.received]} at step {state.progress.step}, which is saved"
-            + saved,
-            exit_code=128 + signals.received,
-        )
+        raise interrupted(signals.received, state.progress.step, run, context.program)
     return state.progress
+
+
+def interrupted(received: Signals, step: int, run: RunFolder, program: str) -> TrainingInterrupted:
+    """What ends a training whose state after ``step`` is saved, and says what goes on with it."""
+    said = f"Stopped by {SIGNALS[received]} at step {step}, which is saved"
+    said += f"; go on with: python {program} run={run.path}" if program else f" in {run.path}."
+    return TrainingInterrupted(said, exit_code=128 + received)
 
 
 class Session:
