@@ -43,7 +43,7 @@ def main(settings: config.Settings) -> None:
     job = ExportJob(
         run=run,
         scene=scene,
-        capture=views_of(run.path, scene.frame, settings.capture),
+        capture=views_of(run.path, scene, settings.capture),
         settings=settings.export,
         lights=settings.lights,
         seed=settings.seed,

@@ -39,7 +39,7 @@ def main(settings: config.Settings) -> None:
     original = Original(
         run=run,
         scene=scene,
-        capture=views_of(run.path, scene.frame, settings.capture, images=True, progress=progress),
+        capture=views_of(run.path, scene, settings.capture, images=True, progress=progress),
         background=settings.evaluation.background,
     )
     made = make_package(original, settings.package, progress=progress)

@@ -44,7 +44,7 @@ class OpenedScene:
         """
         if self.packed:
             return self.packed[0]
-        return views_of(self.home.path, self.scene.frame, settings)
+        return views_of(self.home.path, self.scene, settings)
 
     def refined_views(self, settings: CaptureSettings) -> Capture:
         """The same where training found its cameras, if it looked."""

@@ -17,6 +17,7 @@ from neural_render.core.protocols import SceneFrame
 from neural_render.evaluation.records import write_json
 from neural_render.training.runs.checkpoint import open_checkpoint
 from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.restore import TrainedScene
 
 VIEWS_FILE = "views.json"
 GO_ON = {
@@ -82,7 +83,7 @@ def load_views(folder: Path, frame: SceneFrame) -> Capture:
 
 def views_of(
     folder: Path,
-    frame: SceneFrame,
+    scene: TrainedScene,
     settings: CaptureSettings,
     *,
     images: bool = False,
@@ -91,9 +92,15 @@ def views_of(
     """What a run was trained on: the cameras of its bake, or its capture, which ``settings`` name.
 
     Photos are there only if ``images``. Of several processes the first one looks first.
+    SettingError for a run on rays, which has neither.
     """
     if has_views(folder):
-        return load_views(folder, frame)
+        return load_views(folder, scene.frame)
+    if not scene.record.capture:
+        raise SettingError(
+            f"run={folder} was trained on rays that a program of its own made, and has no cameras:"
+            " render it from Python, with cameras of your own (neural_render.load)."
+        )
     return group.after_first(lambda: open_capture(settings, progress=progress, images=images))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import neural_render
 from neural_render.core.errors import SettingError
 from neural_render.training.sources.views import check_made_from
 from tests.flows.programs import REPOSITORY
@@ -90,3 +91,5 @@ def test_your_own_rays(example) -> None:
     (run,) = Path("outputs/examples/own_rays").iterdir()
     with pytest.raises(SettingError, match=r"run=.* trained on rays that a program of its own"):
         check_made_from("photos", str(run))
+    with pytest.raises(SettingError, match=r"own made, and has no cameras: render it from Python"):
+        _ = neural_render.load(run).cameras
