@@ -58,6 +58,9 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("benchmark.py: stopped; what was measured to its end is recorded", file=sys.stderr)
+        return 130
     return 0
 
 

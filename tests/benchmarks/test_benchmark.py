@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -225,3 +226,20 @@ def test_wrong_settings_get_one_sentence(program, words, monkeypatch, capsys):
     errors = capsys.readouterr().err
     assert len(errors.splitlines()) == 1
     assert words[-1] in errors
+
+
+def test_ctrl_c_in_a_benchmark_is_one_line() -> None:
+    # In a process that never heeds SIGINT it would not be sent: a suite that sends it to itself.
+    program = (
+        "import os, runpy, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import benchmarks.kernels as kernels\n"
+        "kernels.run = lambda _: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.argv = ['benchmark.py', 'suite=kernels']\n"
+        "runpy.run_path('scripts/benchmark.py', run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130
+    assert done.stderr == "benchmark.py: stopped; what was measured to its end is recorded\n"
