@@ -229,7 +229,7 @@ def test_wrong_settings_get_one_sentence(program, words, monkeypatch, capsys):
 
 
 def test_ctrl_c_in_a_benchmark_is_one_line() -> None:
-    # In a process that never heeds SIGINT it would not be sent: a suite that sends it to itself.
+    # A suite that sends SIGINT to itself, heeded also where whoever starts tests ignores it.
     program = (
         "import os, runpy, signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
