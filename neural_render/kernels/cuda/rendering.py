@@ -40,6 +40,7 @@ from neural_render.kernels.reference.field import FieldParts
 from neural_render.kernels.reference.rendering import (
     loss_through,
     midpoints,
+    output_of,
     sample_points,
 )
 from neural_render.kernels.specs import MARCHED_ROOM, LossSpec, RenderSpec
@@ -60,18 +61,7 @@ def render_rays(
         seen, num_asked = _gathered_colors(inputs, parameters, spec, survivors, density)
     else:
         seen, num_asked = _colors(inputs, parameters, spec, survivors), survivors.count
-    return _output(seen, num_marched, num_asked), survivors if keep else None
-
-
-def _output(seen: Composited, num_marched: Tensor, num_asked: Tensor) -> RenderOutput:
-    return RenderOutput(
-        values=seen.values,
-        opacity=seen.opacity,
-        distance=seen.distance,
-        distortion=seen.distortion,
-        num_marched=num_marched,
-        num_survived=num_asked,
-    )
+    return output_of(seen, num_marched, num_asked), survivors if keep else None
 
 
 def _colors(
@@ -216,12 +206,12 @@ def render_loss(
     """See ``ops.render_loss``; also all gradients, to rays only if ``rays_too``."""
     problem, room = (inputs, parameters, specs[0]), specs[1].room
     survivors, _, num_marched, fits = _surviving(*problem, room)
-    seen = _output(_colors(*problem, survivors), num_marched, survivors.count)
+    seen = _colors(*problem, survivors), survivors, num_marched
 
-    def back(to_output: RenderOutput, saved: PackedSamples) -> RenderGradients:
-        return _gradients(problem, saved, to_output, rays_too, specs[1].near_fade)
+    def back(to_output: RenderOutput) -> RenderGradients:
+        return _gradients(problem, survivors, to_output, rays_too, specs[1].near_fade)
 
-    passes = (lambda: (seen, survivors)), back
+    passes = seen, back
     if not room:
         return loss_through(passes, inputs, targets, parameters, specs, rays_too, PARTS)
     share = len(fits) / fits.sum().clamp(min=1)

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from neural_render.kernels.gradients import faded_near, pullback
@@ -42,6 +41,8 @@ from neural_render.kernels.specs import LossSpec, RenderSpec
 
 # Samples asked for their density together: bounds the memory, changes nothing else.
 CHUNK = 1 << 16
+# What rays see of which samples, and how many were asked for their density.
+SeenSamples = tuple[Composited, PackedSamples, Int[Tensor, ""]]
 
 
 def render_rays(
@@ -55,9 +56,22 @@ def render_rays(
 
     All samples in occupied space are asked for their density, also those that do not survive.
     """
+    spec = replace(spec, min_weight=0.0) if keep else spec
+    seen, survivors, num_marched = _seen_samples(inputs, parameters, spec, parts)
+    num_asked = (
+        count_asked(seen.weights, survivors, len(inputs.rays), spec.min_weight)
+        if spec.min_weight > 0.0
+        else survivors.count
+    )
+    return output_of(seen, num_marched, num_asked), survivors if keep else None
+
+
+def _seen_samples(
+    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, parts: FieldParts
+) -> SeenSamples:
+    """What rays see, of which samples, and how many were asked for their density."""
     survivors, num_marched = surviving_samples(inputs, parameters, spec, parts)
     points, footprint = sample_points(inputs, survivors)
-    min_weight = 0.0 if keep else spec.min_weight
     seen = _shade(
         (
             parts.hash_encode(points, parameters.table, spec.field.grid, footprint),
@@ -68,23 +82,22 @@ def render_rays(
             parameters.color_weights,
         ),
         survivors,
-        replace(spec, min_weight=min_weight),
+        spec,
         parts,
     )
-    num_asked = (
-        count_asked(seen.weights, survivors, len(inputs.rays), min_weight)
-        if min_weight > 0.0
-        else survivors.count
-    )
-    output = RenderOutput(
+    return seen, survivors, survivors.count.new_tensor(num_marched)
+
+
+def output_of(seen: Composited, num_marched: Tensor, num_asked: Tensor) -> RenderOutput:
+    """What rays see, and what it cost."""
+    return RenderOutput(
         values=seen.values,
         opacity=seen.opacity,
         distance=seen.distance,
         distortion=seen.distortion,
-        num_marched=survivors.count.new_tensor(num_marched),
+        num_marched=num_marched,
         num_survived=num_asked,
     )
-    return output, survivors if keep else None
 
 
 def render_rays_backward(
@@ -162,19 +175,17 @@ def render_loss(
 ) -> tuple[RenderLoss, RenderGradients]:
     """See ``ops.render_loss``; also all gradients, to rays only if ``rays_too``."""
     problem = inputs, parameters, specs[0]
+    exact = replace(specs[0], min_weight=0.0)
+    found = _seen_samples(inputs, parameters, exact, parts)
 
-    def back(to_output: RenderOutput, saved: PackedSamples) -> RenderGradients:
-        return _gradients(problem, saved, to_output, rays_too, parts, specs[1].near_fade)
+    def back(to_output: RenderOutput) -> RenderGradients:
+        return _gradients(problem, found[1], to_output, rays_too, parts, specs[1].near_fade)
 
-    passes = partial(render_rays, *problem, keep=True, parts=parts), back
-    return loss_through(passes, inputs, targets, parameters, specs, rays_too, parts)
+    return loss_through((found, back), inputs, targets, parameters, specs, rays_too, parts)
 
 
 def loss_through(
-    passes: tuple[
-        Callable[[], tuple[RenderOutput, PackedSamples | None]],
-        Callable[[RenderOutput, PackedSamples], RenderGradients],
-    ],
+    passes: tuple[SeenSamples, Callable[[RenderOutput], RenderGradients]],
     inputs: RenderInputs,
     targets: ColorTargets,
     parameters: FieldParameters,
@@ -182,10 +193,8 @@ def loss_through(
     rays_too: bool,
     parts: FieldParts,
 ) -> tuple[RenderLoss, RenderGradients]:
-    """``render_loss``, given how a backend renders, keeping samples, and how it goes back."""
-    (render, back), (spec, loss) = passes, specs
-    seen, saved = render()
-    assert saved is not None
+    """``render_loss``, given what a backend's rays see and how it goes back from there."""
+    ((seen, samples, num_marched), back), (spec, loss) = passes, specs
     value, squared, to_values, to_gain = color_loss(seen.values, targets, loss)
     zeros = torch.zeros_like(seen.opacity)
     to_distance = zeros
@@ -202,20 +211,21 @@ def loss_through(
         opacity=zeros,
         distance=to_distance,
         distortion=zeros + loss.distortion_weight / max(1, len(zeros)),
-        num_marched=seen.num_marched,
-        num_survived=seen.num_survived,
+        num_marched=num_marched,
+        num_survived=samples.count,
     )
-    gradients = back(to_output, saved)
+    gradients = back(to_output)
     if loss.normal_weight and spec.field.reflection_degree:
-        apart, more = _normal_loss(inputs, targets, parameters, specs, saved, parts)
+        samples_seen = samples, seen.weights
+        apart, more = _normal_loss(inputs, targets, parameters, specs, samples_seen, parts)
         value = value + apart
         gradients = _sum_of(gradients, more, rays_too)
     distortion = loss.distortion_weight * seen.distortion.sum() / max(1, len(zeros))
     found = RenderLoss(
         loss=value + distortion,
         squared=squared,
-        num_marched=seen.num_marched,
-        num_survived=seen.num_survived,
+        num_marched=num_marched,
+        num_survived=samples.count,
     )
     return found, replace(gradients, gain=to_gain)
 
@@ -225,17 +235,15 @@ def _normal_loss(
     targets: ColorTargets,
     parameters: FieldParameters,
     specs: tuple[RenderSpec, LossSpec],
-    survivors: PackedSamples,
+    seen: tuple[PackedSamples, Float[Tensor, " capacity"]],
     parts: FieldParts,
 ) -> tuple[Float[Tensor, ""], RenderGradients]:
     """How far the samples' normals are from those of first surfaces (see ``LossSpec``), times its
-    weight; and the gradients. What is seen of a sample is taken as given."""
-    (spec, loss), ray, grid = specs, survivors.ray_index, specs[0].field.grid
+    weight; and the gradients. What is ``seen`` of each sample, its weight, is taken as given."""
+    (spec, loss), (survivors, share) = specs, seen
+    ray, field, grid = survivors.ray_index, spec.field, spec.field.grid
     points, footprint = sample_points(inputs, survivors)
-    weights, field = parameters.density_weights, spec.field
-    density = query_density(points, parameters.table, weights, field, footprint, parts)
-    light = transmittance_before(density, survivors, len(inputs.rays))
-    share = light * -torch.expm1(-density * (survivors.t_far - survivors.t_near))
+    weights = parameters.density_weights
     known = (targets.normals != 0).any(1)
     of_rays = targets.weights * targets.opacity * known * loss.normal_weight / len(inputs.rays)
     share = share * of_rays[ray]

@@ -25,10 +25,18 @@ from tests.kernels.problems import (
     targets_of,
 )
 
-FIELD = small_field()
-SPEC = RenderSpec(field=FIELD, march=march(step=0.02))
-LOSS = LossSpec(delta=0.1, distance_weight=0.1)
+Specs = tuple[RenderSpec, LossSpec]
 RAYS, FITTING = 40, 25
+
+
+def specs_of(normal_weight: float, **field: int) -> Specs:
+    """Of a small field, with the errors of its distances."""
+    loss = LossSpec(delta=0.1, distance_weight=0.1, normal_weight=normal_weight)
+    return RenderSpec(field=small_field(**field), march=march(step=0.02)), loss
+
+
+COLORS, NORMALS = specs_of(0.0), specs_of(5.0, reflection_degree=3)
+of_each_loss = pytest.mark.parametrize("specs", [COLORS, NORMALS], ids=["colors", "normals"])
 
 
 @pytest.fixture(autouse=True)
@@ -59,75 +67,92 @@ def inputs_of(num_rays: int) -> tuple[RenderInputs, ColorTargets]:
     ), replace(targets, **first)
 
 
-def loss_of(backend: str, num_rays: int, room: int = 0) -> tuple[RenderLoss, RenderGradients]:
-    """The loss of the first rays."""
+def with_room(specs: Specs, room: int) -> Specs:
+    return specs[0], replace(specs[1], room=room)
+
+
+def loss_of(
+    specs: Specs, backend: str, num_rays: int, room: int = 0
+) -> tuple[RenderLoss, RenderGradients]:
+    """The loss of the first rays, and all gradients."""
     inputs, targets = inputs_of(num_rays)
+    given = parameters_of(specs[0].field), with_room(specs, room)
     with dispatch.using(backend):
-        specs = SPEC, replace(LOSS, room=room)
-        return ops.render_loss_gradients(inputs, targets, parameters_of(FIELD), specs)
+        return ops.render_loss_gradients(inputs, targets, *given, rays_too=True)
 
 
-def to_parameters(found: RenderGradients) -> dict[str, Tensor]:
-    """The gradients to all parameters."""
-    table = parameters_of(FIELD).table
-    dense = dispatch.load("reference").scatter_table_gradient(found.table, table, FIELD.grid)
-    return {"table": dense, "density": found.density_weights, "color": found.color_weights}
+def gradients_of(found: RenderGradients) -> dict[str, Tensor]:
+    """Those to all parameters, and to the rays that may find room."""
+    field = COLORS[0].field
+    table = parameters_of(field).table
+    dense = dispatch.load("reference").scatter_table_gradient(found.table, table, field.grid)
+    rays = {"origins": found.origins[:FITTING], "directions": found.directions[:FITTING]}
+    weights = {"density": found.density_weights, "color": found.color_weights}
+    return {"table": dense, **weights, **rays}
 
 
 def assert_same(one: RenderGradients, other: RenderGradients) -> None:
-    expected = to_parameters(other)
-    for name, gradient in to_parameters(one).items():
+    expected = gradients_of(other)
+    for name, gradient in gradients_of(one).items():
         error = (gradient - expected[name]).norm() / expected[name].norm()
         assert error < 1e-4, f"{name}: {error}"
 
 
-def test_with_room_for_all_it_is_the_same_loss() -> None:
-    (found, gradients), (expected, to_all) = loss_of("cuda", RAYS, 1000), loss_of("reference", RAYS)
+@of_each_loss
+def test_with_room_for_all_it_is_the_same_loss(specs: Specs) -> None:
+    found, gradients = loss_of(specs, "cuda", RAYS, 1000)
+    expected, to_all = loss_of(specs, "reference", RAYS)
     assert torch.allclose(found.loss, expected.loss, rtol=1e-5)
     assert torch.allclose(found.squared, expected.squared, atol=1e-5)
     assert found.num_survived == expected.num_survived
     assert_same(gradients, to_all)
 
 
-def test_rays_that_find_no_room_count_for_nothing() -> None:
+@of_each_loss
+def test_rays_that_find_no_room_count_for_nothing(specs: Specs) -> None:
     """The others count as if there were no more of them; an unknown error is an average one."""
-    expected, to_all = loss_of("reference", FITTING)
-    found, gradients = loss_of("cuda", RAYS, int(expected.num_survived))
+    expected, to_all = loss_of(specs, "reference", FITTING)
+    found, gradients = loss_of(specs, "cuda", RAYS, int(expected.num_survived))
     assert torch.allclose(found.loss, expected.loss, rtol=1e-5)
     assert found.num_survived == expected.num_survived
     assert torch.allclose(found.squared[:FITTING], expected.squared, atol=1e-5)
     mean = expected.squared.mean().expand(RAYS - FITTING)
     assert torch.allclose(found.squared[FITTING:], mean, atol=1e-5)
     assert_same(gradients, to_all)
+    assert not gradients.origins[FITTING:].any() and not gradients.directions[FITTING:].any()
 
 
-def test_where_no_ray_finds_room_nothing_is_learnt() -> None:
-    found, gradients = loss_of("cuda", RAYS, room=1)
+@of_each_loss
+def test_where_no_ray_finds_room_nothing_is_learnt(specs: Specs) -> None:
+    found, gradients = loss_of(specs, "cuda", RAYS, room=1)
     assert found.loss == 0 and found.num_survived == 0 and (found.squared == 0).all()
-    assert not any(gradient.any() for gradient in to_parameters(gradients).values())
+    assert not any(gradient.any() for gradient in gradients_of(gradients).values())
 
 
 @needs_no_gpu
-def test_nobody_waits_for_counts() -> None:
+@of_each_loss
+def test_nobody_waits_for_counts(specs: Specs) -> None:
     with no_waiting():
-        found, _ = loss_of("cuda", RAYS, 1000)
+        found, _ = loss_of(specs, "cuda", RAYS, 1000)
     assert found.loss > 0
     with pytest.raises(AssertionError, match="a host waits for"), no_waiting():
-        loss_of("cuda", RAYS)
+        loss_of(specs, "cuda", RAYS)
 
 
 @pytest.mark.skipif(cuda.is_interpreted(), reason="there is no GPU to wait for")
-def test_on_a_gpu_nobody_waits_either() -> None:
+@of_each_loss
+def test_on_a_gpu_nobody_waits_either(specs: Specs) -> None:
     """PyTorch says so itself, once kernels are compiled and what stays there is there."""
-    given = (*inputs_of(RAYS), parameters_of(FIELD))
+    field = specs[0].field
+    given = (*inputs_of(RAYS), parameters_of(field))
     inputs, targets, parameters = moved(given, lambda tensor: tensor.cuda())
     second = torch.zeros(len(parameters.table), device="cuda")
     adam = AdamSpec(learning_rate=0.01, step=1)
     for mode in ("default", "error"):
         torch.cuda.set_sync_debug_mode(mode)
         try:
-            specs = SPEC, replace(LOSS, room=1000)
+            specs = with_room(specs, 1000)
             _, found = cuda.render_loss(inputs, targets, parameters, specs, False)
-            cuda.table_adam_step(parameters.table, second, found.table, FIELD.grid, adam)
+            cuda.table_adam_step(parameters.table, second, found.table, field.grid, adam)
         finally:
             torch.cuda.set_sync_debug_mode("default")
