@@ -217,9 +217,10 @@ def loss_through(
     gradients = back(to_output)
     if loss.normal_weight and spec.field.reflection_degree:
         samples_seen = samples, seen.weights
-        apart, more = _normal_loss(inputs, targets, parameters, specs, samples_seen, parts)
+        given = inputs, targets, parameters, specs
+        apart, more = _normal_loss(*given, samples_seen, rays_too, parts)
         value = value + apart
-        gradients = _sum_of(gradients, more, rays_too)
+        gradients = _sum_of(gradients, more)
     distortion = loss.distortion_weight * seen.distortion.sum() / max(1, len(zeros))
     found = RenderLoss(
         loss=value + distortion,
@@ -236,6 +237,7 @@ def _normal_loss(
     parameters: FieldParameters,
     specs: tuple[RenderSpec, LossSpec],
     seen: tuple[PackedSamples, Float[Tensor, " capacity"]],
+    rays_too: bool,
     parts: FieldParts,
 ) -> tuple[Float[Tensor, ""], RenderGradients]:
     """How far the samples' normals are from those of first surfaces (see ``LossSpec``), times its
@@ -257,11 +259,14 @@ def _normal_loss(
 
     features = features_at(points)
     to_features, to_weights = pullback(apart, (features, weights), (share.new_ones(()),))
-    (to_points,) = pullback(features_at, (points,), (to_features,))
-    zeros = torch.zeros_like(inputs.rays.origins)
+    to_origins = to_directions = torch.zeros_like(inputs.rays.origins)
+    if rays_too:
+        (to_points,) = pullback(features_at, (points,), (to_features,))
+        to_origins = to_origins.index_add(0, ray, to_points)
+        to_directions = to_directions.index_add(0, ray, to_points * midpoints(survivors)[:, None])
     return apart(features, weights), RenderGradients(
-        origins=zeros.index_add(0, ray, to_points),
-        directions=zeros.index_add(0, ray, to_points * midpoints(survivors)[:, None]),
+        origins=to_origins,
+        directions=to_directions,
         background=torch.zeros_like(inputs.background),
         conditions=torch.zeros_like(inputs.conditions),
         table=FactoredGradient(
@@ -272,13 +277,13 @@ def _normal_loss(
     )
 
 
-def _sum_of(one: RenderGradients, other: RenderGradients, rays_too: bool) -> RenderGradients:
-    """Both gradients at the same samples; ``other``'s to rays only if wanted."""
+def _sum_of(one: RenderGradients, other: RenderGradients) -> RenderGradients:
+    """Both gradients, at the same samples."""
     features = one.table.features + other.table.features
     return replace(
         one,
-        origins=one.origins + other.origins if rays_too else one.origins,
-        directions=one.directions + other.directions if rays_too else one.directions,
+        origins=one.origins + other.origins,
+        directions=one.directions + other.directions,
         table=FactoredGradient(points=one.table.points, features=features),
         density_weights=one.density_weights + other.density_weights,
     )
