@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from neural_render.core.cameras import Cameras, image_rays
 from neural_render.core.lights import Color, Lighting
@@ -118,10 +118,9 @@ def training_stage(
     """A run while it trains: its averaged weights and its occupancy, as they are at any time."""
     generator = torch.Generator(state.field.table.device).manual_seed(0)
     field = RadianceField(record.field, generator)
-    for name, parameter in field.named_parameters():
-        # The same memory: what training averages is what is seen.
-        parameter.data = state.average.average[name]
-        parameter.requires_grad_(False)
+    for name, average in state.average.average.items():
+        # The same memory and version: what training averages is what is seen, and seen to change.
+        setattr(field, name, nn.Parameter(average, requires_grad=False))
     return FieldStage(
         field=field,
         renderer=renderer,

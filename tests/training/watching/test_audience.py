@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from neural_render.core.errors import SettingError, UserError
+from neural_render.core.protocols import Field
 from neural_render.rendering import render_image
 from neural_render.training import schedules
 from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.watching.audience import (
     NOBODY,
     Watchers,
@@ -20,7 +22,7 @@ from neural_render.training.watching.audience import (
 )
 from neural_render.viewer.settings import ViewerSettings
 from neural_render.viewer.stage import Report, Stage
-from tests.training.problems import new_run, settings_for, tiny_field, train_ball
+from tests.training.problems import CPU, new_run, settings_for, tiny_field, train_ball
 from tests.training.test_training import assert_same_weights
 from tests.viewer.balls import BallStage, cameras_around, surroundings
 from tests.viewer.raw_browser import RawBrowser
@@ -47,10 +49,14 @@ class Eyes:
 
     def serve(self, step: int, stopped: Callable[[], bool]) -> None:
         (stage,) = self.stages
-        cameras = cameras_around(distance=2.0).in_frame(stage.frame.world_from_field.inverse())
-        seen = render_image(stage.renderer, stage.field, cameras, 0, stage.background)
-        self.pictures.append(seen.color)
+        self.pictures.append(picture_of(stage, stage.field))
         assert not stopped()
+
+
+def picture_of(stage: Stage, field: Field) -> torch.Tensor:
+    """What the stage shows where its field is this one."""
+    cameras = cameras_around(distance=2.0).in_frame(stage.frame.world_from_field.inverse())
+    return render_image(stage.renderer, field, cameras, 0, stage.background).color
 
 
 def test_what_is_watched_ends_with_the_same_weights(tmp_path):
@@ -67,6 +73,9 @@ def test_what_is_seen_is_the_average_as_it_grows(tmp_path):
     train_ball(run, settings_for(30, report_every=0.0), audience=eyes)
     first, last = eyes.pictures[0], eyes.pictures[-1]
     assert (first - last).abs().mean() > 0.01
+    (stage,) = eyes.stages
+    saved = picture_of(stage, load_for_rendering(run, CPU).field)
+    assert torch.equal(picture_of(stage, stage.field), saved)  # also of tables that are rounded
     assert [report.step for report in eyes.reports] == list(range(1, 31))
     assert eyes.reports[-1].psnr > eyes.reports[0].psnr
     assert 0 < eyes.reports[10].fraction < 1 and eyes.reports[10].seconds_left > 0
