@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -21,10 +24,16 @@ struct Pool {
   int num_tasks = 0, busy = 0;
   uint64_t round = 0;
   bool stopping = false;
+  std::exception_ptr failure;  // the first that a task threw
   pid_t owner = getpid();
 
   explicit Pool(int threads) {
-    for (int i = 1; i < threads; i++) workers.emplace_back([this, i] { work(i); });
+    workers.reserve(threads);
+    try {
+      for (int i = 1; i < threads; i++) workers.emplace_back([this, i] { work(i); });
+    } catch (const std::system_error&) {
+      // The system has no more of them: these do all the work.
+    }
   }
   ~Pool() {
     {
@@ -35,7 +44,14 @@ struct Pool {
     for (auto& worker : workers) worker.join();
   }
   void drain(int worker) {
-    for (int i; (i = next.fetch_add(1, std::memory_order_relaxed)) < num_tasks;) (*task)(i, worker);
+    try {
+      for (int i; (i = next.fetch_add(1, std::memory_order_relaxed)) < num_tasks;)
+        (*task)(i, worker);
+    } catch (...) {
+      std::lock_guard<std::mutex> lock(mutex);
+      if (!failure) failure = std::current_exception();
+      next.store(num_tasks);
+    }
   }
   void work(int worker) {
     uint64_t seen = 0;
@@ -68,6 +84,10 @@ struct Pool {
     std::unique_lock<std::mutex> lock(mutex);
     done.wait(lock, [&] { return busy == 0; });
   }
+  // Throws what a task threw, if one did; once all have finished.
+  void tell() {
+    if (failure) std::rethrow_exception(std::exchange(failure, nullptr));
+  }
 };
 
 std::unique_ptr<Pool> pool;
@@ -87,6 +107,7 @@ void finish_now() {
   if (!later) return;
   pool->finish();
   later = nullptr;
+  pool->tell();
 }
 
 void each(int num_tasks, const std::function<void(int, int)>& task) {
@@ -112,6 +133,7 @@ void parallel_for(int num_tasks, const std::function<void(int, int)>& task) {
   if (!pool) pool = std::make_unique<Pool>(wanted);
   pool->start(num_tasks, task);
   pool->finish();
+  pool->tell();
 }
 
 void parallel_later(int num_tasks, std::function<void(int, int)> task) {

@@ -1,4 +1,5 @@
 // A small pool of threads: tasks are handed out one by one, results never depend on who did what.
+// What a task throws ends the others and reaches the caller once none of them runs any more.
 #pragma once
 #include <functional>
 

@@ -1,6 +1,8 @@
 // The kernels without Python, held against plain loops: for processors that cannot be tried
 // otherwise. scripts/check_arm.sh compiles it for 64-bit ARM and runs it in an emulator.
+#include <atomic>
 #include <cstdio>
+#include <new>
 #include <random>
 
 #include "arrays.h"
@@ -68,7 +70,7 @@ void check_encoding(int features, bool xor_hash, int n) {
 
 void check_network(int inputs, int width, int outputs, int n) {
   NetworkShape shape{inputs, width, 1, outputs, inputs, 0};
-  std::vector<float> weights = numbers(shape.num_weights(), 4, -0.5f, 0.5f);
+  std::vector<float> weights = numbers((size_t)width * (inputs + outputs), 4, -0.5f, 0.5f);
   std::vector<float> in = numbers((size_t)n * inputs, 5, -1, 1), out((size_t)n * outputs);
   Network network(shape, weights.data());
   mlp_forward(network, in.data(), n, out.data());
@@ -114,6 +116,30 @@ void check_march(int threads) {
   expect("march begins", near[0], 0.5, 1e-6);
 }
 
+// What a task throws reaches the caller, whoever ran it, and the next tasks run as ever.
+void check_pool(int threads) {
+  set_pool_threads(threads);
+  const int tasks = 1000;
+  for (int bad = 0; bad < tasks; bad += 37) {
+    for (bool beside : {false, true}) {
+      int caught = 0;
+      try {
+        const auto task = [&](int i, int) {
+          if (i >= bad) throw std::bad_alloc();
+        };
+        beside ? parallel_later(tasks, task) : parallel_for(tasks, task);
+        finish_later();
+      } catch (const std::bad_alloc&) {
+        caught++;
+      }
+      std::atomic<int> done{0};
+      parallel_for(tasks, [&](int, int) { done++; });
+      expect("a task's exception", caught, 1, 0);
+      expect("tasks after it", done, tasks, 0);
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -125,6 +151,7 @@ int main() {
     check_network(13, 11, 5, n);
   }
   for (int threads : {1, 3}) check_march(threads);
+  for (int threads : {1, 3}) check_pool(threads);
   std::printf("vectors of %d floats: %d failures\n", W, failures);
   return failures != 0;
 }

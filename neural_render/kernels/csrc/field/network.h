@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 #include <memory>
+#include <new>
 #include <vector>
 
 #include "field/numbers.h"
@@ -31,11 +32,6 @@ struct NetworkShape {
     k -= leading;
     if (k < middle) return k + rows_of(leading) * PER;
     return k - middle + (rows_of(leading) + rows_of(middle)) * PER;
-  }
-  int num_weights() const {
-    int n = 0;
-    for (int l = 0; l < num_layers(); l++) n += in(l) * out(l);
-    return n;
   }
   // Weight gradients are summed in blocks of 4 outputs by 4 inputs.
   int num_sums(int layer) const { return pad4(out(layer)) * pad4(rows_in(layer) * PER); }
@@ -165,6 +161,7 @@ class Plane {
   void reserve(int rows, int stride) {
     size_t bytes = ((size_t)pad8(rows) * stride * sizeof(float) + 63) / 64 * 64;
     data_.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
+    if (!data_) throw std::bad_alloc();
     std::memset(data_.get(), 0, bytes);
     stride_ = stride;
   }

@@ -1,0 +1,67 @@
+"""A render that needs more memory than there is: an error, and renders go on behind it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from neural_render.kernels import dispatch
+
+ROOT = Path(__file__).parents[3]
+STATM = Path("/proc/self/statm")
+# In a process of its own, whose address space ends not far above what it has by now.
+SCRIPT = """
+import os
+import resource
+import torch
+from neural_render.kernels import dispatch, ops
+from neural_render.kernels.specs import AdamSpec, RenderSpec
+from tests.kernels.problems import (
+    STEP, full_occupancy, march, parameters_of, rays_through_cube, render_inputs, small_field,
+    small_grid,
+)
+
+FIELD = small_field(grid=small_grid(levels=16, features=4))
+PARAMETERS = parameters_of(FIELD)
+PARAMETERS.table.requires_grad_()
+
+def seen(num_rays):
+    inputs = render_inputs(rays_through_cube(num_rays), full_occupancy())
+    spec = RenderSpec(field=FIELD, march=march(step=STEP))
+    return ops.render_rays(inputs, PARAMETERS, spec).values.detach()
+
+def leave(num_bytes):
+    pages = int(open("/proc/self/statm").read().split()[0])
+    most = pages * resource.getpagesize() + num_bytes if num_bytes else resource.RLIM_INFINITY
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+
+dispatch.select("cpu", threads=2)
+before = seen(100)
+leave(16 << 20)
+try:
+    print("rendered", len(seen(20_000)))
+except MemoryError as error:
+    print("MemoryError", error)
+leave(0)
+print("after it", torch.equal(seen(100), before))
+
+weights = torch.ones(4, 1 << 18).unbind()
+dispatch.select("cpu", threads=1000)
+leave(256 << 20)  # for the stacks of 32 threads
+ops.adam_step(weights[0], weights[1:3], weights[3], AdamSpec(learning_rate=0.1, step=1))
+leave(0)
+print("on few threads", len(os.listdir("/proc/self/task")) < 100, torch.equal(seen(100), before))
+"""
+
+
+@pytest.mark.skipif(
+    bool(dispatch.unavailable_reason("cpu")), reason="the native kernels are not installed here"
+)
+@pytest.mark.skipif(not STATM.exists(), reason="this system does not tell how much memory is used")
+def test_no_memory_is_an_error_and_no_thread_is_none() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    said = ["MemoryError std::bad_alloc", "after it True", "on few threads True True"]
+    assert (found.returncode, found.stdout.splitlines()) == (0, said), found.stderr
