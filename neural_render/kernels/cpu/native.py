@@ -58,12 +58,12 @@ def ready(tensor: Tensor, name: str, *shape: int) -> Tensor:
     return tensor.detach().contiguous()
 
 
-def indices(tensor: Tensor, size: int, limit: int) -> Tensor:
-    """Indices as contiguous int64, checked to lie in [0, limit)."""
+def indices(tensor: Tensor, size: int, limit: int | None) -> Tensor:
+    """Indices as contiguous int64, checked to lie in [0, limit) unless nobody looks at them."""
     if tensor.shape != (size,):
         raise KernelError(f"an index has shape {tuple(tensor.shape)}, but {(size,)} was wanted.")
     tensor = tensor.detach().to(torch.int64).contiguous()
-    if size and limit and (int(tensor.min()) < 0 or int(tensor.max()) >= limit):
+    if size and limit is not None and (int(tensor.min()) < 0 or int(tensor.max()) >= limit):
         raise KernelError(f"an index lies outside [0, {limit}).")
     return tensor
 
@@ -129,7 +129,7 @@ def parameter_tensors(
 def query_tensors(inputs: FieldInputs, spec: FieldSpec) -> tuple[Tensor, ...]:
     samples = inputs.points.shape[0]
     conditions = ready(inputs.conditions, "conditions", -1, spec.num_conditions)
-    limit = conditions.shape[0] if spec.num_conditions else 0
+    limit = conditions.shape[0] if spec.num_conditions else None
     return (
         ready(inputs.points, "points", samples, 3),
         ready(inputs.directions, "directions", samples, 3),
@@ -176,7 +176,7 @@ def packed_tensors(samples: PackedSamples, num_rays: int) -> tuple[Tensor, ...]:
     return (
         ready(samples.t_near, "t_near", capacity),
         ready(samples.t_far, "t_far", capacity),
-        indices(samples.ray_index, capacity, 0),
+        indices(samples.ray_index, capacity, None),
         offsets,
     )
 

@@ -273,6 +273,17 @@ def test_a_factored_gradient_outside_the_cube_is_an_error(wrong: float) -> None:
         dispatch.load("cpu").scatter_table_gradient(gradient, table_of(grid), grid)
 
 
+@pytest.mark.parametrize("num_rays", [0, 3])
+def test_conditions_that_samples_have_not_are_an_error(num_rays: int) -> None:
+    """C++ trusts the index of a sample's ray: it would read, and write, beside the conditions."""
+    field = small_field(num_conditions=2)
+    parameters = parameters_of(field)
+    inputs = field_inputs(10, parameters, field)
+    inputs = dataclasses.replace(inputs, conditions=inputs.conditions[:num_rays])
+    with dispatch.using("cpu"), pytest.raises(KernelError, match=rf"outside \[0, {num_rays}\)"):
+        ops.query_field(inputs, parameters, field)
+
+
 @pytest.mark.parametrize("changes", [{"features": 17}, {"dims": 1}, {"dims": 5, "features": 1}])
 def test_grids_that_the_kernels_have_no_room_for_are_errors(changes: dict[str, int]) -> None:
     grid = HashGridSpec(levels=1, log2_rows=4, **changes)
