@@ -50,6 +50,8 @@ def start_kernels(settings: KernelSettings) -> tuple[str, int, torch.device]:
     """
     wanted = settings.backend
     if wanted == "auto":
+        if settings.device == "cuda":
+            check_gpu()
         wanted = dispatch.fastest(without_gpu=settings.device == "cpu")
     device = torch.device(chosen_device(settings.device, dispatch.resolve(wanted)))
     backend = dispatch.select(wanted, settings.threads, settings.precision)
@@ -85,9 +87,15 @@ def chosen_device(wanted: str, backend: str) -> str:
             "kernels.device=cuda does not go with kernels.backend=cpu, whose tensors lie on the"
             " CPU; add kernels.backend=reference, or leave kernels.device out."
         )
-    if wanted == "cuda" and not torch.cuda.is_available():
+    if wanted == "cuda":
+        check_gpu()
+    return wanted
+
+
+def check_gpu() -> None:
+    """KernelError where ``kernels.device=cuda`` finds none."""
+    if not torch.cuda.is_available():
         raise KernelError(
             f"kernels.device=cuda: torch {torch.__version__} finds no GPU here; install a CUDA"
             " build of torch and the GPU's driver, or leave kernels.device out."
         )
-    return wanted

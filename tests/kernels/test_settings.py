@@ -49,5 +49,6 @@ def test_cpu_kernels_do_not_take_tensors_on_a_gpu() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_missing_gpu_is_said() -> None:
-    with pytest.raises(KernelError, match=r"torch .* finds no GPU here"):
-        start_kernels(KernelSettings(backend="reference", device="cuda"))
+    for backend in ("auto", "reference"):
+        with pytest.raises(KernelError, match=r"torch .* finds no GPU here"):
+            start_kernels(KernelSettings(backend=backend, device="cuda"))
