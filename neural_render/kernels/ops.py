@@ -177,8 +177,8 @@ def render_loss(
 
     Differentiable as ``render_rays`` is, and in the gain, but not in the background; the gradient
     is found along with the loss, so it costs the same whether or not it is asked for. Without grad
-    mode, or where nothing needs a gradient, none is found. Where ``targets`` are some of the
-    field's channels, so is the background of ``inputs``, and nothing is spent on the others.
+    mode none is found. Where ``targets`` are some of the field's channels, so is the background of
+    ``inputs``, and nothing is spent on the others.
     """
     parameters, specs = _of_channels(targets, parameters, specs)
     if not torch.is_grad_enabled():
@@ -241,7 +241,8 @@ def output_loss(
     Differentiable in all that is seen, the loss alone.
     """
     value, squared = color_loss(seen.values, targets, loss)
-    value = value + loss.distortion_weight * seen.distortion.mean()
+    distortion = seen.distortion.sum() / max(1, len(seen.distortion))
+    value = value + loss.distortion_weight * distortion
     if loss.distance_weight:
         value = value + loss.distance_weight * distance_loss(seen.distance, seen.opacity, targets)
     return value, squared
