@@ -32,10 +32,6 @@ def _first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
-def _zeros_if_none(gradient: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if gradient is None else gradient.contiguous()
-
-
 class HashEncode(torch.autograd.Function):
     """``ops.hash_encode``."""
 
@@ -157,19 +153,15 @@ class Composite(torch.autograd.Function):
         """Values, opacity, distance, distortion and weights."""
         ctx.backend, ctx.samples = dispatch.active(), samples
         seen: Composited = ctx.backend.composite(density, radiance, samples, background)
-        outputs = (seen.values, seen.opacity, seen.distance, seen.distortion, seen.weights)
-        ctx.save_for_backward(density, radiance, background, *outputs)
-        return outputs
+        ctx.save_for_backward(density, radiance, background)
+        return seen.values, seen.opacity, seen.distance, seen.distortion, seen.weights
 
     @staticmethod
     @_first_derivative_only
     def backward(ctx: Any, *gradients: Any) -> Any:
         """Gradients to density, radiance and background."""
-        density, radiance, background, *outputs = ctx.saved_tensors
-        given = [
-            _zeros_if_none(gradient, output)
-            for gradient, output in zip(gradients, outputs, strict=True)
-        ]
+        density, radiance, background = ctx.saved_tensors
+        given = [gradient.contiguous() for gradient in gradients]
         names = ("values", "opacity", "distance", "distortion", "weights")
         to_outputs = Composited(**dict(zip(names, given, strict=True)))
         to_density, to_radiance, to_background = ctx.backend.composite_backward(
@@ -213,10 +205,8 @@ class RenderRays(torch.autograd.Function):
         parameters = FieldParameters(
             table=table, density_weights=density_weights, color_weights=color_weights
         )
-        num_rays = len(inputs.rays)
         nothing = torch.zeros((), dtype=torch.int64)
-        like = [inputs.background, *([inputs.background.new_zeros(num_rays)] * 3)]
-        given = [_zeros_if_none(g, x) for g, x in zip(gradients[:4], like, strict=True)]
+        given = [gradient.contiguous() for gradient in gradients[:4]]
         to_output = RenderOutput(
             values=given[0],
             opacity=given[1],

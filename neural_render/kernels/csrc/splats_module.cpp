@@ -1,4 +1,4 @@
-// The door to Python of splats; `kernels/splats/native.py` has checked what comes in.
+// The door to Python of splats; `kernels/cpu/splats/drawing.py` has checked what comes in.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/vector.h>
 

@@ -63,7 +63,7 @@ struct Lists {
 
  private:
   std::vector<std::vector<uint32_t>> found_;
-  std::vector<uint32_t> keys_, spare_keys_, spare_order_, counts_, slots_;
+  std::vector<uint32_t> keys_, spare_keys_, spare_order_, counts_;
   std::vector<std::vector<Band>> bands_;
   std::vector<std::vector<int>> bands_end_;
 
