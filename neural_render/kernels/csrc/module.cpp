@@ -1,5 +1,5 @@
-// The door to Python. Arrays come as addresses: `kernels/cpu/native.py` has checked their types, sizes and
-// layout, and keeps them alive during the call.
+// The door to Python. Arrays come as addresses: `kernels/cpu/native.py` has checked their types,
+// sizes and layout, and keeps them alive during the call.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
