@@ -99,8 +99,10 @@ def _place_cubes(
         bounded, reason = True, "the file states its place"
     if settings.scale > 0:
         region = replace(region, half_extent=0.5 / settings.scale, warnings=())
-    aabb_scale = settings.aabb_scale or placement.aabb_scale
-    if settings.scene != "auto":
+    aabb_scale = settings.aabb_scale or _stated_aabb(placement, settings)
+    if settings.aabb_scale:
+        reason = "capture.aabb_scale says so"
+    elif settings.scene != "auto":
         bounded, reason = settings.scene == "bounded", "capture.scene says so"
     elif aabb_scale:
         reason = "its size is stated"
@@ -111,6 +113,13 @@ def _place_cubes(
     kind = "bounded" if aabb_scale == 1 else "unbounded"
     frame = _scene_frame(cameras, region, aabb_scale, seen)
     return Place(frame=frame, kind=kind, reason=reason, warnings=region.warnings)
+
+
+def _stated_aabb(placement: Placement, settings: CaptureSettings) -> int:
+    """How large the file says that the whole is; 0 where it says nothing, or ``capture.scene``
+    says something else."""
+    kind = "bounded" if placement.aabb_scale == 1 else "unbounded"
+    return placement.aabb_scale if settings.scene in ("auto", kind) else 0
 
 
 def _region(cameras: Cameras, seen: SeenSpace) -> Region:

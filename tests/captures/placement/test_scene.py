@@ -195,6 +195,31 @@ def test_the_kind_of_scene_can_be_stated() -> None:
         place(cameras, scene="forward")
 
 
+@pytest.mark.parametrize("scene", ["bounded", "unbounded"])
+@pytest.mark.parametrize(("stated", "cascades"), [(1, 1), (4, 3)])
+def test_the_stated_kind_outranks_the_files_size(scene: str, stated: int, cascades: int) -> None:
+    """Where both say the same, the file says how large that is."""
+    cameras = around((0.0, 0.0, 0.0), 2.0)
+    file = Placement(center=(0.0, 0.0, 0.0), half_extent=0.6, aabb_scale=stated)
+    assert place(cameras, file)[0].cascades == cascades
+    found = place_scene(
+        cameras, file, CaptureSettings(scene=scene), has_opacity=False, seen=NOTHING
+    )
+    assert (found.kind, found.reason) == (scene, "capture.scene says so")
+    assert interest_half_extent(found.frame) == pytest.approx(0.6)
+    agreed = (stated > 1) == (scene == "unbounded")
+    assert found.frame.cascades == (cascades if agreed else 4 if scene == "unbounded" else 1)
+
+
+def test_the_stated_size_outranks_the_stated_kind() -> None:
+    settings = CaptureSettings(scene="bounded", aabb_scale=4)
+    found = place_scene(
+        around((0.0, 0.0, 0.0), 2.0), Placement(), settings, has_opacity=False, seen=NOTHING
+    )
+    assert found.frame.cascades == 3
+    assert (found.kind, found.reason) == ("unbounded", "capture.aabb_scale says so")
+
+
 def test_cameras_that_look_outward_are_told() -> None:
     inward = around((1.0, 0.0, 0.0), 0.5)
     poses = inward.world_from_camera.clone()
