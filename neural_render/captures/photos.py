@@ -95,6 +95,11 @@ class PhotoSource(OfCapture):
             if self._share < MIN_SHARE_TO_REDRAW:
                 self._listed = self._usable.nonzero()[:, 0]
 
+    @property
+    def hides_pixels(self) -> bool:
+        """Whether some pixels may not be drawn: masked ones, or those that belong to no ray."""
+        return len(self._usable) > 0
+
     @cached_property
     def region_sizes(self) -> Int[Tensor, " regions"]:
         """The number of usable pixels of each block."""

@@ -48,7 +48,8 @@ class StreamedPhotos(OfCapture):
 
     @property
     def region_sizes(self) -> Int[Tensor, " regions"]:
-        """The number of usable pixels of each block in the first window, as in all but by masks."""
+        """The number of usable pixels of each block in the first window: that in the others is the
+        same where all may be drawn."""
         return self._region_sizes
 
     def turn_to(self, step: int) -> None:
@@ -72,9 +73,9 @@ class StreamedPhotos(OfCapture):
     ) -> tuple[RayBatch, Int[Tensor, " rays"]]:
         """A random pixel of each region, then uniform ones, with the regions of them all.
 
-        Uniform ones also stand for regions of which masks leave nothing in this window.
+        Uniform ones also stand for regions of which masks, or a lens, leave nothing in this window.
         """
-        if len(self._capture.train.masks):
+        if self._current.hides_pixels:
             regions = regions[self._current.region_sizes.index_select(0, regions) > 0]
         return self._current.sample_regions(num_rays, regions, generator)
 

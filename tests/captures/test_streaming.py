@@ -153,6 +153,24 @@ def test_masked_pixels_never_come(tmp_path: Path) -> None:
         assert len(torch.cat([shown, colors]).unique(dim=0)) == len(shown)
 
 
+def test_regions_that_a_lens_leaves_empty_in_a_window_are_left_out(tmp_path: Path) -> None:
+    """Where a lens bends back, some blocks have a pixel in one window and none in another."""
+    folder = write_transforms(tmp_path, fl_x=135.0, w=256, h=192, k1=-0.42)
+    for index, name in enumerate(NAMES):
+        save_image(folder / name, noise_image(index, scale=16))
+    capture, _ = both(folder)
+    source = StreamedPhotos(capture)
+    regions = source.region_sizes.nonzero()[:, 0]
+    fewer = 0
+    for step in of_cycle(source, 4):
+        source.turn_to(step)
+        here = source._current.region_sizes
+        fewer += int((here[regions] == 0).sum())
+        batch, found = source.sample_regions(len(regions) + 50, regions, seeded())
+        assert len(batch.rays) == len(found) and (here[found] > 0).all()
+    assert fewer > 0
+
+
 def test_the_source_is_chosen_by_where_the_photos_are(tmp_path: Path) -> None:
     capture, whole = both(write_blender_capture(tmp_path, size=12))
     sources = [photo_source(found, torch.device("cpu")) for found in (capture, whole)]
