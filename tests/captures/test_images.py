@@ -110,6 +110,15 @@ def test_a_mask_counts_only_whole_pixels(tmp_path: Path) -> None:
     assert np.array_equal(read_mask(path, SIZE, rotated=False, where=""), mask)
 
 
+def test_a_mask_in_jpeg_is_black_wherever_a_part_is(tmp_path: Path) -> None:
+    """However far above the photo's size it is: averaging would leave what is half black grey."""
+    mask = np.full((HEIGHT * 16, WIDTH * 16), 255, np.uint8)
+    mask[:, 60:] = 0  # three quarters of a pixel are white
+    path = save_image(tmp_path / "mask.jpg", mask, quality=95)
+    found = read_mask(path, SIZE, rotated=False, where="")
+    assert (found[:, :3] == 255).all() and (found[:, 3:] == 0).all()
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA"])
 def test_masks_of_any_kind(mode: str, tmp_path: Path) -> None:
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)

@@ -50,7 +50,7 @@ def read_image(
     """
     mode = "RGBA" if channels == 4 else "RGB"
     with _told(path, where):
-        image = Image.fromarray(_read_deep(path)) if header.deep else _decoded(path, size, rotated)
+        image = Image.fromarray(_read_deep(path)) if header.deep else _decoded(path, rotated, size)
         if image.mode != mode:
             image = image.convert("RGBA" if header.has_alpha else "RGB").convert(mode)
         return np.asarray(_scaled(image, size))
@@ -61,7 +61,7 @@ def read_mask(
 ) -> UInt8[np.ndarray, "height width"]:
     """255 where a pixel counts; 0 (ignored) where any part of it is black in the file."""
     with _told(path, where):
-        mask = _decoded(path, size, rotated)
+        mask = _decoded(path, rotated)
         ratio = (mask.width / size[0], mask.height / size[1])
         if abs(ratio[0] * size[1] - mask.height) >= max(1.0, ratio[0]):
             raise CaptureError(
@@ -76,7 +76,7 @@ def read_alpha_mask(
 ) -> UInt8[np.ndarray, "height width"]:
     """255 where a pixel counts; 0 (ignored) where any part of it is less than half opaque."""
     with _told(path, where):
-        image = Image.fromarray(_read_deep(path)) if header.deep else _decoded(path, size, rotated)
+        image = Image.fromarray(_read_deep(path)) if header.deep else _decoded(path, rotated)
         return _wholly(np.asarray(image.convert("RGBA"))[..., 3] >= 128, size)
 
 
@@ -89,10 +89,13 @@ def fitting_size(size: Size, max_side: int) -> Size:
     return width, height
 
 
-def _decoded(path: Path, size: Size, rotated: bool) -> Image.Image:
-    """All pixels of a file, JPEG at a coarser scale of its own where that is far above ``size``."""
+def _decoded(path: Path, rotated: bool, size: Size = (0, 0)) -> Image.Image:
+    """All pixels of a file, JPEG at a coarser scale of its own where that is far above ``size``.
+
+    Without a size, as fine as it is: what is coarse is an average already.
+    """
     with Image.open(path) as image:
-        if not rotated:
+        if any(size) and not rotated:
             # A JPEG halves its size while decoding, at no loss if twice what is needed remains.
             image.draft(None, (2 * size[0], 2 * size[1]))
         image.load()
