@@ -202,17 +202,12 @@ def with_split(listing: Listing, test_every: int) -> Listing:
             f" {min(shared)}: figures on the test views will look too good"
         )
         return replace(listing, warnings=(*listing.warnings, warning))
-    if test_every == 1:
-        raise SettingError(
-            "capture.test_every=1 makes every photo a test view and leaves none to learn from:"
-            " give 0 (no test views), or 2 or more"
-        )
     photos = sorted(listing.train, key=lambda photo: photo.name)
     if test_every == 0:
         return replace(listing, train=tuple(photos), split="all photos are training views")
     return replace(
         listing,
-        train=tuple(photo for index, photo in enumerate(photos) if index % test_every),
+        train=_left_by(photos, "test_every", test_every, "no test views"),
         test=tuple(photos[::test_every]),
         split=f"of {len(photos)} photos with files, sorted by name, index % {test_every} == 0 are"
         " test views",
@@ -227,20 +222,25 @@ def with_holdout(listing: Listing, holdout_every: int) -> Listing:
     if holdout_every == 0:
         return listing
     photos = sorted(listing.train, key=lambda photo: photo.name)
-    train = tuple(photo for index, photo in enumerate(photos) if index % holdout_every)
-    if len(train) < MIN_PHOTOS:
-        raise SettingError(
-            f"capture.holdout_every={holdout_every} leaves {len(train)} of {len(photos)} training"
-            f" photos, but at least {MIN_PHOTOS} are needed: give 0 (none is held out) or a larger"
-            " number"
-        )
     return replace(
         listing,
-        train=train,
+        train=_left_by(photos, "holdout_every", holdout_every, "none is held out"),
         test=tuple(photos[::holdout_every]),
         split=f"{listing.split}; not the test views are evaluated, but photos held out of training:"
         f" of {len(photos)} training photos, sorted by name, index % {holdout_every} == 0",
     )
+
+
+def _left_by(photos: Sequence[Photo], setting: str, every: int, none: str) -> tuple[Photo, ...]:
+    """The photos without every so many-th; SettingError if under 3 remain (0 means ``none``)."""
+    left = tuple(photo for index, photo in enumerate(photos) if index % every)
+    if len(left) < MIN_PHOTOS:
+        larger = " or a larger number" if len(photos) > MIN_PHOTOS else ""
+        raise SettingError(
+            f"capture.{setting}={every} leaves {len(left)} of {len(photos)} photos to learn from,"
+            f" but at least {MIN_PHOTOS} are needed: give 0 ({none}){larger}"
+        )
+    return left
 
 
 def _check_positions(photos: Iterable[Photo], folder: Path) -> None:

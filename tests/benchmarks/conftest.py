@@ -30,7 +30,7 @@ def run_on_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         CaptureSettings(
             path=str(write_transforms(home / "capture")),
             max_side=12,
-            test_every=2,
+            test_every=4,
             find_points=False,
             check="off",
         ),

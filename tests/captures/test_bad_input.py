@@ -323,7 +323,7 @@ def test_a_mask_of_another_shape(tmp_path: Path) -> None:
 
 def test_every_photo_a_test_view(tmp_path: Path) -> None:
     sentence = complaint(write_transforms(tmp_path), test_every=1)
-    assert "capture.test_every=1" in sentence and "2 or more" in sentence
+    assert "capture.test_every=1 leaves 0 of 5" in sentence and "a larger number" in sentence
 
 
 def test_photos_that_need_too_much_memory(tmp_path: Path) -> None:

@@ -36,15 +36,15 @@ def open_folder(folder: Path | str, **settings: object) -> Capture:
 
 def test_every_so_many_th_photo_by_name_is_a_test_view(tmp_path: Path) -> None:
     frames = make_frames()
-    capture = open_folder(write_transforms(tmp_path, frames[::-1]), test_every=2)
-    assert capture.test.names == (NAMES[0], NAMES[2], NAMES[4])
-    assert capture.train.names == (NAMES[1], NAMES[3])
+    capture = open_folder(write_transforms(tmp_path, frames[::-1]), test_every=3)
+    assert capture.test.names == (NAMES[0], NAMES[3])
+    assert capture.train.names == (NAMES[1], NAMES[2], NAMES[4])
     assert capture.split == (
-        "of 5 photos with files, sorted by name, index % 2 == 0 are test views"
+        "of 5 photos with files, sorted by name, index % 3 == 0 are test views"
     )
-    # Missing files do not count: the third existing photo by name is the fourth listed.
+    # Missing files do not count: the last photo by name is the fourth that is there.
     (tmp_path / NAMES[1]).unlink()
-    assert open_folder(tmp_path, test_every=2).test.names == (NAMES[0], NAMES[3])
+    assert open_folder(tmp_path, test_every=4).test.names == (NAMES[0],)
     everything = open_folder(tmp_path, test_every=0)
     assert len(everything.train) == 4 and len(everything.test) == 0
     assert everything.test.pixels.shape == (0, 3)
@@ -74,6 +74,19 @@ def test_holding_out_too_many_is_refused(tmp_path: Path) -> None:
         message = rf"capture\.holdout_every={every} leaves {left} of 4 .* at least 3 .* give 0"
         with pytest.raises(SettingError, match=message):
             open_folder(folder, holdout_every=every)
+
+
+def test_a_split_that_leaves_too_few_is_refused(tmp_path: Path) -> None:
+    folder = write_transforms(tmp_path)
+    message = r"capture\.test_every={} leaves {} of {} photos .* at least 3 .* give 0"
+    for every, left in ((1, 0), (2, 2)):
+        with pytest.raises(SettingError, match=message.format(every, left, 5)):
+            open_folder(folder, test_every=every)
+    for name in NAMES[:2]:
+        (folder / name).unlink()
+    with pytest.raises(SettingError, match=message.format(8, 2, 3) + r" \(no test views\)$"):
+        open_folder(folder)
+    assert len(open_folder(folder, test_every=0).train) == 3
 
 
 def test_a_formats_own_split_is_kept(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from tests.small_disk import small_disk
 
 
 def opened(folder: Path, **settings: object) -> Capture:
-    settings = {"memory": "disk", "test_every": 2} | settings
+    settings = {"memory": "disk", "test_every": 4} | settings
     return open_capture(CaptureSettings(path=str(folder), **settings), progress=False)
 
 
@@ -232,6 +232,6 @@ def test_other_processes_keep_photos_where_the_first_one_does(
     place = group.Place(rank=1, size=2, local_rank=0, local_size=1)
     monkeypatch.setattr(group, "_here", [place])
     monkeypatch.setattr(group, "of_first", lambda make: stride)
-    settings = CaptureSettings(path=str(tmp_path), test_every=2)
+    settings = CaptureSettings(path=str(tmp_path), test_every=4)
     capture = open_checked(settings, progress=False, check=True)
     assert (capture.train.stride > 1) == (memory == "disk")

@@ -51,7 +51,7 @@ def add_smaller(folder: Path, factor: int, pattern: str = "{:04}.png") -> None:
 
 
 def open_folder(folder: Path, max_side: int = 0) -> Capture:
-    settings = CaptureSettings(path=str(folder), max_side=max_side, test_every=2)
+    settings = CaptureSettings(path=str(folder), max_side=max_side, test_every=4)
     return open_capture(settings, progress=False)
 
 
