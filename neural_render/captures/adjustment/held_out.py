@@ -89,9 +89,9 @@ def same_lens(cameras: Cameras, others: Cameras) -> Int[Tensor, " cameras"]:
 
 
 def _lens_rows(cameras: Cameras) -> Float[Tensor, "cameras numbers"]:
-    sizes = torch.stack([cameras.lens, cameras.width, cameras.height], dim=-1)
-    rows = [cameras.focal_px, cameras.center_px, cameras.distortion, sizes.to(cameras.focal_px)]
-    return torch.cat(rows, dim=-1)
+    """What a lens is: not sizes, since photos on disk may lack their last rows and columns."""
+    kind = cameras.lens[:, None].to(cameras.focal_px)
+    return torch.cat([cameras.focal_px, cameras.center_px, cameras.distortion, kind], dim=-1)
 
 
 def for_views(

@@ -213,6 +213,17 @@ def test_other_views_take_over_their_lens_and_its_vignetting() -> None:
     )
 
 
+def test_a_lens_is_the_same_where_photos_on_disk_lack_their_last_columns() -> None:
+    cameras = some_cameras(7)
+    cropped = replace(cameras, width=cameras.width - 1, height=cameras.height - 3)[1:]
+    settings = AdjustmentSettings(vignetting=True, intrinsics=True)
+    trained = shaken(CameraAdjustment(cropped, settings))
+    found = for_views(cameras[:1], trained, cropped, AdjustmentSettings())
+    assert torch.equal(found.cameras().focal_px, trained.cameras().focal_px[:1])
+    darker = trained.parameters["vignetting"][trained._lens[0]]
+    assert darker.any() and torch.equal(found.parameters["vignetting"][0], darker)
+
+
 def test_what_shows_the_whole_sphere_keeps_its_lens() -> None:
     cameras = some_cameras()
     sphere = torch.arange(len(cameras)) < 2
