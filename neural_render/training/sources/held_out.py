@@ -61,12 +61,15 @@ class HeldOut:
 
 
 def held_out(scene: TrainedScene, capture: Capture, settings: EvaluationSettings) -> HeldOut:
-    """The test views of ``capture``, fitted as ``settings`` say."""
+    """The test views of ``capture``, fitted as ``settings`` say.
+
+    CheckpointError where its photos are not those whose cameras training learnt.
+    """
     frame, device = scene.frame.world_from_field, scene.background.device
     stated, cameras = (
         part.cameras.in_frame(frame.inverse()).to(device) for part in (capture.train, capture.test)
     )
-    trained = restored(stated, scene.cameras)
+    trained = _learnt(scene, capture, stated)
     color, pose = settings.fit in ("exposure", "both"), settings.fit in ("pose", "both")
     wanted = AdjustmentSettings(
         exposure=color, white_balance=color, poses=pose, blur=settings.fit_blur
@@ -99,10 +102,7 @@ def refined(scene: TrainedScene, capture: Capture) -> Capture:
     stated, test = (
         part.cameras.in_frame(frame.inverse()) for part in (capture.train, capture.test)
     )
-    try:
-        trained = restored(stated, scene.cameras)
-    except ValueError as error:
-        raise CheckpointError(f"the run does not fit {capture.path}: {error}") from error
+    trained = _learnt(scene, capture, stated)
     moved = trained.cameras(), for_views(test, trained, stated, AdjustmentSettings()).cameras()
     train, test = (cameras.in_frame(frame) for cameras in moved)
     return replace(
@@ -110,6 +110,14 @@ def refined(scene: TrainedScene, capture: Capture) -> Capture:
         train=replace(capture.train, cameras=train),
         test=replace(capture.test, cameras=test),
     )
+
+
+def _learnt(scene: TrainedScene, capture: Capture, stated: Cameras) -> CameraAdjustment:
+    """What training learnt of the ``stated`` cameras of ``capture``, in the field's frame."""
+    try:
+        return restored(stated, scene.cameras)
+    except ValueError as error:
+        raise CheckpointError(f"the run does not fit {capture.path}: {error}") from error
 
 
 @told_if_slow("fitting to the left halves of the test views")

@@ -115,8 +115,9 @@ def test_poses_are_found(tmp_path: Path) -> None:
         cameras.world_from_camera, filmed.train.cameras.world_from_camera
     )
     fewer = replace(spoilt, train=open_tiny(tmp_path / "other", num_train=5).train)
-    with pytest.raises(CheckpointError, match=r"the run does not fit .* restore these"):
-        found_cameras(scene, fewer)
+    for look in (found_cameras, lambda scene, capture: held_out(scene, capture, PLAIN)):
+        with pytest.raises(CheckpointError, match=r"the run does not fit .* restore these"):
+            look(scene, fewer)
     untouched = replace(scene, cameras={})
     assert found_cameras(untouched, spoilt) is spoilt
 
