@@ -46,6 +46,7 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
 
     CaptureError says in one sentence what is wrong with a capture; what could be mended is logged
     as a warning and kept in ``Capture.warnings``. Needed memory is checked before images are read.
+    Without images the scene's place is a guess, of which nothing is said: a run has its own.
     """
     stated = find_folder(settings.path)
     folder = with_poses(stated, settings, progress=progress)
@@ -71,7 +72,10 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
         points = points_of_photos(views[0], train, folder, progress=progress)
     bounds = np.array([photo.bounds for photo in listing.train])
     seen = seen_space(cameras, views[0].names, points, bounds)
+    if not images and settings.scene == "forward":  # as points of the photos may have told
+        settings = replace(settings, scene="auto")
     place = place_scene(cameras, listing.placement, settings, has_opacity=has_opacity, seen=seen)
+    warnings = (*listing.warnings, *plan_warnings(plans, settings))
     capture = Capture(
         name=stated.stem if stated.is_file() else stated.name,
         path=folder,
@@ -82,10 +86,11 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
         points=points,
         has_opacity=has_opacity,
         split=listing.split,
-        warnings=(*listing.warnings, *plan_warnings(plans, settings), *place.warnings),
+        warnings=(*warnings, *place.warnings) if images else warnings,
     )
     _report(capture)
-    _log.info("scene: %s", place.summary)
+    if images:
+        _log.info("scene: %s", place.summary)
     return capture
 
 

@@ -18,6 +18,7 @@ from tests.captures.formats import (
     HEIGHT,
     INTRINSICS,
     NAMES,
+    POSES,
     WIDTH,
     make_frames,
     noise_image,
@@ -247,6 +248,21 @@ def test_opening_without_images(tmp_path: Path) -> None:
     assert bare.train.pixels.shape == (0, 4) and bare.has_opacity
     assert bare.frame == whole.frame
     assert torch.equal(bare.test.cameras.world_from_camera, whole.test.cameras.world_from_camera)
+
+
+@pytest.mark.parametrize("scene", ["auto", "forward"])
+def test_without_images_nothing_is_said_of_the_place(
+    scene: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be another than that of a run, which points found in the photos told."""
+    folder = write_transforms(tmp_path / "outward", make_frames(POSES @ np.diag([-1, 1, -1, 1])))
+    settings = CaptureSettings(path=str(folder), test_every=0, scene=scene)
+    with caplog.at_level(logging.INFO):
+        bare = open_capture(settings, progress=False, images=False)
+    assert bare.warnings == () and "scene:" not in caplog.text
+    if scene == "auto":
+        (warning,) = open_folder(folder, test_every=0).warnings
+        assert "look away from each other" in warning
 
 
 def test_the_embedded_capture_is_the_only_one_in_data(tmp_path: Path) -> None:
