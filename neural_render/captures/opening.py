@@ -15,6 +15,7 @@ from neural_render.captures.loading.photos import (
     num_channels,
     plan_photos,
     plan_warnings,
+    planned_cameras,
     views_without_images,
 )
 from neural_render.captures.loading.smaller import with_smaller_images
@@ -66,11 +67,12 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
     else:
         views = tuple(views_without_images(part, channels) for part in (train, test))
         has_opacity = channels == 4
-    cameras = views[0].cameras
-    points = in_cropped(listing.points, train, views[0])
+    points = listing.points
     if images and settings.find_points and not (has_opacity or len(points)):
         points = points_of_photos(views[0], train, folder, progress=progress)
     bounds = np.array([photo.bounds for photo in listing.train])
+    # Whole photos place the scene, wherever they are kept: a run goes on where other memory is free.
+    cameras = planned_cameras(train)
     seen = seen_space(cameras, views[0].names, points, bounds)
     if not images and settings.scene == "forward":  # as points of the photos may have told
         settings = replace(settings, scene="auto")
@@ -83,7 +85,7 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
         train=views[0],
         test=views[1],
         frame=place.frame,
-        points=points,
+        points=in_cropped(points, train, views[0]),
         has_opacity=has_opacity,
         split=listing.split,
         warnings=(*warnings, *place.warnings) if images else warnings,

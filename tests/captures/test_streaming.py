@@ -16,6 +16,7 @@ from neural_render.captures.streaming import StreamedPhotos, photo_source, windo
 from neural_render.core.protocols import RegionSource, SteppedSource
 from neural_render.core.waiting import patience
 from tests.captures.formats import NAMES, make_frames, noise_image, save_image, write_transforms
+from tests.captures.readers.test_transforms_points import write_ply
 from tests.captures.test_photos import DISTORTED, FISHEYE, check_rays, seeded
 from tests.tiny_capture import write_blender_capture
 
@@ -77,6 +78,20 @@ def test_photos_are_put_together_again(tmp_path: Path) -> None:
         assert capture.train.cameras.width[view] == width
         assert capture.train.mask(view).shape == (height, width)
     assert capture.frame == whole.frame and capture.train.names == whole.train.names
+
+
+@pytest.mark.parametrize("points", [False, True])
+def test_the_scene_lies_where_it_does_for_photos_in_memory(points: bool, tmp_path: Path) -> None:
+    """Though of photos with odd sides the last row and column are not on disk."""
+    named = {"ply_file_path": "points.ply"} if points else {}
+    folder = write_transforms(tmp_path, fl_x=50.0, **named)
+    for index, name in enumerate(NAMES):
+        save_image(folder / name, noise_image(index, scale=4)[:33, :41])
+    if points:
+        write_ply(folder / "points.ply")
+    capture, whole = both(folder)
+    assert capture.train.cameras.width.tolist() == [40] * 5
+    assert capture.frame == whole.frame
 
 
 def test_a_window_is_a_thinned_photo(tmp_path: Path) -> None:

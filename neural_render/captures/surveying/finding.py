@@ -17,17 +17,17 @@ import torch
 
 from neural_render.captures.doctor.poses.choosing import Album, claimed_distance
 from neural_render.captures.doctor.subject import Subject, subject_of_views
-from neural_render.captures.loading.photos import PlannedPhoto
+from neural_render.captures.loading.photos import PlannedPhoto, planned_cameras
 from neural_render.captures.readers.listing import SparsePoints, no_points
 from neural_render.captures.records import Views
 from neural_render.captures.surveying.triangulation import Sightings, tracked, triangulated
 from neural_render.captures.workplace import fingerprints, place_for
-from neural_render.core.cameras import Lens
+from neural_render.core.cameras import Cameras, Lens
 from neural_render.core.errors import CaptureError, OutputError
 from neural_render.core.files import NO_ARRAYS, whole_file
 from neural_render.core.waiting.turns import locked
 
-FORMAT = "1"  # of what is kept; another one is made anew
+FORMAT = "1 1"  # of what is kept; another one is made anew
 FOLDER = Path(".neural_render", "points")
 MIN_PHOTOS, MIN_SIDE = 5, 128  # fewer or smaller ones say too little
 MOST_PHOTOS = 400  # of more, some are compared
@@ -45,30 +45,35 @@ def points_of_photos(
     """The points that training photos agree on; none where they say too little.
 
     They are kept beside the photos (``plans``, in the order of the views), or in the user's cache,
-    for the next time that the same photos are opened with the same cameras, masks and sizes.
+    for the next time that the same photos are opened with the same cameras, masks and sizes,
+    whether in memory or on disk: a run that goes on elsewhere has the points that it began with.
+    Their places are those in whole photos, of which ``views`` on disk may lack rows and columns.
     """
-    sides = torch.minimum(views.cameras.width, views.cameras.height)
-    too_small = len(views) < MIN_PHOTOS or int(sides.min()) < MIN_SIDE
+    cameras = planned_cameras(plans)
+    sides = torch.minimum(cameras.width, cameras.height)
+    too_small = len(plans) < MIN_PHOTOS or int(sides.min()) < MIN_SIDE
     # What such a lens shows behind itself no plane holds, on which matches are verified.
-    if too_small or bool((views.cameras.lens == int(Lens.EQUIRECTANGULAR)).any()):
+    if too_small or bool((cameras.lens == int(Lens.EQUIRECTANGULAR)).any()):
         return no_points()
-    key = _key(views, plans)
+    key = _key(cameras, plans)
     try:
         place = place_for(folder)
     except CaptureError:  # nothing can be kept, which only costs time
-        return _found(views, folder, progress=progress)
+        return _found(views, plans, folder, progress=progress)
     file = place / FOLDER / f"{key[:16]}.npz"
     with locked(place):
         if (kept := _read(file, key)) is not None:
             return kept
-        points = _found(views, folder, progress=progress)
+        points = _found(views, plans, folder, progress=progress)
         with suppress(OutputError), whole_file(file) as draft:
             arrays: dict[str, Any] = {"key": np.array(key), **_arrays(points)}
             np.savez(draft, **arrays)
     return points
 
 
-def _found(views: Views, folder: Path, *, progress: bool) -> SparsePoints:
+def _found(
+    views: Views, plans: Sequence[PlannedPhoto], folder: Path, *, progress: bool
+) -> SparsePoints:
     """The points, looked for in the photos; what that came to is logged."""
     began = time.monotonic()
     shown = views.window(0) if views.stride > 1 else views
@@ -87,7 +92,7 @@ def _found(views: Views, folder: Path, *, progress: bool) -> SparsePoints:
         _log.info("they agree on %d points, too few to be of use (%.0f s)", len(positions), seconds)
         return no_points()
     _log.info("%d points found in %.0f s", len(positions), seconds)
-    sizes = torch.stack([subject.cameras.width, subject.cameras.height], dim=-1).double().numpy()
+    sizes = np.array([plans[index].size for _, index in subject.places]) / views.stride
     # A pixel of a window is one of every so many, the first of them.
     pixel = (sightings.pixel - 0.5) + 0.5 / views.stride
     return SparsePoints(
@@ -132,10 +137,10 @@ def _colors(subject: Subject, sightings: Sightings, num_points: int) -> np.ndarr
     return colors
 
 
-def _key(views: Views, plans: Sequence[PlannedPhoto]) -> str:
-    """A digest of all that the points follow from."""
-    digest = hashlib.sha256(f"{FORMAT} {views.stride}".encode())
-    for tensor in vars(views.cameras).values():
+def _key(cameras: Cameras, plans: Sequence[PlannedPhoto]) -> str:
+    """A digest of what points are to be found in: of photos and cameras, not of memory."""
+    digest = hashlib.sha256(FORMAT.encode())
+    for tensor in vars(cameras).values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     for plan in plans:
         files = [file for file in (plan.photo.image, plan.photo.mask) if file is not None]

@@ -64,6 +64,19 @@ def copied(textured: Path, folder: Path) -> Path:
     return Path(shutil.copytree(textured, folder, ignore=shutil.ignore_patterns(".neural_render")))
 
 
+ON_DISK = {"memory": "disk", "memory_limit_gb": 0.01}
+
+
+def enlarged(folder: Path, odd: int = 0) -> None:
+    """Makes the photos twice as large, and a little more."""
+    for path in sorted((folder / "images").iterdir()):
+        with Image.open(path) as photo:
+            size = (2 * WIDTH + odd, 2 * HEIGHT + odd)
+            photo.resize(size, Image.Resampling.BICUBIC).save(path)
+    frames = json.loads((folder / "transforms.json").read_text())["frames"]
+    write_frames(folder, frames, 2 * FOCAL_PX)
+
+
 def kept_in(folder: Path) -> list[Path]:
     return sorted((folder / finding.FOLDER).glob("*.npz"))
 
@@ -111,12 +124,8 @@ def test_what_cannot_be_read_is_found_anew(
 def test_of_photos_on_disk_they_are_seen_in_the_same_places(textured: Path, tmp_path: Path) -> None:
     """Parts of photos are looked at; colours and places are those of the whole ones."""
     folder = copied(textured, tmp_path / "large")
-    for path in sorted((folder / "images").iterdir()):
-        with Image.open(path) as photo:
-            photo.resize((2 * WIDTH, 2 * HEIGHT), Image.Resampling.BICUBIC).save(path)
-    frames = json.loads((folder / "transforms.json").read_text())["frames"]
-    write_frames(folder, frames, 2 * FOCAL_PX)
-    capture = opened(folder, memory="disk", memory_limit_gb=0.01)
+    enlarged(folder)
+    capture = opened(folder, **ON_DISK)
     points, views = capture.points, capture.train
     assert views.stride > 1 and len(points) > 300
     assert np.median(from_surfaces(points)) < 0.01
@@ -135,6 +144,25 @@ def test_of_photos_on_disk_they_are_seen_in_the_same_places(textured: Path, tmp_
     ]
     color = points.colors[points.point].astype(int)
     assert np.median(np.abs(torch.stack(seen).numpy().astype(int) - color)) < 30
+
+
+def test_where_photos_are_kept_changes_neither_points_nor_place(
+    textured: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run goes on where other memory is free; of odd sizes the last column is not on disk."""
+    folder = copied(textured, tmp_path / "large")
+    enlarged(folder, odd=1)
+    caplog.set_level("INFO")
+    disk, ram = opened(folder, **ON_DISK), opened(folder)
+    assert caplog.text.count("finding points") == 1
+    assert (disk.train.stride, ram.train.stride) == (2, 1) and disk.frame == ram.frame
+    assert np.array_equal(disk.points.positions, ram.points.positions)
+    sizes = [
+        np.array([int(views.cameras.width[0]), int(views.cameras.height[0])])
+        for views in (disk.train, ram.train)
+    ]
+    assert (sizes[0] == sizes[1] - 1).all()
+    assert np.allclose(disk.points.place * sizes[0], ram.points.place * sizes[1], atol=1e-6)
 
 
 def test_they_can_be_left_alone_and_other_captures_are(textured: Path, tmp_path: Path) -> None:
