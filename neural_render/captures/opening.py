@@ -71,7 +71,7 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
     if images and settings.find_points and not (has_opacity or len(points)):
         points = points_of_photos(views[0], train, folder, progress=progress)
     bounds = np.array([photo.bounds for photo in listing.train])
-    # Whole photos place the scene, wherever they are kept: a run goes on where other memory is free.
+    # Whole photos place the scene, wherever they are kept: a run may go on with them elsewhere.
     cameras = planned_cameras(train)
     seen = seen_space(cameras, views[0].names, points, bounds)
     if not images and settings.scene == "forward":  # as points of the photos may have told

@@ -15,6 +15,7 @@ RobustNeRF's idea (Sabour et al. 2023: outliers of the residual, smooth in space
 its neighbourhood, without its hard cut: a region that is only hard to learn is still learnt.
 """
 
+import logging
 from dataclasses import replace
 
 import torch
@@ -35,6 +36,12 @@ PRIOR_RAYS = 1.0  # of average error in every region, so that what was never see
 MIN_CARDS = 1 << 14
 SMALLEST_ERROR = 1e-12  # keeps the proportions of a perfect field defined
 LARGEST_ERROR = 1e12  # and those of a field that has just diverged, which the loss will tell
+
+_ANEW = (
+    "where the photos are most wrong is found out anew: they have %s, since they are kept elsewhere"
+    " than before (capture.memory), or are others"
+)
+_log = logging.getLogger("neural_render")
 
 
 class ErrorMap:
@@ -130,27 +137,33 @@ class ErrorMap:
         return {"squared": self._errors, "seen": self._seen, "deck": self._deck} | trust
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Goes on from ``state``; from nothing if that is empty. ValueError if it does not fit."""
+        """Goes on from ``state``; from nothing if that is empty, or of other regions, as photos
+        have that are kept elsewhere (in memory or on disk). ValueError if it is broken."""
         own = self.state()
         if not own or not state:
             return
         if "trust" not in state:  # the setting is new: all is trusted, as in a run that begins
             own.pop("trust", None)
+        num_regions = len(self._sizes)
+        if "squared" in state and (before := state["squared"].numel()) != num_regions:
+            _log.warning(_ANEW, f"{num_regions} regions, not {before}")
+            return
         for name, tensor in own.items():
             shape = list(state[name].shape) if name in state else None
             if shape != list(tensor.shape):
                 raise ValueError(
-                    f"it holds errors.{name} as {shape}, but the photos of this run ask for"
-                    f" {list(tensor.shape)}: they are not those that it was trained on"
+                    f"it holds errors.{name} as {shape}, but {num_regions} regions ask for"
+                    f" {list(tensor.shape)}"
                 )
         deck = state["deck"].to(self._deck.device).long()
-        if int(deck.min()) < 0 or int(deck.max()) >= len(self._sizes):
+        if int(deck.min()) < 0 or int(deck.max()) >= num_regions:
             raise ValueError("errors.deck names regions that do not exist")
         if not bool((self._sizes[deck] > 0).all()):
-            raise ValueError("errors.deck names regions that the masks of this run hide")
+            _log.warning(_ANEW, "regions of which nothing counts that did")
+            return
         for name, tensor in own.items():
             tensor.copy_(state[name])
-        self._weigh(torch.bincount(deck, minlength=len(self._sizes)))
+        self._weigh(torch.bincount(deck, minlength=num_regions))
 
     def _trusted(self) -> Float[Tensor, " regions"]:
         """How much each region counts."""

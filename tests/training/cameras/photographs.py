@@ -9,9 +9,9 @@ from torch import Tensor
 from neural_render.captures.adjustment.adjustment import CameraAdjustment
 from neural_render.captures.adjustment.settings import AdjustmentSettings
 from neural_render.captures.opening import open_capture
-from neural_render.captures.photos import PhotoSource
 from neural_render.captures.records import Capture, Views
 from neural_render.captures.settings import CaptureSettings
+from neural_render.captures.streaming import photo_source
 from neural_render.core.transforms import rotation_from_vector
 from neural_render.fields import FieldSettings, RadianceField, field_spec
 from neural_render.kernels import dispatch
@@ -90,5 +90,5 @@ def train_photos(
     )
     renderer = build_renderer(RenderingSettings(step=0.01), capture.frame, CPU)
     with dispatch.using(BACKEND):
-        train(PhotoSource(capture), field, renderer, settings, run, context, adjustment)
+        train(photo_source(capture, CPU), field, renderer, settings, run, context, adjustment)
     return adjustment, field

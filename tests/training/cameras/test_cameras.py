@@ -10,7 +10,9 @@ import torch
 
 from neural_render.captures.adjustment.held_out import aligned
 from neural_render.captures.adjustment.settings import AdjustmentSettings
+from neural_render.captures.opening import open_capture
 from neural_render.captures.records import Capture
+from neural_render.captures.settings import CaptureSettings
 from neural_render.core.cameras import Cameras, project
 from neural_render.core.errors import CheckpointError
 from neural_render.evaluation.settings import EvaluationSettings
@@ -22,6 +24,7 @@ from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.results import Results
 from neural_render.training.sources.held_out import described, held_out
 from neural_render.training.sources.held_out import refined as found_cameras
+from tests.tiny_capture import write_blender_capture
 from tests.training.cameras.photographs import (
     BACKEND,
     exposed,
@@ -140,6 +143,24 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     assert torch.equal(field.table, again.table)
     with pytest.raises(CheckpointError, match=r"asks for appearance \[5, 2\]: restore these"):
         train_photos(run, capture, settings, AdjustmentSettings(appearance=2))
+
+
+def test_a_run_goes_on_where_its_photos_are_kept_elsewhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On disk the last row and column of these photos are left out, and regions are others."""
+    write_blender_capture(tmp_path / "odd", num_train=5, num_test=2, size=41)
+    settings = CaptureSettings(path=str(tmp_path / "odd"))
+    run = new_run(tmp_path)
+    for number, memory in enumerate(("disk", "ram", "disk"), start=1):
+        capture = open_capture(replace(settings, memory=memory), progress=False)
+        caplog.clear()
+        train_photos(run, capture, settings_for(3 * number), EVERYTHING)
+        assert run.checkpoints()[-1].name == str(3 * number)
+        assert caplog.text.count("anew") == (number > 1)
+    moved = open_capture(replace(settings, scene="unbounded"), progress=False)
+    with pytest.raises(CheckpointError, match=r"placed otherwise: .* capture\.scene"):
+        train_photos(run, moved, settings_for(12), EVERYTHING)
 
 
 def test_the_protocol_says_that_masks_count() -> None:

@@ -221,17 +221,37 @@ def test_photos_are_looked_at_where_they_are_wrong(tmp_path: Path) -> None:
     assert counts[wrong].double().mean() > 1.5 * counts[right].double().mean()
 
 
-def test_a_state_of_another_source_is_refused() -> None:
+def test_a_broken_state_is_refused() -> None:
     state = ErrorMap(SIZES, 0.5).state()
-    with pytest.raises(ValueError, match=r"errors\.squared as \[5\], .* ask for \[4\]"):
-        ErrorMap(SIZES[:4], 0.5).load_state(state)
-    with pytest.raises(ValueError, match=r"errors\.deck as None"):
+    with pytest.raises(ValueError, match=r"errors\.deck as None, .* ask for \[16384\]"):
         ErrorMap(SIZES, 0.5).load_state({name: state[name] for name in ("squared", "seen")})
-    hidden = torch.tensor([10, 0, 0, 30, 40])
-    with pytest.raises(ValueError, match="masks of this run hide"):
-        ErrorMap(hidden, 0.5).load_state(state)
+    with pytest.raises(ValueError, match=r"errors\.squared as None"):
+        ErrorMap(SIZES, 0.5).load_state({"deck": state["deck"]})
+    with pytest.raises(ValueError, match=r"errors\.seen as \[4\]"):
+        ErrorMap(SIZES, 0.5).load_state(state | {"seen": state["seen"][:4]})
     with pytest.raises(ValueError, match="regions that do not exist"):
         ErrorMap(SIZES, 0.5).load_state(state | {"deck": state["deck"] + 1})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "reason"),
+    [
+        (SIZES[:4], "4 regions, not 5"),
+        (torch.tensor([10, 0, 0, 30, 40]), "of which nothing counts"),
+    ],
+)
+def test_where_photos_lie_in_other_regions_a_map_begins_anew(
+    sizes: torch.Tensor, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Kept elsewhere, photos are cut otherwise; of a window masks hide other regions."""
+    before = ErrorMap(SIZES, 0.5)
+    show(before, [0.4, 0.2, 0.0, 0.1, 0.3])
+    before.refresh(seeded())
+    fresh, loaded = ErrorMap(sizes, 0.5), ErrorMap(sizes, 0.5)
+    loaded.load_state(before.state())
+    for name, tensor in fresh.state().items():
+        assert torch.equal(tensor, loaded.state()[name]), name
+    assert caplog.text.count("anew") == 1 and reason in caplog.text
 
 
 def test_what_stays_most_wrong_counts_for_less(monkeypatch: pytest.MonkeyPatch) -> None:
