@@ -146,13 +146,11 @@ def compared_strip(name: str, runs: Sequence[MeasuredRun]) -> Strip:
     """Photo, renders and errors of a view; ``OSError`` where a picture is missing."""
     panels = [run.panel(name) for run in runs]
     views = [run.view(name) for run in runs]
-    error = "error" if views[0]["flip"] is None else "FLIP"
     layers = [layer("reference" if "psnr_reference" in views[0] else "photo", panels[0][0])]
     layers += [layer(letter, panel[1]) for letter, panel in zip(LETTERS, panels, strict=False)]
-    layers += [
-        layer(f"{error} {letter}", panel[2], is_error=True)
-        for letter, panel in zip(LETTERS, panels, strict=False)
-    ]
+    for letter, panel, view in zip(LETTERS, panels, views, strict=False):
+        error = "error" if view["flip"] is None else "FLIP"
+        layers.append(layer(f"{error} {letter}", panel[2], is_error=True))
     texts = [f"{letter} {PSNR.text(view)}" for letter, view in zip(LETTERS, views, strict=False)]
     apart = [abs(PSNR.of(view) - PSNR.of(views[0])) for view in views]
     furthest = max(range(1, len(views)), key=lambda place: apart[place])

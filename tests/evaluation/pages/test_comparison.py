@@ -57,6 +57,18 @@ def test_the_page_is_whole_and_begins_with_the_largest_difference(tmp_path: Path
     assert re.search(r'class="good">\+\d', page) and re.search(r'class="fault">−\d', page)
 
 
+def test_each_error_map_is_called_what_it_is(tmp_path: Path) -> None:
+    runs = [
+        measured_run(tmp_path / "ball" / name, [0.1], flip=flip)
+        for name, flip in (("A", True), ("B", False))
+    ]
+    check_alike(runs)
+    page = written(tmp_path, runs)
+    labels = re.findall(r"<figcaption>([^<]+)</figcaption>", page)
+    assert labels == ["photo", "A", "B", "FLIP A", "error B"]
+    assert "0.25 (absolute difference) or 0.5 (FLIP)" in Page(page).text
+
+
 def test_names_are_escaped(tmp_path: Path) -> None:
     page = written(tmp_path, two(tmp_path, names=(HOSTILE, "b", "c")))
     assert "<script>alert" not in page and outside(page) == []
