@@ -28,6 +28,9 @@ done
 [ ${#parts[@]} -gt 0 ] || parts=(parity sanitizer benchmarks)
 [ -z "$data" ] || [ -d "$data/nerf_synthetic/lego" ] || fail "--data $data holds no nerf_synthetic/lego."
 [ -z "$wheels" ] || [ -d "$wheels" ] || fail "--wheels $wheels is no folder."
+# As the caller sees them; the rest works in the checkout.
+[ -z "$data" ] || data=$(realpath "$data")
+[ -z "$wheels" ] || wheels=$(realpath "$wheels")
 
 python=$(command -v python || command -v python3) || fail "there is no python here."
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/neural_render_gpu.XXXXXX")
@@ -87,10 +90,9 @@ for part in "${parts[@]}"; do
       fi
       ;;
     benchmarks)
-      capture=${data:+capture=$data/nerf_synthetic/lego}
-      # shellcheck disable=SC2086  # nothing where there is no data
-      check benchmarks "$python" scripts/benchmark.py suite=gpu backend=cuda log2_rows=19 \
-        "seconds=$seconds" $capture
+      words=(suite=gpu backend=cuda log2_rows=19 "seconds=$seconds")
+      [ -z "$data" ] || words+=("capture=$data/nerf_synthetic/lego")
+      check benchmarks "$python" scripts/benchmark.py "${words[@]}"
       ;;
   esac
 done

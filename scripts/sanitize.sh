@@ -22,7 +22,7 @@ export TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1
 copy_and_build() { # name, sanitizers
   mkdir "$scratch/$1"
   git -C "$checkout" ls-files -z --cached --others --exclude-standard |
-    (cd "$checkout" && while IFS= read -r -d '' f; do [ -e "$f" ] && printf '%s\0' "$f"; done) |
+    (cd "$checkout" && while IFS= read -r -d '' f; do if [ -e "$f" ]; then printf '%s\0' "$f"; fi; done) |
     tar -C "$checkout" --null --files-from=- -cf- | tar -C "$scratch/$1" -xf-
   cmake -S "$scratch/$1" -B "$scratch/$1/build" -GNinja -DNEURAL_RENDER_SANITIZE="$2" \
     -DCMAKE_BUILD_TYPE=RelWithDebInfo >/dev/null # a release would be stripped of its symbols
@@ -52,9 +52,10 @@ check() { # name, sanitizers, runtime libraries, pytest arguments
 
 parity="tests/kernels/test_parity.py tests/kernels/test_parity_rendering.py
   tests/kernels/rays/test_gradients.py tests/kernels/rays/test_roulette.py
-  tests/kernels/rays/test_losses.py tests/kernels/rays/test_fuzz_losses.py"
+  tests/kernels/rays/test_losses.py tests/kernels/rays/test_fuzz_losses.py
+  tests/kernels/splats tests/kernels/occupancy tests/kernels/reference/test_pixels.py"
 if [ "$kind" != thread ]; then
-  # shellcheck disable=SC2086  # several files
+  # shellcheck disable=SC2086  # several paths
   # The sanitizer keeps freed memory back, which that test waits to see used again.
   check address address,undefined "libasan.so libubsan.so" $parity tests/kernels/cpu \
     --deselect tests/kernels/cpu/test_tables.py::test_a_new_table_in_a_freed_ones_place_is_another
@@ -62,5 +63,5 @@ fi
 if [ "$kind" != address ]; then
   # shellcheck disable=SC2086
   check thread thread libtsan.so $parity tests/kernels/cpu/test_later.py \
-    -k "render or adam or threads or query or outlives or later"
+    -k "render or adam or threads or query or outlives or later or splats or occupancy or pixels"
 fi

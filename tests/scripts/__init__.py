@@ -1,0 +1,1 @@
+"""Shell scripts: what they make of their arguments and of a checkout."""
