@@ -31,6 +31,7 @@ class Asked:
     at_most: float = math.inf
     unit: str = "dB"
     digits: int = 2
+    is_exit_code: bool = False  # it is known of a command that fails, too
 
     def met(self, value: float) -> bool:
         """Whether the bar is reached; a figure that is not known reaches none."""
@@ -58,7 +59,7 @@ class Asked:
         return self.unit if self.unit in ("", "x", "%") else f" {self.unit}"
 
 
-PASSES = "passes"  # the unit of a command that only has to end well
+PASSES = "passes"  # the unit of what is so or is not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,4 +102,6 @@ def figure_of(line: Mapping[str, Any], what: str) -> float:
 
 def passes(what: str) -> Asked:
     """The bar of a command that only has to end well."""
-    return Asked(what=what, figure=lambda found: found.code, at_most=0, unit=PASSES)
+    return Asked(
+        what=what, figure=lambda found: found.code, at_most=0, unit=PASSES, is_exit_code=True
+    )

@@ -84,7 +84,7 @@ def measured(row: Row, places: Places) -> dict[str, Any]:
     last = records.ROOT / (said or ["none"])[-1]
     added = tuple(_added(before))
     folder = last if (last / "evaluation" / "metrics.json").is_file() else None
-    if code != 0 and not any(bar.unit == "passes" for bar in row.asked):
+    if code != 0 and not any(bar.is_exit_code for bar in row.asked):
         raise BarError(f"the command ended with {code}: see {log}")
     record: Mapping[str, Any] = measures(folder) if folder else (added[-1] if added else {})
     found = Found(

@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from benchmarks.bars.records import Asked, Found, Row, number_at, passes, value_at
+from benchmarks.bars.records import PASSES, Asked, Found, Row, number_at, passes, value_at
 
 RUN = "run=RUN(lego-1200)"
 
@@ -67,9 +67,9 @@ ROWS = (
             Asked(what="PSNR", figure=value_at("psnr"), at_least=24),
             Asked(
                 what="watertight",
-                figure=lambda found: 1 - float(found.record["closed"]),
+                figure=lambda found: 1 - number_at(found.record, "closed"),
                 at_most=0,
-                unit="passes",
+                unit=PASSES,
             ),
         ),
         protocol="lego after 1200 s, 25 test views; cast by Mitsuba, unlit",

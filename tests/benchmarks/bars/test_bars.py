@@ -1,6 +1,7 @@
 """Suite ``bars``: commands are run as they stand, and the table says what was seen."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,18 @@ def test_a_command_that_fails(kept: Path, tmp_path: Path) -> None:
         suite.measured(row, places_at(tmp_path))
     only = Row(name="x", command=row.command, asked=(passes("all"),))
     assert suite.measured(only, places_at(tmp_path))["figures"] == {"all": 3}
+    (mesh,) = suite.chosen(("mesh",))
+    with pytest.raises(places.BarError, match="ended with 3"):
+        suite.measured(replace(mesh, command=row.command), places_at(tmp_path))
+
+
+def test_a_mesh_is_watertight_where_its_record_says_so() -> None:
+    (mesh,) = suite.chosen(("mesh",))
+    bar = next(bar for bar in mesh.asked if bar.what == "watertight")
+    shown = {}
+    for record in ({"closed": True}, {"closed": False}, {}):
+        shown[str(record)] = bar.shown(bar.figure(Found(record=record)))
+    assert list(shown.values()) == ["passes", "fails", "fails"]
 
 
 def test_memory_is_that_of_the_command_alone(kept: Path, tmp_path: Path) -> None:
