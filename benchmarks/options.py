@@ -61,7 +61,7 @@ class BenchmarkOptions:
     run: str = "outputs/latest"
     views: int = 5
     file: str = ""  # of suite=splats and mesh: a file that is there already
-    parts: tuple[str, ...] = field(default=(), metadata={"choices": BAKE_PARTS + KILL_PARTS})
+    parts: tuple[str, ...] = ()  # of suite=bake and kills, each of its own
     scenes: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
     captures: tuple[str, ...] = ()  # of suite=settings, what is changed, photos held out
@@ -84,6 +84,12 @@ class BenchmarkOptions:
     count: int = 200  # of suite=inputs, and at which doors
     only: tuple[str, ...] = ()
     runs: int = 20  # of suite=tests
+
+    def parts_of(self, known: tuple[str, ...]) -> tuple[str, ...]:
+        """The wanted ``parts`` of a suite, all without any; SettingError for one it has not."""
+        if unknown := [part for part in self.parts if part not in known]:
+            raise SettingError(f"parts={unknown[0]} is not one of {', '.join(known)}.")
+        return self.parts or known
 
 
 def parsed(kind: type[T], arguments: Iterable[str]) -> T:

@@ -35,11 +35,12 @@ def cases_of(part: str, material: Material, options: BenchmarkOptions) -> Cases:
 
 def run(options: BenchmarkOptions) -> None:
     """Does it all; shows and records how many cases of each part went well, and what went wrong."""
+    wanted = options.parts_of(KILL_PARTS)
     resolved, threads = start("cpu", options.threads, options.precision)
     found: list[Case] = []
     with tempfile.TemporaryDirectory(prefix="neural_render_kills_") as place:
         material = Material(place=Path(place), seed=options.seed)
-        for part in options.parts or KILL_PARTS:
+        for part in wanted:
             for case in attempted(cases_of(part, material, options)):
                 found.append(case)
                 for fault in case.faults:

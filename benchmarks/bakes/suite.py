@@ -48,6 +48,7 @@ def run(options: BenchmarkOptions) -> None:
         raise SettingError("suite=bake takes one number of seconds above 0.")
     if options.views < 1 or not options.seeds:
         raise SettingError("suite=bake needs views=1 at least, and a seed.")
+    wanted = options.parts_of(BAKE_PARTS)
     resolved, threads = start(options.backend, options.threads, options.precision)
     parts: dict[str, Callable[[BenchmarkOptions, int], dict[str, Any]]] = {
         "materials": materials,
@@ -55,7 +56,7 @@ def run(options: BenchmarkOptions) -> None:
         "moving": moving,
         "supervision": supervision,
     }
-    for part in options.parts or BAKE_PARTS:
+    for part in wanted:
         values = {
             "part": part,
             "seconds": budget(options),

@@ -12,6 +12,7 @@ from benchmarks.abuse.enemies import programs, trainings
 from benchmarks.abuse.enemies.material import Material
 from benchmarks.abuse.enemies.programs import Case, Ended, leftovers, start, tree
 from benchmarks.options import BenchmarkOptions, parsed
+from neural_render.core.errors import SettingError
 
 PARENT = """
 import subprocess, sys, time
@@ -94,6 +95,11 @@ def test_attacks_are_spread_over_a_life_and_depend_on_the_seed_alone(tmp_path: P
     assert not due(1.0) and due(100.0)
     (tmp_path / "tiny/run/checkpoints/20.partial").mkdir(parents=True)
     assert due(1.0)
+
+
+def test_parts_of_another_suite_are_refused() -> None:
+    with pytest.raises(SettingError, match=r"^parts=moving is not one of training, .*, clocks\."):
+        kills.run(parsed(BenchmarkOptions, ["suite=kills", "parts=moving"]))
 
 
 def test_cases_are_counted_shown_and_kept(

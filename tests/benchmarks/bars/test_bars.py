@@ -56,6 +56,14 @@ def test_a_command_that_fails(kept: Path, tmp_path: Path) -> None:
         suite.measured(replace(mesh, command=row.command), places_at(tmp_path))
 
 
+def test_what_is_known_of_commands_that_only_have_to_end_well() -> None:
+    """No figure of theirs needs a record."""
+    for row in suite.ROWS:
+        if any(bar.is_exit_code for bar in row.asked):
+            found = [bar.figure(Found(code=3)) for bar in row.asked]
+            assert any(value == 3 for value in found), row.name
+
+
 def test_a_mesh_is_watertight_where_its_record_says_so() -> None:
     (mesh,) = suite.chosen(("mesh",))
     bar = next(bar for bar in mesh.asked if bar.what == "watertight")
