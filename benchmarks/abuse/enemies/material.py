@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
+from typing import TypeVar
 
 from benchmarks.abuse.enemies.programs import Ended, finished
 from neural_render.core.errors import UserError
@@ -37,6 +39,17 @@ BAKE_WORDS = (
     "training.checkpoint_steps=20",
     "training.report_every=0.02",
 )
+T = TypeVar("T")
+_making = RLock()  # what is made may ask for more
+
+
+class made_once(cached_property[T]):
+    """A property for several threads: who asks while it is made waits for it."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> T:
+        """The value, which is made when it is first asked for."""
+        with _making:
+            return super().__get__(instance, owner)
 
 
 class Unprepared(UserError):
@@ -50,12 +63,12 @@ class Material:
     place: Path
     seed: int = 0
 
-    @cached_property
+    @made_once
     def capture(self) -> Path:
         """Photos with poses of a striped ball."""
         return write_blender_capture(self.place / "capture", num_train=12, num_test=3, size=40)
 
-    @cached_property
+    @made_once
     def scene(self) -> Path:
         """A ball under a lamp and a bulb."""
         folder = self.place / "scene"
@@ -72,12 +85,12 @@ class Material:
         """The words of a bake."""
         return ("scripts/bake.py", f"scene.path={self.scene}", *BAKE_WORDS)
 
-    @cached_property
+    @made_once
     def trained(self) -> tuple[Path, Ended]:
         """A training that nobody disturbed: its run folder, and how it went."""
         return self._undisturbed("trained", self.training)
 
-    @cached_property
+    @made_once
     def baked(self) -> tuple[Path, Ended]:
         """A bake that nobody disturbed."""
         return self._undisturbed("baked", self.baking)

@@ -3,13 +3,15 @@
 import json
 import re
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from benchmarks.abuse import kills
 from benchmarks.abuse.enemies import programs, trainings
-from benchmarks.abuse.enemies.material import Material
+from benchmarks.abuse.enemies.material import Material, made_once
 from benchmarks.abuse.enemies.programs import Case, Ended, leftovers, start, tree
 from benchmarks.options import BenchmarkOptions, parsed
 from neural_render.core.errors import SettingError
@@ -95,6 +97,23 @@ def test_attacks_are_spread_over_a_life_and_depend_on_the_seed_alone(tmp_path: P
     assert not due(1.0) and due(100.0)
     (tmp_path / "tiny/run/checkpoints/20.partial").mkdir(parents=True)
     assert due(1.0)
+
+
+def test_what_two_cases_ask_for_at_once_is_made_once() -> None:
+    """``cached_property`` alone has no lock from Python 3.12 on."""
+
+    class Slow:
+        num_made = 0
+
+        @made_once
+        def thing(self) -> int:
+            self.num_made += 1
+            time.sleep(0.05)
+            return self.num_made
+
+    slow = Slow()
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda _: slow.thing, range(2))) == [1, 1]
 
 
 def test_parts_of_another_suite_are_refused() -> None:
