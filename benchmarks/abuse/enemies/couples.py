@@ -67,12 +67,12 @@ def _training_and_rendering(material: Material) -> Case:
 
 
 def _films(material: Material) -> Case:
-    """Two films of the same place, one larger: the folder's files are those of the last one."""
+    """Three films at once, one of them on white: what lies in a folder is of one film."""
     folder = material.folder("films")
     run = material.copied_run(folder)
-    words = commands(run)["frames"]
+    before, words = tree(run), commands(run)["frames"]
     ended = together(folder, words, (*words, "render.backdrop=white"), words)
-    faults = [*faults_of(ended, 0), *leftovers(run), *changed({}, run)]
+    faults = [*faults_of(ended, 0), *leftovers(run), *changed(before, run, ())]
     expected = 4 * 5 + 1
     for film in (run / "renders").glob("*64x64*"):
         if len(tree(film)) not in (expected, expected + 1):

@@ -32,7 +32,6 @@ def commands(run: Path) -> dict[str, tuple[str, ...]]:
 
 def cases(material: Material) -> list[Callable[[], Case]]:
     """All of it, and structure from motion."""
-    material.trained  # noqa: B018  (made before several ask for it)
     names = commands(Path())
     return [
         *(lambda name=name: _ended_case(material, name) for name in names),

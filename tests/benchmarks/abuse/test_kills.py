@@ -13,6 +13,7 @@ from benchmarks.abuse import kills
 from benchmarks.abuse.enemies import programs, trainings
 from benchmarks.abuse.enemies.material import Material, made_once
 from benchmarks.abuse.enemies.programs import Case, Ended, leftovers, start, tree
+from benchmarks.abuse.enemies.writers import changed
 from benchmarks.options import BenchmarkOptions, parsed
 from neural_render.core.errors import SettingError
 
@@ -71,6 +72,20 @@ def test_files_that_are_left_over_are_told(tmp_path: Path) -> None:
     (tmp_path / "80.partial").mkdir()
     assert leftovers(tmp_path) == ["left over: 60/.0.a.png", "left over: 80.partial"]
     assert sorted(tree(tmp_path)) == [".lock", "60/.0.a.png", "60/a.png", "metrics.jsonl"]
+
+
+def test_what_was_there_and_is_another_is_told(tmp_path: Path) -> None:
+    for name in ("config.yaml", "renders/orbit/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+    before = tree(tmp_path)
+    (tmp_path / "renders/orbit/b.png").touch()
+    assert changed(before, tmp_path) == changed(before, tmp_path, ()) == []
+    (tmp_path / "renders/orbit/a.png").write_text("2")
+    assert changed(before, tmp_path) == []
+    assert changed(before, tmp_path, ()) == ["renders/orbit/a.png was changed"]
+    (tmp_path / "config.yaml").unlink()
+    assert changed(before, tmp_path) == ["config.yaml was changed"]
 
 
 def test_reports_that_do_not_rise_are_told(tmp_path: Path) -> None:
