@@ -16,7 +16,12 @@ from neural_render.core.color import quantised, srgb_from_linear
 from neural_render.core.errors import DivergenceError
 from neural_render.core.processes import group
 from neural_render.evaluation import metrics
-from neural_render.evaluation.protocol import EvaluationProtocol, background_color, resolution_text
+from neural_render.evaluation.protocol import (
+    EvaluationProtocol,
+    background_color,
+    resolution_text,
+    views_text,
+)
 from neural_render.evaluation.records import (
     TrainingFigures,
     ViewScore,
@@ -99,8 +104,9 @@ def evaluate(
     measured = _in_order(group.gathered_objects(scores))
     described = protocol.as_dict(
         resolution=resolution_text((score.width, score.height) for score in measured),
-        measured=len(measured),
-        available=len(views.names),
+        views=views_text(
+            len(chosen), available=len(views.names), left_out=len(chosen) - len(measured)
+        ),
         masked=views.masks.numel() > 0,
     )
     seconds = time.perf_counter() - started

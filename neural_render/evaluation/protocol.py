@@ -30,16 +30,13 @@ class EvaluationProtocol:
                 f"colour space {self.colour_space!r} is not known; give srgb or linear."
             )
 
-    def as_dict(
-        self, *, resolution: str, measured: int, available: int, masked: bool
-    ) -> dict[str, object]:
+    def as_dict(self, *, resolution: str, views: str, masked: bool) -> dict[str, object]:
         """All of the protocol as JSON, with what was seen while measuring."""
         masks = (
             "masked pixels count in no metric; SSIM and FLIP see the photo's values there"
             if masked
             else "none"
         )
-        views = f"all {available}" if measured == available else f"{measured} of {available}"
         return {
             **asdict(self),
             "resolution": resolution,
@@ -47,7 +44,7 @@ class EvaluationProtocol:
             "rays": f"a colour for every {PICTURE_MIN_WEIGHT:g} of weight; they end where"
             f" {PICTURE_MIN_TRANSMITTANCE:g} of the light is left",
             "alpha": "test views composited on the background in sRGB",
-            "views": views if measured == available else f"{views}, spread evenly",
+            "views": views,
             "masks": masks,
             "metrics": METRIC_DEFINITIONS,
         }
@@ -103,6 +100,15 @@ def background_color(name: str) -> tuple[float, float, float]:
             f"evaluation.background={name} is not known; give auto, {' or '.join(_BACKGROUNDS)}."
         )
     return _BACKGROUNDS[name]
+
+
+def views_text(chosen: int, *, available: int, left_out: int = 0) -> str:
+    """``all 9`` or ``3 of 9, spread evenly``, and how many of these are masked as a whole."""
+    views = f"all {available}" if chosen == available else f"{chosen} of {available}, spread evenly"
+    if not left_out:
+        return views
+    verb = "is" if left_out == 1 else "are"
+    return f"{views}, of which {left_out} {verb} masked as a whole and left out"
 
 
 def resolution_text(sizes: Iterable[tuple[int, int]]) -> str:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from neural_render.core.color import film_from_linear, quantised, srgb_from_linear
 from neural_render.evaluation import metrics
 from neural_render.evaluation.evaluate import check_finite, spread
-from neural_render.evaluation.protocol import resolution_text
+from neural_render.evaluation.protocol import resolution_text, views_text
 from neural_render.evaluation.records import (
     TrainingFigures,
     evaluation_record,
@@ -197,14 +197,12 @@ def _described(
     protocol: RadianceProtocol, scores: list[RadianceScore], available: int
 ) -> dict[str, object]:
     """All of the protocol as JSON, with what was seen while measuring."""
-    measured = len(scores)
-    views = f"all {available}" if measured == available else f"{measured} of {available}"
     return {
         **asdict(protocol),
         "colour_space": "linear",
         "resolution": resolution_text((score.width, score.height) for score in scores),
         "rays": f"a colour for every {PICTURE_MIN_WEIGHT:g} of weight; they end where"
         f" {PICTURE_MIN_TRANSMITTANCE:g} of the light is left",
-        "views": views if measured == available else f"{views}, spread evenly",
+        "views": views_text(len(scores), available=available),
         "metrics": _DEFINITIONS,
     }

@@ -142,6 +142,8 @@ def test_a_view_without_any_pixel_is_left_out_and_named(
     record = measure(views, brighter(views, 2), tmp_path)
     assert "test view r_1 is masked as a whole and was left out" in caplog.text
     assert record["num_views"] == 1
+    assert record["protocol"]["views"] == "all 2, of which 1 is masked as a whole and left out"
+    record = measure(views, brighter(views, 2), tmp_path, max_views=1)
     assert record["protocol"]["views"] == "1 of 2, spread evenly"
 
 

@@ -11,6 +11,7 @@ from neural_render.evaluation.protocol import (
     background_name,
     check_comparable,
     resolution_text,
+    views_text,
 )
 
 
@@ -47,15 +48,24 @@ def test_an_unknown_colour_space_is_refused() -> None:
 
 def test_the_record_is_complete() -> None:
     protocol = EvaluationProtocol(split="every 8th", background="white", colour_space="srgb")
-    record = protocol.as_dict(resolution="8x8", measured=3, available=9, masked=True)
+    record = protocol.as_dict(resolution="8x8", views="all 9", masked=True)
     assert record["split"] == "every 8th"
     assert record["background"] == "white"
-    assert record["views"] == "3 of 9, spread evenly"
+    assert record["views"] == "all 9"
     assert "count in no metric" in str(record["masks"])
     assert {"colour_space", "resolution", "quantisation", "rays", "pose", "appearance"} <= set(
         record
     )
     assert set(record["metrics"]) == {"psnr", "ssim", "flip"}  # type: ignore[call-overload]
+
+
+def test_views_are_those_that_were_chosen() -> None:
+    assert views_text(9, available=9) == "all 9"
+    assert views_text(3, available=9) == "3 of 9, spread evenly"
+    assert (
+        views_text(3, available=9, left_out=2)
+        == "3 of 9, spread evenly, of which 2 are masked as a whole and left out"
+    )
 
 
 def test_resolutions_are_one_or_a_range() -> None:
@@ -66,7 +76,7 @@ def test_resolutions_are_one_or_a_range() -> None:
 
 def test_records_of_unequal_protocol_are_not_compared() -> None:
     protocol = EvaluationProtocol(split="every 8th", background="white", colour_space="srgb")
-    given = {"resolution": "8x8", "measured": 9, "available": 9, "masked": False}
+    given = {"resolution": "8x8", "views": "all 9", "masked": False}
     plain = {"psnr": 20.0, "protocol": protocol.as_dict(**given)}
     fitted = replace(protocol, pose="fitted", region="the right half of each view")
     other = {"psnr": 25.0, "protocol": fitted.as_dict(**given)}
