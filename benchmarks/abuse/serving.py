@@ -74,11 +74,7 @@ def forked(start: Callable[[], int], folder: Path, seconds: float = SECONDS) -> 
     """How a function ended in a process of its own, whose exit code it gives."""
     began = time.monotonic()
     process, said = _forked(start, folder)
-    process.join(seconds)
-    late = process.is_alive()
-    if late and process.pid is not None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.join()
+    late = not _joined(process, seconds)
     spent = time.monotonic() - began
     output, errors = (_text(path) for path in said)
     for path in said:
@@ -109,16 +105,21 @@ class Served:
     def errors(self) -> str:
         return _text(self.said[1])
 
+    def ended(self) -> bool:
+        """Whether it ends when it is told to; in the end it has ended anyhow."""
+        self.process.terminate()
+        return _joined(self.process, SECONDS)
+
 
 @contextmanager
 def serving(program: str, words: Sequence[str], folder: Path) -> Iterator[Served]:
     """A program that runs in ``folder`` as long as the block does."""
     process, said = _forked(_starting(program, words), folder)
+    served = Served(process=process, said=said)
     try:
-        yield Served(process=process, said=said)
+        yield served
     finally:
-        process.terminate()
-        process.join()
+        served.ended()
         _ended(folder)
 
 
@@ -131,6 +132,16 @@ def _forked(start: Callable[[], int], folder: Path) -> tuple[ForkProcess, tuple[
     process = context.Process(target=_alone, args=(start, folder, said))
     process.start()
     return process, said
+
+
+def _joined(process: ForkProcess, seconds: float) -> bool:
+    """Whether a process ended within some seconds; its group is killed where it did not."""
+    process.join(seconds)
+    late = process.is_alive()
+    if late and process.pid is not None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.join()
+    return not late
 
 
 def _text(path: Path) -> str:

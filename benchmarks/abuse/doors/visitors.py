@@ -6,6 +6,7 @@ import math
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -116,6 +117,9 @@ def judged_visits(base: Path, scratch: Path, seed: int, count: int) -> list[Verd
             )
             command = f"(a visitor of port {port})"
             found.append(Verdict(case=case, command=command, answer=met, faults=tuple(faults)))
+        if not viewer.ended() and found:
+            *found, last = found
+            found.append(replace(last, faults=(*last.faults, "the viewer does not end")))
     return found
 
 

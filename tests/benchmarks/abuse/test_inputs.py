@@ -8,11 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.abuse import damage, inputs
+from benchmarks.abuse import damage, inputs, serving
 from benchmarks.abuse.cases import Answer, differences, faults_of, inventory
 from benchmarks.abuse.serving import forked
 from benchmarks.options import BenchmarkOptions
 from neural_render.core.errors import SettingError
+
+SERVES = """
+import signal, time
+from types import SimpleNamespace
+
+COMMAND = "serve"
+config = SimpleNamespace(main=lambda command, main: main())
+
+def main():
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    print("serving", flush=True)
+    time.sleep(60)
+    return 0
+"""
 
 
 def answer(code: int, errors: str) -> Answer:
@@ -92,6 +106,23 @@ def test_programs_end_in_processes_of_their_own(tmp_path: Path) -> None:
 def test_who_does_not_end_is_ended(tmp_path: Path) -> None:
     done = forked(lambda: time.sleep(60) or 0, tmp_path, seconds=0.2)
     assert done.late and done.code < 0
+
+
+@pytest.mark.parametrize(("told", "ends"), [("SIG_IGN", False), ("SIG_DFL", True)])
+def test_who_does_not_end_when_told_to_is_ended(
+    told: str, ends: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "LATE", ())
+    monkeypatch.setattr(serving, "SECONDS", 0.5)
+    program, folder = tmp_path / "program.py", tmp_path / "here"
+    program.write_text(SERVES.replace("SIG_DFL", told))
+    folder.mkdir()
+    with serving.serving(str(program), (), folder) as served:
+        until = time.monotonic() + 20
+        while "serving" not in served.output() and time.monotonic() < until:
+            time.sleep(0.01)
+        assert served.ended() is ends
+    assert not served.alive()
 
 
 def test_doors_that_are_not_there_are_told() -> None:
