@@ -1,5 +1,7 @@
-"""A disk that is nearly full, as far as this process can tell."""
+"""Disks that are nearly full or sync nothing, as far as this process can tell."""
 
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,3 +20,18 @@ def small_disk(free: int = 4000) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def refusing_to_sync(code: int, *, folders: bool) -> Iterator[None]:
+    """Inside, whoever syncs a folder, or else a file, meets this error of the system."""
+    sync = os.fsync
+
+    def refuse(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode) is folders:
+            raise OSError(code, os.strerror(code))
+        sync(handle)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        yield

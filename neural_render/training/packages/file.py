@@ -40,7 +40,7 @@ class PackageFile:
     def write(self, document: Document, tensors: dict[str, Tensor]) -> int:
         """The size in bytes of the file, which is there as a whole or not at all.
 
-        OutputError where it could not be written, or nobody promises that its name stays.
+        OutputError where it could not be written, or the disk failed to keep its name.
         """
         with whole_file(self.path) as temporary:
             write_tensors(temporary, tensors, metadata_of(document, tensors))

@@ -1,5 +1,6 @@
 """Folders that are either there as a whole or not at all, also after a crash or a power cut."""
 
+import errno
 import itertools
 import json
 import os
@@ -27,6 +28,7 @@ DTYPES = {
     torch.bool: "BOOL",
 }
 PLAIN = MappingProxyType({"format": "pt"})
+_NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP)  # what file systems say that sync files alone
 
 
 @contextmanager
@@ -114,9 +116,12 @@ def discard(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Asks the disk to keep a file, or a folder's entries."""
+    """Asks the disk to keep a file, or a folder's entries where its file system can be asked."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FOLDERS or not path.is_dir():
+            raise
     finally:
         os.close(handle)

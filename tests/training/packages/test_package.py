@@ -3,8 +3,6 @@
 import errno
 import json
 import math
-import os
-import stat
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +25,7 @@ from neural_render.training.packages.making import make_package, measured_psnr, 
 from neural_render.training.packages.opening import open_scene
 from neural_render.training.packages.settings import PackageSettings
 from neural_render.training.runs.atomic import write_tensors
+from tests.small_disk import refusing_to_sync
 from tests.training.packages.balls import photographed, written
 from tests.training.problems import CPU
 
@@ -145,18 +144,17 @@ def test_what_cannot_be_written_leaves_nothing(ball, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_folder_that_cannot_be_synced_is_one_sentence(package, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_synced(package, tmp_path):
+    """Its package is complete where no folder can be; where the disk fails, that is said."""
     document, tensors = PackageFile(path=package).read()
-    sync = os.fsync
-
-    def refuse_folders(handle):
-        if stat.S_ISDIR(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        sync(handle)
-
-    monkeypatch.setattr(os, "fsync", refuse_folders)
     file = PackageFile(path=tmp_path / "ball.nrpack")
-    with pytest.raises(OutputError, match=r"ball\.nrpack cannot be written \(Invalid argument\)"):
+    with refusing_to_sync(errno.EINVAL, folders=True):
+        assert file.write(document, tensors) == file.path.stat().st_size
+    assert torch.equal(file.read()[1]["occupancy"], tensors["occupancy"])
+    with (
+        refusing_to_sync(errno.EIO, folders=True),
+        pytest.raises(OutputError, match=r"ball\.nrpack cannot be written \(Input/output error\)"),
+    ):
         file.write(document, tensors)
     assert torch.equal(file.read()[1]["occupancy"], tensors["occupancy"])
 
