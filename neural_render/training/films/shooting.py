@@ -1,7 +1,7 @@
 """How a trained scene is filmed: from the user's words about lights and exposure to renders."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from hashlib import sha256
 from typing import Any
@@ -48,6 +48,15 @@ from neural_render.training.runs.restore import TrainedScene
 _NOT_OF_FRAMES = ("output", "fps", "video", "frames", "backdrop", "size")
 
 
+@dataclass(frozen=True, kw_only=True)
+class FilmWords:
+    """What errors call what was asked for: as the user gave it."""
+
+    light_at: str = "render.light_at"
+    exposure: str = "render.exposure"
+    backdrop: str = "render.backdrop"
+
+
 def scene_film(
     scene: TrainedScene,
     cameras: Cameras,
@@ -56,6 +65,7 @@ def scene_film(
     lights: Mapping[str, Any],
     background: str,
     also: tuple[str, ...] = (),
+    words: FilmWords = FilmWords(),
 ) -> Film:
     """The film of what ``cameras`` (in the world) see of the scene under ``lights``.
 
@@ -64,9 +74,9 @@ def scene_film(
     colours by layers too. SettingError for lights that the run has not, for an exposure of what is
     already exposed, and for a lens that these cameras cannot have.
     """
-    dials = set_dials(scene.lighting, lights, settings.light_at)
-    behind = _backdrop_name(scene, settings, background)
-    exposure = scene.exposed(settings.exposure, "render.exposure")
+    dials = set_dials(scene.lighting, lights, settings.light_at, words.light_at)
+    behind = _backdrop_name(scene, settings.backdrop, background, words.backdrop)
+    exposure = scene.exposed(settings.exposure, words.exposure)
     development, over = _development(scene, behind, dials, exposure)
     subject = Subject(
         field=scene.field,
@@ -225,12 +235,11 @@ def mean_of_blocks(image: Image, side: int) -> Image:
     )
 
 
-def _backdrop_name(scene: TrainedScene, settings: RenderSettings, background: str) -> str:
+def _backdrop_name(scene: TrainedScene, wanted: str, background: str, setting: str) -> str:
     """environment, black or white."""
-    wanted = settings.backdrop
     if wanted == "environment" and not scene.environment:
         raise SettingError(
-            "render.backdrop=environment asks for the scene's environment and this run has none:"
+            f"{setting}=environment asks for the scene's environment and this run has none:"
             " give black, white or auto."
         )
     if wanted != "auto":

@@ -21,7 +21,7 @@ from neural_render.evaluation.protocol import background_name
 from neural_render.export.settings import RenderSettings
 from neural_render.kernels.settings import KernelSettings, start_kernels
 from neural_render.rendering.lit import set_dials
-from neural_render.training.films.shooting import scene_film
+from neural_render.training.films.shooting import FilmWords, scene_film
 from neural_render.training.packages.format import Quality
 from neural_render.training.packages.opening import OpenedScene, open_scene
 from neural_render.training.runs.restore import TrainedScene
@@ -170,6 +170,7 @@ class Scene:
             lights=_dials(lights),
             background=self._background,
             also=("Z", "distance"),
+            words=FilmWords(light_at="light_at", exposure="exposure", backdrop="background"),
         )
         seen = film.expose(0)
         return Picture(
@@ -204,7 +205,7 @@ class Scene:
                 " one for each point."
             )
         ways = torch.nn.functional.normalize(ways, dim=1)
-        dials = set_dials(self.trained.lighting, _dials(lights), _place(light_at))
+        dials = set_dials(self.trained.lighting, _dials(lights), _place(light_at), "light_at")
         conditions = dials.conditions
         if not len(conditions):
             conditions = torch.zeros(self.trained.num_conditions)

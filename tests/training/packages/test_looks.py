@@ -56,6 +56,20 @@ def test_the_field_is_asked_under_its_lights(scene) -> None:
     assert not scene.query(point, way, lights=OUT).radiance.any()
 
 
+def test_what_is_refused_is_called_as_it_was_given(ball, tmp_path) -> None:
+    plain = neural_render.load(written(tmp_path, ball))
+    camera = plain.cameras.test[0]
+    for words, given in (
+        (r"^light_at=\[0\.0, 0\.0, 1\.0\] moves a light", {"light_at": (0, 0, 1)}),
+        ("^exposure=1 exposes scene-linear light", {"exposure": 1}),
+        ("^background=environment asks for", {"background": "environment"}),
+    ):
+        with pytest.raises(SettingError, match=words):
+            plain.render(camera, **given)
+    with pytest.raises(SettingError, match=r"^light_at=.* moves a light"):
+        plain.query((0, 0, 0), light_at=(0, 0, 1))
+
+
 def test_lights_that_are_none_are_refused(scene) -> None:
     camera = scene.cameras.test[0]
     for words, given in (
