@@ -128,7 +128,7 @@ def developed(stage: Stage, drawing: Drawing, look: Look, typical_distance: floa
     if look.mode == COLOUR:
         shown = stage.developed(image, drawing.cameras, look.emission, look.stops)
     elif look.mode == DEPTH:
-        away = image.distance * stage.frame.world_from_field.scale / typical_distance
+        away = _endless(image) * stage.frame.world_from_field.scale / typical_distance
         shown = viridis(1 / (1 + away**STEEPNESS)) * image.opacity[..., None]
     elif look.mode == NORMALS:
         facing = drawing.extra.norm(dim=-1, keepdim=True) > 0
@@ -149,7 +149,12 @@ def depth_behind(
     """
     every = max(1, math.ceil(drawing.image.opacity.shape[0] / most_rows))
     forward = image_rays(drawing.cameras, 0).directions @ drawing.cameras.world_from_camera[0, :, 2]
-    depth = forward.view_as(drawing.image.distance) * drawing.image.distance
+    depth = forward.view_as(drawing.image.distance) * _endless(drawing.image)
     depth = depth * stage.frame.world_from_field.scale
     depth = depth.where(drawing.image.opacity > SOLID, math.inf)
     return depth[every // 2 :: every, every // 2 :: every].numpy().astype(np.float32)
+
+
+def _endless(image: Image) -> Float[Tensor, "height width"]:
+    """Distances, infinite where nothing is or only what is far, which is at no distance."""
+    return image.distance.where(image.distance > 0, math.inf)

@@ -1,11 +1,15 @@
 """Pictures of a ball in every mode, whole, in bands, given up, cropped, and as depths."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from neural_render.core.color import quantised, viridis
+from neural_render.core.protocols import FarField, Field
 from neural_render.viewer.pictures import drawing
 from neural_render.viewer.pictures.drawing import (
     LONG_STEPS,
@@ -20,6 +24,7 @@ from neural_render.viewer.pictures.resolution import Costs, Pace
 from neural_render.viewer.pictures.visitors import Job
 from neural_render.viewer.place import find_place
 from neural_render.viewer.requests import MODES, Look, View, pose_view
+from tests.rendering.analytic import SphereField
 from tests.viewer.balls import FRAME, LIGHTS, RED, BallStage, cameras_around
 
 STAGE = BallStage()
@@ -94,6 +99,39 @@ def test_depths_lie_along_the_axis_and_end_where_one_sees_through():
     assert depths[16, 24] == pytest.approx(distance - 0.4, abs=0.05)
     assert math.isinf(depths[1, 1])
     assert depth_behind(STAGE, drawn(Look()), 8).shape == (8, 12)
+
+
+class BallUnderSky(SphereField):
+    """The ball, and a grey sky that covers all behind it."""
+
+    has_far = True
+
+    def far_parameters(self) -> dict[str, Tensor]:
+        return {}
+
+    def far_radiance(self, directions: Tensor) -> Tensor:
+        return torch.full_like(directions, 0.5)
+
+
+@dataclass(kw_only=True)
+class SkyStage(BallStage):
+    """The ball under a sky."""
+
+    @property
+    def field(self) -> Field:
+        return BallUnderSky(0.2, 5e3, RED)
+
+
+def test_the_sky_lies_behind_everything():
+    """Of no distance as it is, it would hide all that is drawn into the scene."""
+    stage = SkyStage()
+    assert isinstance(stage.field, FarField)
+    made = drawn(Look(), stage)
+    assert made.image.opacity.min() == 1 and not made.image.distance[1, 1]
+    depths = depth_behind(stage, made, 1000)
+    assert math.isinf(depths[1, 1]) and depths[16, 24] < 4
+    farthest = quantised(viridis(torch.zeros(1)))[0].tolist()
+    assert shown(Look(mode="Depth"), stage)[1, 1].tolist() == farthest
 
 
 def job(look: Look, waits: bool = False) -> Job:
