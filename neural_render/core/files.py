@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import stat
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,9 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 # What numpy raises for a file that holds no arrays, or fewer than it says.
 NO_ARRAYS = (OSError, ValueError, EOFError, KeyError, TypeError, ArithmeticError)
 NO_ARRAYS += (SyntaxError, TokenError, BadZipFile, NotImplementedError, zlib.error)
+LARGEST_PICTURE = 1 << 30  # pixels
+_limits: list[int | None] = []  # Pillow's, as they were before each block of `large_pictures`
+_limits_turn = threading.Lock()
 
 
 @contextmanager
@@ -148,3 +152,22 @@ def read_json(path: Path) -> Any:
         return json.loads(checked_file(path).read_text(encoding="utf-8-sig"))
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+@contextmanager
+def large_pictures() -> Iterator[None]:
+    """Inside, in whichever threads, Pillow opens pictures of up to ``LARGEST_PICTURE`` pixels.
+
+    By itself it refuses from 179 million on, and warns from 89: phones and panoramas have as many.
+    """
+    import PIL.Image
+
+    with _limits_turn:
+        _limits.append(PIL.Image.MAX_IMAGE_PIXELS)
+        if _limits[-1] is not None:  # it warns of so many, and refuses twice as many
+            PIL.Image.MAX_IMAGE_PIXELS = max(_limits[-1], LARGEST_PICTURE // 2)
+    try:
+        yield
+    finally:
+        with _limits_turn:  # the last one to end takes back what the first one found
+            PIL.Image.MAX_IMAGE_PIXELS = _limits.pop()

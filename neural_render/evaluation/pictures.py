@@ -1,6 +1,5 @@
 """Pictures for people: photo, render and error map of a view side by side, and read again."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, cat, linspace
 
 from neural_render.core.color import magma, quantised
-from neural_render.core.files import whole_file
+from neural_render.core.files import large_pictures, whole_file
 
 HEADER_ROWS = 32
 WELL_READ = 640  # columns of a view whose captions have their own size; larger ones' grow along
@@ -55,17 +54,15 @@ def read_panel(path: Path, size: tuple[int, int]) -> tuple[Image.Image, ...]:
     Raises ``OSError`` where there is no such picture, or another one.
     """
     width, height = size
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is our own
-        try:
-            with Image.open(path) as picture:
-                header = picture.height - height  # that of older ones did not grow
-                known = (HEADER_ROWS, _times(width) * HEADER_ROWS)
-                if picture.width != 3 * width or header not in known:
-                    raise OSError(f"{path} is not the picture of a view of {width}x{height}")
-                panel = picture.convert("RGB")
-        except (ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-            raise OSError(f"{path} cannot be read: {error}") from error
+    try:
+        with large_pictures(), Image.open(path) as picture:
+            header = picture.height - height  # that of older ones did not grow
+            known = (HEADER_ROWS, _times(width) * HEADER_ROWS)
+            if picture.width != 3 * width or header not in known:
+                raise OSError(f"{path} is not the picture of a view of {width}x{height}")
+            panel = picture.convert("RGB")
+    except (ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise OSError(f"{path} cannot be read: {error}") from error
     edges = (0, width, 2 * width)
     return tuple(panel.crop((left, header, left + width, header + height)) for left in edges)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from neural_render.core.color import film_from_linear, linear_from_srgb, viridis
 from neural_render.core.errors import OutputError, SettingError
-from neural_render.core.files import whole_file
+from neural_render.core.files import large_pictures, whole_file
 
 COLOUR_SPACES = ("srgb", "linear")
 EMPTY_DEPTH = 1e10  # where nothing is seen; what Blender writes too
@@ -128,10 +128,11 @@ def read_levels(
     if bits == 8:
         import PIL.Image
 
+        damaged = (OSError, ValueError, SyntaxError, EOFError, PIL.Image.DecompressionBombError)
         try:
-            with PIL.Image.open(path) as picture:
+            with large_pictures(), PIL.Image.open(path) as picture:
                 return torch.from_numpy(np.array(picture))
-        except (OSError, ValueError, SyntaxError, EOFError) as error:
+        except damaged as error:
             raise OutputError(again) from error
     import OpenImageIO as oiio  # Pillow reads no more than 8 bits of colours
 

@@ -6,13 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 from neural_render.core.errors import OutputError
 from neural_render.core.files import (
+    LARGEST_PICTURE,
     check_place,
     checked_file,
     expanded,
+    large_pictures,
     lock,
     output_error,
     read_json,
@@ -155,3 +158,18 @@ def test_a_place_is_looked_at_before_what_takes_long(tmp_path: Path) -> None:
     if not os.access(tmp_path / "closed", os.W_OK):  # root may do everything
         with pytest.raises(OutputError, match="choose a folder that you may write to"):
             check_place(tmp_path / "closed/mesh.glb")
+
+
+@pytest.mark.parametrize("limit", [50, LARGEST_PICTURE, None])
+def test_large_pictures_are_opened_as_long_as_anybody_wants_to(
+    monkeypatch: pytest.MonkeyPatch, limit: int | None
+) -> None:
+    """Threads begin and end in any order, and who allows more is not restrained."""
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", limit)
+    allowed = max(LARGEST_PICTURE // 2, limit) if limit else None
+    first, second = large_pictures(), large_pictures()
+    for block, entered in ((first, True), (second, True), (first, False)):
+        block.__enter__() if entered else block.__exit__(None, None, None)
+        assert allowed == PIL.Image.MAX_IMAGE_PIXELS
+    second.__exit__(None, None, None)
+    assert limit == PIL.Image.MAX_IMAGE_PIXELS

@@ -1,5 +1,7 @@
 """Picture files come back as they were written, and colours are converted where it is said."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,21 @@ class TestPng:
         picture = PIL.Image.open(tmp_path / "a.png")
         assert picture.mode == "RGBA" and "srgb" in picture.info
         assert np.array_equal(np.asarray(picture), levels.numpy().astype(np.uint8))
+
+    def test_large_ones_are_read_back(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of frames of up to 16384x16384; Pillow takes them for an attack, here that of 35."""
+        monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 10)
+        levels = (random(7, 5, 3) * 255).round()
+        images.write_png(tmp_path / "a.png", levels / 255)
+        assert torch.equal(images.read_levels(tmp_path / "a.png", 8), levels.byte())
+        damaged = bytearray((tmp_path / "a.png").read_bytes())
+        damaged[16:24] = struct.pack(">II", 60_000, 60_000)
+        damaged[29:33] = struct.pack(">I", zlib.crc32(damaged[12:29]))
+        (tmp_path / "a.png").write_bytes(damaged)
+        with pytest.raises(OutputError, match="cannot be read back: delete it"):
+            images.read_levels(tmp_path / "a.png", 8)
 
     def test_values_are_clamped_and_rounded(self, tmp_path: Path) -> None:
         values = torch.tensor([[-1.0, 0.4999 / 65535, 0.5001 / 65535, 2.0, float("nan")]])

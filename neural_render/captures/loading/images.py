@@ -10,6 +10,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from neural_render.core.errors import CaptureError
+from neural_render.core.files import LARGEST_PICTURE, large_pictures
 
 Size = tuple[int, int]
 _EXIF_ORIENTATION = 0x0112
@@ -29,7 +30,7 @@ class Header:
 
 def read_header(path: Path, where: str) -> Header:
     """The header of an image file; CaptureError if it is empty or no image."""
-    with _told(path, where), Image.open(path) as image:
+    with told_of_image(path, where), Image.open(path) as image:
         orientation = _orientation(image)
         width, height = image.size
         return Header(
@@ -49,7 +50,7 @@ def read_image(
     Scaling averages areas, weighted by opacity; ``rotated`` applies the EXIF orientation first.
     """
     mode = "RGBA" if channels == 4 else "RGB"
-    with _told(path, where):
+    with told_of_image(path, where):
         image = Image.fromarray(_read_deep(path)) if header.deep else _decoded(path, rotated, size)
         if image.mode != mode:
             image = image.convert("RGBA" if header.has_alpha else "RGB").convert(mode)
@@ -60,7 +61,7 @@ def read_mask(
     path: Path, size: Size, *, rotated: bool, where: str
 ) -> UInt8[np.ndarray, "height width"]:
     """255 where a pixel counts; 0 (ignored) where any part of it is black in the file."""
-    with _told(path, where):
+    with told_of_image(path, where):
         mask = _decoded(path, rotated)
         ratio = (mask.width / size[0], mask.height / size[1])
         if abs(ratio[0] * size[1] - mask.height) >= max(1.0, ratio[0]):
@@ -75,7 +76,7 @@ def read_alpha_mask(
     path: Path, header: Header, size: Size, *, rotated: bool, where: str
 ) -> UInt8[np.ndarray, "height width"]:
     """255 where a pixel counts; 0 (ignored) where any part of it is less than half opaque."""
-    with _told(path, where):
+    with told_of_image(path, where):
         image = Image.fromarray(_read_deep(path)) if header.deep else _decoded(path, rotated)
         return _wholly(np.asarray(image.convert("RGBA"))[..., 3] >= 128, size)
 
@@ -153,10 +154,11 @@ def _read_deep(path: Path) -> UInt8[np.ndarray, "height width channels"]:
 
 
 @contextlib.contextmanager
-def _told(path: Path, where: str) -> Iterator[None]:
+def told_of_image(path: Path, where: str) -> Iterator[None]:
     """Turns whatever goes wrong with an image file into one sentence."""
     try:
-        yield
+        with large_pictures():
+            yield
     except CaptureError:
         raise
     except PermissionError as error:
@@ -179,6 +181,9 @@ def _complaint(path: Path, error: BaseException) -> str:
             return f"is an empty file: {_MEND}"
     if isinstance(error, FileNotFoundError):
         return "is not there: restore it or remove it from that file"
+    if isinstance(error, Image.DecompressionBombError):
+        most = LARGEST_PICTURE // 10**6
+        return f"has more than {most} megapixels, the most that are read: make it smaller"
     if isinstance(error, UnidentifiedImageError):
         return f"is no image of a known kind (PNG, JPEG, WebP, ...): {_MEND}"
     return f"is truncated or damaged ({str(error).strip('.')}): {_MEND}"

@@ -18,6 +18,7 @@ from neural_render.captures.loading.cache import (
     new_cache,
     write_record,
 )
+from neural_render.captures.loading.images import told_of_image
 from neural_render.captures.loading.memory import GIGABYTE, MemoryPlan, Need, plan_memory
 from neural_render.captures.loading.parallel import in_parallel, num_threads
 from neural_render.captures.loading.photos import (
@@ -82,12 +83,13 @@ def _through_disk(
             with new_cache(home, key, need.all_bytes(settings.max_side)) as folder:
                 _fill(folder, train, test, plan, progress=progress)
         record = find_cache(home, key)
-    assert record is not None, "a cache that was just written is complete"
-    channels = num_channels((*train, *test))
-    views = [
-        _mapped_views(part, channels, stride, home / (PREFIX + key), name)
-        for part, stride, name in ((train, record.stride, "train"), (test, 1, "test"))
-    ]
+        assert record is not None, "a cache that was just written is complete"
+        channels = num_channels((*train, *test))
+        # What is mapped stays, where another run may remove the files from now on.
+        views = [
+            _mapped_views(part, channels, stride, home / (PREFIX + key), name)
+            for part, stride, name in ((train, record.stride, "train"), (test, 1, "test"))
+        ]
     return (views[0], views[1]), record.has_opacity
 
 
@@ -149,7 +151,11 @@ def _window_areas(plans: Plans, stride: int) -> list[int]:
 def _identity(plan: PlannedPhoto) -> list[object]:
     """All that the pixels of a photo depend on."""
     files = [file for file in (plan.photo.image, plan.photo.mask) if file is not None]
-    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    stats = []
+    for file in files:
+        with told_of_image(file, plan.photo.where):
+            stat = file.stat()
+        stats.append((str(file), stat.st_size, stat.st_mtime_ns))
     return [plan.photo.name, stats, plan.size, plan.intrinsics.rotated, plan.masked_by_alpha]
 
 

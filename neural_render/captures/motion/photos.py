@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from neural_render.captures.loading.images import read_header
 from neural_render.captures.readers.image_files import IMAGE_ENDINGS
 from neural_render.core.errors import CaptureError
+from neural_render.core.files import large_pictures
 
 HEIC = frozenset({".heic", ".heif", ".hif", ".avif"})
 RAW = frozenset(
@@ -99,7 +100,7 @@ def decodable(photos: FoundPhotos, place: Path) -> Path:
             continue
         partial = target.with_name(f".{target.name}.part")
         try:
-            with Image.open(source) as image:
+            with large_pictures(), Image.open(source) as image:
                 image.convert("RGB").save(partial, "JPEG", quality=95, subsampling=0)
             partial.replace(target)
         except (UnidentifiedImageError, SyntaxError, OSError) as error:
@@ -146,7 +147,7 @@ def read_devices(photos: FoundPhotos) -> dict[str, Device]:
 
 def _device(path: Path, size: tuple[int, int]) -> Device:
     """What a photo's EXIF says."""
-    with Image.open(path) as image:
+    with large_pictures(), Image.open(path) as image:
         if image.format == "PNG" and "exif" not in image.info:
             return _unknown(size)
         exif = image.getexif()

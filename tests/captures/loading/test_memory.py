@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -190,6 +191,29 @@ def test_two_runs_do_not_decode_at_once(
     with caplog.at_level(logging.INFO, logger="neural_render"), locked(tmp_path):
         pass
     assert caplog.text.count("waiting for another run") == 1
+
+
+def test_another_run_leaves_a_cache_until_it_is_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That one wants the photos in another size, and removes those that lie there."""
+    folder, real, sizes = write_transforms(tmp_path), load.mapped, []
+
+    def open_smaller() -> None:
+        sizes.append(int(opened(folder, max_side=8).train.cameras.width[0]))
+
+    other = threading.Thread(target=open_smaller)
+
+    def mapped_late(*where: object) -> torch.Tensor:
+        if other.ident is None:
+            other.start()
+            other.join(0.3)
+        return real(*where)
+
+    monkeypatch.setattr(load, "mapped", mapped_late)
+    assert np.array_equal(opened(folder).train.image(0).numpy(), noise_image(1))
+    other.join()
+    assert sizes == [8]
 
 
 def test_long_work_is_told_without_a_terminal(

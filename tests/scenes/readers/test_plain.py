@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from neural_render.scenes.readers.building import decoded
 from neural_render.scenes.readers.plain.mtl import libraries, read_materials, split_map
 from tests.scenes.readers.scenes import load, mitsuba, picture, pixels_file, sky
 from tests.scenes.readers.test_formats import write_ply
@@ -49,6 +51,16 @@ def test_statements_are_read_as_numbers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["a b"].numbers("kd", (1.0, 1.0, 1.0)), [0.5] * 3)
     np.testing.assert_array_equal(found["a b"].numbers("ns", (1.0,)), [3])
     np.testing.assert_array_equal(found["c"].numbers("ks", (0.1, 0.2, 0.3)), [0.1, 0.2, 0.3])
+
+
+def test_textures_of_hundreds_of_megapixels_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow takes them for an attack: here, all that have twice this many pixels."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 7)
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert np.array_equal(decoded((tmp_path / "a.png").read_bytes(), "it")[..., :3], pixels)
 
 
 def test_a_texture_is_the_right_way_up_and_tinted(tmp_path: Path) -> None:
