@@ -1,17 +1,17 @@
 """The machine that figures were measured on."""
 
-import os
 import platform
 from pathlib import Path
 
 import torch
 
+from neural_render.kernels import dispatch
+
 
 def machine_description() -> dict[str, str]:
     """What the numbers were measured on: processor, cores, system, versions."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     machine = {
-        "processor": f"{_processor()}, {cores} cores",
+        "processor": f"{_processor()}, {dispatch.usable_cores()} cores",
         "system": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
         "PyTorch": torch.__version__,

@@ -1,18 +1,23 @@
 """The machine that figures were measured on, in words."""
 
-import os
 import re
 from pathlib import Path
 
 import pytest
 
 from neural_render.evaluation.machine import machine_description
+from neural_render.kernels import dispatch
 
 
 def test_a_machine_is_described_in_a_few_words() -> None:
     machine = machine_description()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = dispatch.usable_cores()
     assert machine["processor"].endswith(f", {cores} cores") and machine["Python"] > "3"
+
+
+def test_a_container_has_the_cores_that_it_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "usable_cores", lambda: 37)
+    assert machine_description()["processor"].endswith(", 37 cores")
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="only Linux tells the generation")

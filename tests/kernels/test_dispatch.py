@@ -1,5 +1,7 @@
 """Choosing a backend: by name or an error, ``auto`` the first that runs."""
 
+import io
+import os
 from inspect import isfunction
 
 import pytest
@@ -63,6 +65,16 @@ def test_reference_always_runs_and_cores_are_counted() -> None:
     """There is always one backend and one core."""
     assert dispatch.available()["reference"] == ""
     assert dispatch.usable_cores() >= 1
+
+
+@pytest.mark.parametrize(("stated", "cores"), [("max", 8), ("150000", 1), ("300000", 3)])
+def test_a_container_may_use_a_part_of_the_cores(
+    monkeypatch: pytest.MonkeyPatch, stated: str, cores: int
+) -> None:
+    """By its quota of microseconds in each period, as the system states it."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr("builtins.open", lambda *_, **__: io.StringIO(f"{stated} 100000\n"))
+    assert dispatch.usable_cores() == cores
 
 
 @pytest.mark.parametrize("name", dispatch.BACKENDS)

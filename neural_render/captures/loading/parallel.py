@@ -1,13 +1,14 @@
 """Work on many photos at a time, which tells how far it is."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from neural_render.kernels import dispatch
 
 MAX_THREADS = 16
 LOG_EVERY = 10.0  # seconds between lines of the log where there is no terminal for a bar
@@ -21,10 +22,7 @@ _log = logging.getLogger("neural_render")
 
 def num_threads() -> int:
     """How many images are decoded at a time, where memory allows it."""
-    return min(
-        MAX_THREADS,
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-    )
+    return min(MAX_THREADS, dispatch.usable_cores())
 
 
 def in_parallel(

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -37,6 +36,7 @@ from neural_render.captures.workplace import (
 )
 from neural_render.core.errors import CaptureError
 from neural_render.core.waiting.turns import locked
+from neural_render.kernels import dispatch
 
 RECORD = "structure_from_motion.json"
 MODEL, WORK = "sparse", Path(".neural_render", "motion")
@@ -173,7 +173,7 @@ def _job(photos: FoundPhotos, chosen: dict[str, str], work: Path) -> dict[str, A
         "pairs": chosen_pairs(chosen["matching"], count),
         "max_side": MAX_SIDE,
         "max_features": MAX_FEATURES if count <= MANY else MAX_FEATURES_OF_MANY,
-        "threads": num_threads(),
+        "threads": dispatch.usable_cores(),
         "mapper": chosen["mapper"],
         "cameras": [
             {
@@ -187,13 +187,6 @@ def _job(photos: FoundPhotos, chosen: dict[str, str], work: Path) -> dict[str, A
             for device, own in devices.items()
         ],
     }
-
-
-def num_threads() -> int:
-    """The processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _camera_model(stated: str, count: int) -> str:

@@ -22,6 +22,7 @@ from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import CaptureError
 from neural_render.core.processes import group
 from neural_render.core.waiting.turns import locked
+from neural_render.kernels import dispatch
 from tests.captures.formats import NAMES, noise_image, save_image, write_transforms
 from tests.small_disk import small_disk
 
@@ -175,6 +176,14 @@ def test_alpha_is_seen_while_decoding(tmp_path: Path) -> None:
         save_image(folder / name, image)
     capture = opened(folder)
     assert capture.train.pixels.shape[1] == 4 and not capture.has_opacity
+
+
+@pytest.mark.parametrize(("usable", "threads"), [(1, 1), (3, 3), (99, parallel.MAX_THREADS)])
+def test_photos_are_decoded_on_cores_that_a_container_may_use(
+    monkeypatch: pytest.MonkeyPatch, usable: int, threads: int
+) -> None:
+    monkeypatch.setattr(dispatch, "usable_cores", lambda: usable)
+    assert parallel.num_threads() == threads
 
 
 def test_two_runs_do_not_decode_at_once(
