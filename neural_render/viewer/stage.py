@@ -67,6 +67,8 @@ class Stage(Protocol):
 class Surroundings:
     """What is known beside the field: whose page it is, the photos' cameras, where paths belong.
 
+    ``run`` is the folder or the package that is shown, as commands are told of it.
+
     ``photos`` gives small pictures of some of the cameras, in order; it may take seconds, and is
     asked in a thread of its own.
     """
@@ -76,6 +78,7 @@ class Surroundings:
     names: tuple[str, ...]
     photos: Callable[[Sequence[int], int], Sequence[Photo]]  # which, and their longest side
     has_photos: bool
+    run: Path
     folder: Path  # that paths are saved in
 
 

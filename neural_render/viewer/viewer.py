@@ -60,7 +60,10 @@ class Viewer:
         self.place = find_place(surroundings.cameras, stage.frame)
         self.shelf = PhotoShelf(surroundings)
         self.hangar = Hangar(
-            flight=Flight(), folder=surroundings.folder / PATHS, like=surroundings.cameras
+            flight=Flight(),
+            run=surroundings.run,
+            folder=surroundings.folder / PATHS,
+            like=surroundings.cameras,
         )
         self.costs = Costs()
         self.paused = False

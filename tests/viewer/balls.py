@@ -93,5 +93,6 @@ def surroundings(folder: Path, count: int = 8) -> Surroundings:
         names=tuple(f"photo_{index}" for index in range(count)),
         photos=grey_photos,
         has_photos=True,
+        run=folder / "my ball.nrpack",
         folder=folder,
     )

@@ -234,7 +234,9 @@ def test_a_path_is_made_by_all_and_kept_in_the_runs_folder(viewer, visit, tmp_pa
     second.set("Name", "two views")
     second.set("File", "Save")
     second.settle()
-    record = json.loads((tmp_path / "paths" / "two views.json").read_text())
+    saved = tmp_path / "paths" / "two views.json"
+    assert second.heard(f"render.py run='{tmp_path}/my ball.nrpack' path='{saved}'`")
+    record = json.loads(saved.read_text())
     places = [np.array(k["transform_matrix"])[:3, 3].tolist() for k in record["keyframes"]]
     assert places == [[2.5, 0, 0], [0, 0, 2.5]]
     second.set("Chosen", "Delete")

@@ -1,5 +1,6 @@
 """Who watches training: nobody, or the live viewer between any two steps."""
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -76,7 +77,8 @@ class Watchers:
 
     def __exit__(self, *_: object) -> None:
         for viewer in self.viewers:
-            viewer.end(f"Training is over. `python scripts/view.py run={self._run}` shows the run.")
+            run = shlex.quote(str(self._run))
+            viewer.end(f"Training is over. `python scripts/view.py run={run}` shows the run.")
         self._open.close()
 
     def begin(self, stage: Callable[[], Stage]) -> None:

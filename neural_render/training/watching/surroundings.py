@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -23,14 +22,14 @@ SMALL = 256  # pixels: the longer side that photos are read at for this
 def surroundings_of(
     capture: Capture,
     title: str,
-    folder: Path,
+    home: RunFolder | PackageFile,
     with_photos: Callable[[], Capture],
     *,
     has_photos: bool = True,
 ) -> Surroundings:
     """Those of a capture's training views; ``with_photos`` gives it with its photos in memory.
 
-    Camera paths are saved in ``folder``.
+    Camera paths are saved in the run's folder, or where what is rendered from a package goes.
     """
     return Surroundings(
         title=title,
@@ -38,7 +37,8 @@ def surroundings_of(
         names=capture.train.names,
         photos=lambda chosen, side: small_photos(with_photos().train, chosen, side),
         has_photos=has_photos,
-        folder=folder,
+        run=home.path,
+        folder=home.renders_path if isinstance(home, PackageFile) else home.path,
     )
 
 
@@ -47,14 +47,11 @@ def opened_surroundings(
 ) -> Surroundings:
     """Those of a run or a package and its cameras; ``settings`` say where the photos are."""
     home = opened.home
-    if isinstance(home, PackageFile):
-        place = home.renders_path
-        return surroundings_of(capture, opened.name, place, lambda: capture, has_photos=False)
-    photographed = not has_views(home.path)
+    photographed = isinstance(home, RunFolder) and not has_views(home.path)
     return surroundings_of(
         capture,
         opened.name,
-        home.path,
+        home,
         lambda: with_small_photos(settings) if photographed else capture,
         has_photos=photographed,
     )
@@ -62,14 +59,14 @@ def opened_surroundings(
 
 def photographed_surroundings(capture: Capture, run: RunFolder) -> Surroundings:
     """Those of a capture whose photos are in memory."""
-    return surroundings_of(capture, run.path.parent.name, run.path, lambda: capture)
+    return surroundings_of(capture, run.path.parent.name, run, lambda: capture)
 
 
 def baked_surroundings(run: RunFolder, frame: SceneFrame) -> Surroundings:
     """Those of a baked scene: cameras that it was looked at from, without photos."""
     views = load_views(run.path, frame)
     title = run.path.parent.name
-    return surroundings_of(views, title, run.path, lambda: views, has_photos=False)
+    return surroundings_of(views, title, run, lambda: views, has_photos=False)
 
 
 def with_small_photos(settings: CaptureSettings) -> Capture:

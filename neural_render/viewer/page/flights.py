@@ -1,6 +1,7 @@
 """The camera path: its editor on every page, and its keyframes and way in the scene."""
 
 import math
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +24,10 @@ WAY, KEYFRAME, CHOSEN = (70, 160, 255), (70, 160, 255), (255, 70, 130)
 
 @dataclass(kw_only=True)
 class Hangar:
-    """The one path that all pages edit, and the folder where paths are kept."""
+    """The one path that all pages edit, the run or package that it is of, and where it is kept."""
 
     flight: Flight
+    run: Path
     folder: Path
     like: Cameras
 
@@ -156,7 +158,8 @@ class FlightPanel:
     def _file(self, which: Any) -> None:
         if which == "Save":
             path = self._hangar.save(self._name.value)
-            self.say(f"Saved. `python render.py run={path.parent.parent} path={path}`")
+            run, saved = (shlex.quote(str(name)) for name in (self._hangar.run, path))
+            self.say(f"Saved. `python render.py run={run} path={saved}`")
         elif which == "Load":
             self._hangar.load(self._name.value)
             self.say(f"Loaded {len(self._hangar.flight)} keyframes.")

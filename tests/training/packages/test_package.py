@@ -25,6 +25,7 @@ from neural_render.training.packages.making import make_package, measured_psnr, 
 from neural_render.training.packages.opening import open_scene
 from neural_render.training.packages.settings import PackageSettings
 from neural_render.training.runs.atomic import write_tensors
+from neural_render.training.watching.surroundings import opened_surroundings
 from tests.small_disk import refusing_to_sync
 from tests.training.packages.balls import photographed, written
 from tests.training.problems import CPU
@@ -126,6 +127,15 @@ def test_lights_and_sky_come_along(lit, lit_package):
     own, packed = (shown(scene, cameras).color for scene in (lit.scene, opened.scene))
     assert packed.shape[-1] == 6
     assert ((own - packed).abs().mean() / own.abs().mean()) < 0.05
+
+
+def test_its_page_names_it_and_keeps_paths_where_renders_go(ball, package):
+    settings = CaptureSettings()
+    packed, own = (open_scene(path, CPU) for path in (package, ball.run.path))
+    around = opened_surroundings(packed, packed.views(settings), settings)
+    assert around.run == package and around.folder == package.parent / "ball_renders"
+    around = opened_surroundings(own, ball.capture, settings)
+    assert around.run == around.folder == ball.run.path
 
 
 def test_it_goes_into_the_runs_folder_and_renders_go_beside_it(ball, package):

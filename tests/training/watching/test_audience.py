@@ -186,7 +186,7 @@ def test_whoever_lets_training_go_on_ends_the_pause(watchers):
 
 
 def test_the_end_is_said_on_the_page(tmp_path):
-    run = new_run(tmp_path)
+    run = new_run(tmp_path / "my runs")
     with Watchers(SETTINGS, surroundings(tmp_path), run) as watchers:
         watchers.begin(BallStage)
         visitor = RawBrowser(watchers.viewers[0])
@@ -194,7 +194,7 @@ def test_the_end_is_said_on_the_page(tmp_path):
         visitor.picture()
         watchers.told([])
     visitor.hear_out()
-    assert visitor.heard(f"python scripts/view.py run={run.path}")
+    assert visitor.heard(f"python scripts/view.py run='{run.path}'`")
 
 
 def test_nobody_watches_unless_asked(tmp_path):
