@@ -73,26 +73,41 @@ def claimed_distance(
     poses: Float64[np.ndarray, "photos 3 4"], world_size: float
 ) -> Float64[np.ndarray, "photos photos"]:
     """How different two views claim to be: angle between axes, and distance in scene sizes."""
+    return np.stack([_distance_from(photo, poses, world_size) for photo in range(len(poses))])
+
+
+def nearest_views(
+    photo: int, poses: Float64[np.ndarray, "photos 3 4"], world_size: float
+) -> list[int]:
+    """All other photos, those first that claim the likest views."""
+    distance = _distance_from(photo, poses, world_size)
+    return np.argsort(distance, kind="stable")[: len(poses) - 1].tolist()
+
+
+def _distance_from(
+    photo: int, poses: Float64[np.ndarray, "photos 3 4"], world_size: float
+) -> Float64[np.ndarray, " photos"]:
+    """A row of ``claimed_distance``: of thousands of photos nobody holds them all."""
     position, axis = poses[:, :, 3], poses[:, :, 2]
-    apart = np.linalg.norm(position[:, None] - position[None], axis=-1) / world_size
-    distance = apart + np.arccos((axis @ axis.T).clip(-1, 1))
-    np.fill_diagonal(distance, np.inf)
+    apart = np.linalg.norm(position - position[photo], axis=-1) / world_size
+    distance = apart + np.arccos((axis @ axis[photo]).clip(-1, 1))
+    distance[photo] = np.inf
     return distance
 
 
 def neighbours(
-    distance: Float64[np.ndarray, "photos photos"], num_anchors: int
+    poses: Float64[np.ndarray, "photos 3 4"], world_size: float, num_anchors: int
 ) -> set[tuple[int, int]]:
     """Pairs around photos that are spread evenly over the names.
 
     Of each such photo: its nearest by pose, one somewhat farther (which shows more), its next by
     name, and the two nearest with each other.
     """
-    count = len(distance)
+    count = len(poses)
     anchors = np.unique(np.linspace(0, count - 1, min(num_anchors, count)).astype(np.int64))
     pairs: set[tuple[int, int]] = set()
     for anchor in anchors.tolist():
-        near = np.argsort(distance[anchor], kind="stable")[: count - 1].tolist()
+        near = nearest_views(anchor, poses, world_size)
         second = near[min(2, len(near) - 1)]
         for a, b in ((anchor, near[0]), (anchor, second), (near[0], second), (anchor, anchor + 1)):
             if a != b and max(a, b) < count:

@@ -64,14 +64,9 @@ def found_orders(
         return
     photos = np.array(sorted(rotations))
     seen = np.stack([rotations[photo] for photo in photos])
-    claimed = poses[:, :, :3]
-    # world_from_camera: G R_0^T = Q_j for the photo with the most matches and every pose j.
-    aligned = np.einsum("jab,ibc->jiac", claimed, seen)
-    cosines = np.einsum("jiab,kab->jik", aligned, claimed, optimize=True)
-    fit = cosines.max(2).mean(1)
-    for alignment in np.argsort(-fit)[:TRIED_ALIGNMENTS]:
+    for cosines in likely_alignments(poses[:, :, :3], seen):
         pose = np.full(len(subject), -1)
-        pose[photos] = assigned(cosines[alignment])
+        pose[photos] = assigned(cosines)
         moved = [photo for photo in photos if pose[photo] not in (photo, -1)]
         examples = ", ".join(
             f"{subject.names[photo]} to that of {subject.names[pose[photo]]}" for photo in moved[:2]
@@ -82,6 +77,21 @@ def found_orders(
             mend="list each photo's name with its own pose",
             pose=pose,
         )
+
+
+def likely_alignments(
+    claimed: Float64[np.ndarray, "poses 3 3"], seen: Float64[np.ndarray, "photos 3 3"]
+) -> Iterator[Float64[np.ndarray, "photos poses"]]:
+    """How well each photo fits each pose, for those few G first that fit best altogether."""
+    flat = claimed.reshape(-1, 9).T
+
+    def cosines(pose: int) -> Float64[np.ndarray, "photos poses"]:
+        # world_from_camera: G R_0^T = Q_j for the photo with the most matches and a pose j.
+        return (claimed[pose] @ seen).reshape(-1, 9) @ flat
+
+    fit = np.array([cosines(pose).max(1).mean() for pose in range(len(claimed))])
+    for pose in np.argsort(-fit)[:TRIED_ALIGNMENTS].tolist():
+        yield cosines(pose)
 
 
 def assigned(likeness: Float64[np.ndarray, "photos poses"]) -> Int64[np.ndarray, " photos"]:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from neural_render.captures.doctor.findings import Finding, Severity, few_names
+from neural_render.captures.doctor.poses.choosing import nearest_views
 from neural_render.captures.doctor.poses.residuals import Bearings, pair_errors_px
 from neural_render.captures.doctor.poses.scoring import GOOD_PX
 
@@ -29,18 +30,18 @@ def fits_of(
 def suspect_pairs(
     photos: Sequence[tuple[int, int]],
     errors_px: Float64[np.ndarray, " pairs"],
-    distance: Float64[np.ndarray, "photos photos"],
+    poses: Float64[np.ndarray, "photos 3 4"],
+    world_size: float,
 ) -> set[tuple[int, int]]:
     """Further pairs of photos that fitted nothing so far: neighbours by name and by pose."""
-    count = len(distance)
     pairs: set[tuple[int, int]] = set()
     for photo, fits in fits_of(photos, errors_px).items():
         if any(fits):
             continue
         by_name = [photo + step for step in range(-REACH, REACH + 1) if step]
-        by_pose = np.argsort(distance[photo], kind="stable")[: min(REACH, count - 1)].tolist()
+        by_pose = nearest_views(photo, poses, world_size)[:REACH]
         for other in (*by_name, *by_pose):
-            if 0 <= other < count and other != photo:
+            if 0 <= other < len(poses) and other != photo:
                 pairs.add((min(photo, other), max(photo, other)))
     return pairs
 

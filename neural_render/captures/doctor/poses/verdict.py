@@ -7,12 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from neural_render.captures.doctor.findings import Finding, Severity
-from neural_render.captures.doctor.poses.choosing import (
-    Album,
-    claimed_distance,
-    neighbours,
-    searched_pairs,
-)
+from neural_render.captures.doctor.poses.choosing import Album, neighbours, searched_pairs
 from neural_render.captures.doctor.poses.hypotheses import (
     IDENTITY,
     Hypothesis,
@@ -65,14 +60,13 @@ def check_poses(album: Album, world_size: float, *, num_anchors: int) -> PoseChe
     ones are compared.
     """
     subject = album.subject
-    distance = claimed_distance(subject.poses, world_size)
-    tried = neighbours(distance, num_anchors)
+    tried = neighbours(subject.poses, world_size, num_anchors)
     matches = album.match(tried)
     claimed = explain(subject, matches)
     if len(matches) < LEAST_MATCHED or claimed.share_good < MOSTLY:
         tried |= set(searched_pairs(album))
     else:
-        tried |= suspect_pairs(_photos(matches), claimed.errors_px, distance)
+        tried |= suspect_pairs(_photos(matches), claimed.errors_px, subject.poses, world_size)
     matches += album.match(tried - set(_photos(matches)))
     claimed = explain(subject, matches)
     if len(matches) < LEAST_MATCHED:
