@@ -35,7 +35,8 @@ def in_parallel(
 ) -> list[Result]:
     """``work`` of every item, in order; the error of the first item that fails, if one does.
 
-    What takes long shows a bar, or without ``progress`` a line of the log every ten seconds.
+    What takes long shows a bar, or without ``progress`` a line of the log every ten seconds; none
+    where no ``description`` is given, because the caller tells of it.
     ``threads``: items at a time; 0: as many as there are cores.
     """
     results: list[Result] = []
@@ -47,7 +48,8 @@ def in_parallel(
             with shown as bar:
                 for future in bar:
                     results.append(future.result())
-                    if not progress and time.perf_counter() - logged_at >= LOG_EVERY:
+                    tells = bool(description) and not progress
+                    if tells and time.perf_counter() - logged_at >= LOG_EVERY:
                         logged_at = time.perf_counter()
                         _log.info("%s: %d of %d", description, len(results), len(items))
         finally:
