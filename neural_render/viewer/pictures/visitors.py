@@ -28,7 +28,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """The picture that a visitor has, and when it was made."""
+    """The picture that a visitor has, and when its rays were shot."""
 
     job: Job
     drawing: Drawing
@@ -101,7 +101,9 @@ class Visitor:
         return max(0.0, shown.at + RENEWED - now) if version != shown.version else float("inf")
 
     def got(self, job: Job, drawing: Drawing, version: int, now: float) -> None:
-        """Takes in that a picture was sent."""
+        """Takes in that a picture was sent; other colours make its rays no newer."""
+        if not job.renders:
+            version, now = self.shown[0].version, self.shown[0].at
         self.shown = (Shown(job=job, drawing=drawing, version=version, at=now),)
 
     def _job(self, factor: float, *, final: bool, renders: bool, waits: bool) -> Job:

@@ -4,6 +4,7 @@ changes."""
 import math
 from dataclasses import replace
 
+import pytest
 import torch
 
 from neural_render.rendering import Image
@@ -128,3 +129,20 @@ def test_what_trains_is_drawn_anew_now_and_then_and_at_once_whole():
     job = next_of(visitor, STILL + RENEWED, 5)
     assert job.factor == 1 and job.final and job.renders and job.waits
     assert visitor.next_job(STILL + RENEWED, 0) is None  # what has not changed is not
+
+
+def test_other_colours_do_not_make_old_rays_new():
+    """Training is paused at another version: what is shown is still of the old one."""
+    visitor = arrived()
+    finished(visitor, 0.0)
+    finished(visitor, STILL)
+    visitor.wants(Look(mode=DEPTH), 2 * STILL)
+    job = next_of(visitor, 2 * STILL, 5)
+    assert not job.renders
+    visitor.got(job, EMPTY, 5, 2 * STILL)
+    assert visitor.next_job(2 * STILL, 5) is None
+    assert visitor.seconds_until_job(2 * STILL, 5) == pytest.approx(RENEWED - STILL)
+    job = next_of(visitor, STILL + RENEWED, 5)
+    assert job.renders and job.look.mode == DEPTH
+    visitor.got(job, EMPTY, 5, STILL + RENEWED)
+    assert visitor.next_job(9 * RENEWED, 5) is None
