@@ -93,7 +93,8 @@ class FieldStage:
 
     def _shining(self, light_at: Sequence[float]) -> Sequence[float]:
         """Where the light is; as in the scene's file for what is no direction."""
-        return light_at if any(light_at) else ()
+        (light,) = self.lighting.moving
+        return light_at if any(light_at) or light.kind == "position" else ()
 
 
 def trained_stage(scene: TrainedScene, background: str, *, has_opacity: bool) -> FieldStage:

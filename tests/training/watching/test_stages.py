@@ -106,6 +106,14 @@ def test_a_moving_light_is_told_and_stays_where_it_was_for_no_direction():
     assert torch.equal(stage.conditions((0.0, 0.0, 0.0)), own)
 
 
+def test_a_light_may_stand_in_the_middle_of_the_world():
+    lamp = replace(SUN, kind="position", at=(0.5, 0.5, 0.5))
+    stage = replace(lit_stage(), lighting=replace(LIGHTS, moving=(lamp,)))
+    for light_at, place in (((0.0, 0.0, 0.0), (0.0, 0.0, 0.0)), ((), lamp.at)):
+        (told,) = lamp.conditions(torch.tensor([place]))
+        assert torch.equal(stage.conditions(light_at), told)
+
+
 def test_photos_that_differ_in_appearance_are_shown_as_their_mean():
     spec = field_spec(
         FieldSettings(grid=GRID, width=32),
