@@ -150,10 +150,12 @@ class Flight:
             raise UserError(
                 f"a path has two keyframes or more, and this one has {len(self)}: add some first."
             )
-        if self.seconds * self.fps > MAX_FRAMES:
+        frames = self.seconds * self.fps
+        if not 0.5 < frames <= MAX_FRAMES:
+            wrong = f"more than {MAX_FRAMES}" if frames > 1 else "no frame"
             raise UserError(
-                f"{self.seconds:g} seconds of {self.fps:g} frames are more than {MAX_FRAMES}: make"
-                " one of them less."
+                f"{self.seconds:g} seconds of {self.fps:g} frames are {wrong}: make one of them"
+                f" {'less' if frames > 1 else 'more'}."
             )
         with whole_file(path) as draft:
             draft.write_text(json.dumps(self.record(), indent=1) + "\n", encoding="utf-8")

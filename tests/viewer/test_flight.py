@@ -141,8 +141,19 @@ def test_a_path_of_one_keyframe_is_not_saved(tmp_path):
 def test_a_path_with_too_many_frames_is_not_saved(tmp_path):
     flight = flight_of(2)
     flight.set_length(3600, 240)
-    with pytest.raises(UserError, match="3600 seconds of 240 frames are more than 100000"):
+    with pytest.raises(UserError, match=r"3600 seconds of 240 frames are more than 100000.*less"):
         flight.save(tmp_path / "a.json")
+
+
+def test_a_path_without_a_frame_is_not_saved(tmp_path):
+    flight = flight_of(2)
+    flight.set_length(0.1, 1)
+    with pytest.raises(UserError, match=r"0.1 seconds of 1 frames are no frame: make one .* more"):
+        flight.save(tmp_path / "a.json")
+    assert list(tmp_path.iterdir()) == []
+    flight.set_length(0.1, 6)
+    flight.save(tmp_path / "a.json")
+    assert len(keyframe_path(tmp_path / "a.json", LIKE, 99)) == 1
 
 
 def test_a_path_that_cannot_be_written_says_so(tmp_path):

@@ -247,7 +247,7 @@ def _stated_length(path: Path, content: dict[str, Any]) -> int:
         frames, stated = _number(where, "seconds", content["seconds"]) * fps, "seconds times fps"
     else:
         return 0
-    if not 0.5 <= frames <= MAX_FRAMES:
+    if not 0.5 < frames <= MAX_FRAMES:  # 0.5 is rounded to none
         raise UserError(f"{where}: {stated} gives {frames:g} frames; give 1 to {MAX_FRAMES}.")
     return round(frames)
 

@@ -208,6 +208,7 @@ MIRRORED = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0])).tolist()
         (with_keyframe(fov_deg=180), "fov_deg=180 is out of range; give 0.1 to 170 degrees"),
         (with_keyframe(time=1), "some keyframes have a time and some none; give all or none"),
         (example(frames=0), "frames gives 0 frames; give 1 to 100000"),
+        (example(seconds=0.1, fps=5), "seconds times fps gives 0.5 frames; give 1 to"),
         (example(frames="many"), "frames='many' is not a number"),
         (example(frames=True), "frames=True is not a number"),
         (example(seconds=2), "fps=None is not a number"),
