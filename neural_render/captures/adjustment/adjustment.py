@@ -27,8 +27,6 @@ from neural_render.kernels.specs import AdamSpec
 
 DISPLAY_POWER = 1 / 2.2  # of scene-linear light
 VIGNETTING_TERMS = 3  # r^2, r^4, r^6; r is 1 in the corners
-POSE_SCALES = (1.0,) * 6
-LENS_SCALES = (1.0, 1.0, 1.0, 1.0)
 # Adam's learning rates at first: stops, and units of what the colour network is told.
 RATES = {"exposure": 0.03, "white_balance": 0.01, "vignetting": 0.005, "appearance": 0.005}
 LAST_RATE = 0.01  # of the first one, at the end of the budget
@@ -327,8 +325,8 @@ def _units(cameras: Cameras, lens: Int[Tensor, " cameras"]) -> dict[str, Tensor]
         return seen(with_lenses(exact, change))
 
     zero = exact.focal_px.new_zeros(len(cameras), 6)
-    pose = preconditioners(of_pose, zero, POSE_SCALES)
-    each = preconditioners(of_lens, zero[:, :4], LENS_SCALES)
+    pose = preconditioners(of_pose, zero)
+    each = preconditioners(of_lens, zero[:, :4])
     first = [int((lens == one).nonzero()[0, 0]) for one in range(int(lens.max()) + 1)]
     # Where nothing changes, units would be endless.
     each = (each * has_intrinsics(cameras)[:, None, None])[first]

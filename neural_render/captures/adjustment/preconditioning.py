@@ -46,19 +46,17 @@ def sample_points(
 def preconditioners(
     pixels_of: Callable[[Float[Tensor, "cameras parameters"]], Float[Tensor, "cameras points 2"]],
     parameters: Float[Tensor, "cameras parameters"],
-    scales: tuple[float, ...],
 ) -> Float[Tensor, "cameras parameters parameters"]:
     """P = (J^T J / points + damping)^(-1/2) of each camera.
 
-    ``pixels_of`` tells where cameras see their points. ``scales`` are differences of the
-    parameters that are about as large as each other.
+    ``pixels_of`` tells where cameras see their points.
     """
     columns = []
-    for column, scale in enumerate(scales):
+    for column in range(parameters.shape[1]):
         step = torch.zeros_like(parameters)
-        step[:, column] = DIFFERENCE * scale
+        step[:, column] = DIFFERENCE
         moved = pixels_of(parameters + step) - pixels_of(parameters - step)
-        columns.append(moved.flatten(1) / (2 * DIFFERENCE * scale))
+        columns.append(moved.flatten(1) / (2 * DIFFERENCE))
     jacobian = torch.stack(columns, dim=-1)
     normal = jacobian.mT @ jacobian / (jacobian.shape[1] / 2)
     return inverse_root(normal)

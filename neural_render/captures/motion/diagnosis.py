@@ -41,7 +41,6 @@ class Pair:
     """Two photos that verifiably show the same."""
 
     photos: tuple[str, str]
-    matches: int
     kind: str
     angle_deg: float  # NaN where it was not asked for or cannot be told
     homography: tuple[tuple[float, ...], ...]  # see the worker; empty for most kinds
@@ -96,7 +95,6 @@ def read_outcome(answer: dict[str, Any]) -> Outcome:
     pairs = [
         Pair(
             photos=(pair["photos"][0], pair["photos"][1]),
-            matches=pair["matches"],
             kind=pair["kind"],
             angle_deg=nan if pair["angle_deg"] is None else pair["angle_deg"],
             homography=tuple(tuple(row) for row in pair["homography"]),

@@ -184,7 +184,7 @@ def _write_cameras(job: dict[str, Any]) -> None:
 
 
 def _statistics(job: dict[str, Any]) -> dict[str, Any]:
-    """Features of each photo, and of each verified pair its matches, kind and angle."""
+    """Features of each photo, and of each verified pair its kind and angle."""
     import pycolmap
 
     with closing(pycolmap.Database.open(job["database"])) as database:
@@ -201,7 +201,6 @@ def _statistics(job: dict[str, Any]) -> dict[str, Any]:
         pairs = [
             {
                 "photos": [images[n].name for n in pycolmap.pair_id_to_image_pair(pair)],
-                "matches": len(geometry.inlier_matches),
                 "kind": pycolmap.TwoViewGeometryConfiguration(int(geometry.config)).name,
                 "homography": [] if rank % every else _homography(database, images, pair, geometry),
                 "angle_deg": _angle(database, images, pair, geometry)

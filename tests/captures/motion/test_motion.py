@@ -352,7 +352,7 @@ def test_what_fell_out_is_named() -> None:
 def test_why_it_failed() -> None:
     names, folder = ["a", "b", "c", "d"], Path("photos")
     features = dict.fromkeys(names, 900)
-    pair = Pair(photos=("a", "b"), matches=99, kind="CALIBRATED", angle_deg=0.2, homography=())
+    pair = Pair(photos=("a", "b"), kind="CALIBRATED", angle_deg=0.2, homography=())
     narrow = Outcome(features=features, pairs=(pair,), models=())
     assert "at angles of 0.2 degrees, as if the camera turned" in failure(narrow, folder, names)
     flat = Outcome(features=features, pairs=(), models=(model_of(names, 0.3),))
