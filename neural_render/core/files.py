@@ -123,13 +123,14 @@ def lock(file: int) -> bool:
 def output_error(path: Path, error: OSError) -> OutputError:
     """The sentence for a file that could not be written: which, why, how to mend it."""
     if error.errno in _FULL:
-        mend = "free some space there, or choose another disk with outputs=DIR"
+        mend = "free some space there, or choose another disk"
     elif error.errno in _FORBIDDEN:
-        mend = "choose a folder that you may write to with outputs=DIR"
+        mend = "choose a folder that you may write to"
     else:
-        mend = "choose another place with outputs=DIR"
+        mend = "choose another place"
     reason = (error.strerror or str(error) or type(error).__name__).strip()
-    return OutputError(f"{path} cannot be written ({reason}): {mend}.")
+    setting = "with outputs=DIR (an export or a package: output=FILE)"
+    return OutputError(f"{path} cannot be written ({reason}): {mend} {setting}.")
 
 
 def checked_file(path: Path) -> Path:

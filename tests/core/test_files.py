@@ -69,7 +69,7 @@ def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (errno.ENOSPC, "free some space there"),
+        (errno.ENOSPC, "free some space there, or choose another disk with outputs=DIR"),
         (errno.EACCES, "choose a folder that you may write to with outputs=DIR"),
         (errno.EROFS, "choose a folder that you may write to with outputs=DIR"),
         (errno.EIO, "choose another place with outputs=DIR"),
@@ -79,6 +79,7 @@ def test_the_mending_fits_the_reason(number: int, words: str) -> None:
     message = str(output_error(Path("run/a.png"), OSError(number, "reason")))
     assert message.startswith("run/a.png cannot be written (reason): ")
     assert words in message
+    assert message.endswith("with outputs=DIR (an export or a package: output=FILE).")
 
 
 def test_what_a_killed_program_left_is_written_over(tmp_path: Path) -> None:
