@@ -10,6 +10,7 @@ import pytest
 from neural_render.captures.opening import open_capture
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
+from neural_render.core.errors import CaptureError
 from tests.captures.formats import (
     HEIGHT,
     NAMES,
@@ -91,6 +92,13 @@ def test_stated_masks_come_first(tmp_path: Path) -> None:
     views = open_folder(folder).train
     assert np.array_equal(views.mask(2).numpy(), mask_image(7))
     assert np.array_equal(views.mask(3).numpy(), mask_image(3))
+
+
+@pytest.mark.parametrize("memory", ["ram", "disk"])
+def test_a_stated_mask_that_is_not_there(memory: str, tmp_path: Path) -> None:
+    folder = write_transforms(tmp_path, make_frames(mask_path="masks/2.png"))
+    with pytest.raises(CaptureError, match=r"2\.png of frame 0 .* is not there: restore it or"):
+        open_folder(folder, memory=memory)
 
 
 def test_photos_without_a_mask_are_told_and_used_whole(tmp_path: Path) -> None:

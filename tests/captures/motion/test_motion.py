@@ -296,18 +296,6 @@ def test_one_camera_for_each_device(tmp_path: Path) -> None:
     assert found["g.jpg"] == Device(name="", size=(100, 80), focal_px=120.0, known_focal=False)
 
 
-def test_photos_of_hundreds_of_megapixels_have_devices_and_are_converted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Pillow takes them for an attack: here, all that have twice this many pixels."""
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with_exif(tmp_path / "a.webp", (40, 30), maker="Apple", model="iPhone", equivalent_mm=26)
-    photos = find_photos(tmp_path)
-    assert read_devices(photos)["a.webp"].known_focal
-    place = decodable(photos, tmp_path / "work")
-    assert (place / "a.webp").read_bytes().startswith(b"\xff\xd8")  # JPEG
-
-
 def test_damaged_exif_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with_exif(tmp_path / "a.jpg", (40, 30), maker="Apple", model="iPhone", equivalent_mm=26)
     content = bytearray((tmp_path / "a.jpg").read_bytes())
