@@ -130,11 +130,13 @@ def test_cameras_that_make_no_sense_change_nothing(visit):
     assert len(visitor.pictures()) > count
 
 
-def test_what_is_no_message_ends_that_visit_alone(visit, caplog):
+@pytest.mark.parametrize(
+    "message", [{"type": "ViewerCameraMessage", "position": "abc"}, {"type": "NoSuchMessage"}]
+)
+def test_what_is_no_message_ends_that_visit_alone(message, visit, caplog):
     first, second = visit(), visit()
     first.picture()
-    first.send(type="ViewerCameraMessage", position="abc")
-    first.send(type="NoSuchMessage")
+    first.send(**message)
     second.look_from(position=(2.4, 0.0, 0.0))
     assert is_ball(second.picture())
     assert [r for r in caplog.records if r.name.startswith("websockets")] == []
