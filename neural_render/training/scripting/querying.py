@@ -6,14 +6,18 @@ field's cube (``SceneFrame.projection``), J d what a short way along d becomes i
 the cube times |J d|. A field's directions are those of the cube too, J d / |J d|.
 """
 
+from itertools import product
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from neural_render.core.projection import Projection
 from neural_render.core.protocols import SceneFrame
 from neural_render.export.geometry.subject import looked_up
 from neural_render.kernels.cells import unpack_bits
+from neural_render.kernels.morton import morton_decode
+from neural_render.kernels.specs import MORTON_RESOLUTION
 from neural_render.training.runs.restore import TrainedScene
 
 POINTS_AT_ONCE = 1 << 18
@@ -45,6 +49,30 @@ def query_world(
         density[here][seen] = found[0] * stretch[seen]
         radiance[here][seen] = found[1]
     return density, radiance
+
+
+def world_bounds(
+    frame: SceneFrame, occupied: UInt8[Tensor, "cascades bytes"]
+) -> tuple[Float[Tensor, "3"], Float[Tensor, "3"]]:
+    """The corners of a box outside of which there is nothing, in the world.
+
+    It is the cube's, but where that reaches to infinity: there it is one around occupied cells,
+    the last layer of which is cut at its middle.
+    """
+    corners = torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    if not frame.projection.is_identity:
+        (cells,) = unpack_bits(occupied.cpu()).any(0).nonzero(as_tuple=True)
+        places = morton_decode(cells).float()
+        last = MORTON_RESOLUTION - 0.5
+        back, seen = frame.projection.inverse(), [corners[:0]]
+        for corner in product((0.0, 1.0), repeat=3) if len(places) else ():
+            image = (places + torch.tensor(corner)).clamp(max=last) / MORTON_RESOLUTION
+            inside = back.apply(image)
+            seen += [inside.amin(0, keepdim=True), inside.amax(0, keepdim=True)]
+        found = torch.cat(seen)
+        corners = torch.stack([found.amin(0), found.amax(0)]) if len(found) else 0 * corners
+    low, high = frame.world_from_field.apply(corners)
+    return low, high
 
 
 def into_cube(

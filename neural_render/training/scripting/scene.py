@@ -27,7 +27,7 @@ from neural_render.training.packages.opening import OpenedScene, open_scene
 from neural_render.training.runs.restore import TrainedScene
 from neural_render.training.scripting.answers import Picture, Samples
 from neural_render.training.scripting.camera import Camera, Number, Vector, cameras_of, checked_size
-from neural_render.training.scripting.querying import query_world
+from neural_render.training.scripting.querying import query_world, world_bounds
 
 PATHS = {"orbit": orbit_path, "spiral": spiral_path}
 
@@ -76,13 +76,14 @@ class Scene:
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """The low and the high corner of the cube outside of which there is nothing, in the world.
+        """The low and the high corner of a box outside of which there is nothing, in the world.
 
-        Of a scene that was photographed from one side, only what is before its cameras lies in it.
+        What was photographed from one side reaches without an end, of which the last hundredth
+        part, by disparity, is left out.
         """
-        corners = torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
-        low, high = self.trained.frame.world_from_field.apply(corners).numpy()
-        return low, high
+        trained = self.trained
+        low, high = world_bounds(trained.frame, trained.renderer.occupancy.bits)
+        return low.numpy(), high.numpy()
 
     @property
     def quality(self) -> Quality | None:

@@ -8,9 +8,11 @@ import torch
 from neural_render.core.projection import IDENTITY_PROJECTION, forward_projection
 from neural_render.core.protocols import SceneFrame
 from neural_render.core.transforms import Similarity
+from neural_render.kernels.cells import pack_bits
+from neural_render.kernels.morton import morton_encode
 from neural_render.rendering import RenderingSettings, build_renderer
 from neural_render.training.runs.restore import load_for_rendering
-from neural_render.training.scripting.querying import into_cube, query_world
+from neural_render.training.scripting.querying import into_cube, query_world, world_bounds
 from tests.rendering.analytic import rays_at, small_field
 from tests.training.problems import CPU, new_run, settings_for, train_ball
 
@@ -41,6 +43,26 @@ def test_a_way_is_stretched_as_much_as_its_ends_say() -> None:
         assert torch.allclose(moved.norm(dim=1), stretch, rtol=1e-4)
         assert torch.allclose(moved / stretch[:, None], ways, atol=1e-4)
     assert not torch.allclose(stretch, stretch[:1])
+
+
+def test_bounds_hold_what_is_occupied_also_where_space_has_no_end() -> None:
+    occupied = torch.zeros(1, 128**3, dtype=torch.bool)
+    cells = torch.tensor([[0, 64, 100], [127, 3, 20], [64, 64, 127]])
+    occupied[0, morton_encode(cells)] = True
+    low, high = world_bounds(FORWARD, pack_bits(occupied))
+    assert bool((low < high).all()) and bool(high.isfinite().all())
+    middles = (cells + torch.tensor([0.5, 0.5, 0.5])) / 128
+    middles[2, 2] = 127.4 / 128  # of the last layer the nearer half
+    inside = PLACE.apply(FORWARD.projection.inverse().apply(middles))
+    assert bool(((inside >= low) & (inside <= high)).all())
+    nearer = PLACE.apply(FORWARD.projection.inverse().apply(torch.tensor([[0.5, 0.5, 0.1]])))
+    assert float(nearer[0, 2]) < float(low[2])
+    nothing = world_bounds(FORWARD, pack_bits(torch.zeros_like(occupied)))
+    assert torch.equal(*nothing)
+    plain = replace(FORWARD, projection=IDENTITY_PROJECTION)
+    assert torch.equal(
+        world_bounds(plain, pack_bits(occupied))[1], PLACE.apply(torch.ones(1, 3))[0]
+    )
 
 
 def test_what_is_along_a_ray_adds_up_to_what_is_rendered(tmp_path: Path) -> None:
