@@ -22,10 +22,10 @@ picture = scene.render(camera)
 print("a test view:", picture.save(folder / "test_view.png"))
 
 # A camera of your own: where it stands, what it looks at, how much it sees. All of it in the
-# capture's world, whose size `scene.bounds` tells.
-low, high = scene.bounds
-middle = (low + high) / 2
-closer = scene.camera(middle + 0.7 * (camera.position - middle), middle, fov_deg=40)
+# capture's world: here a third of the way to what the test view shows.
+seen = picture.opacity > 0.5
+way = (np.median(picture.distance[seen]) if seen.any() else 1.0) * camera.forward
+closer = scene.camera(camera.position + 0.3 * way, camera.position + way, fov_deg=40)
 picture = scene.render(closer, size=(320, 240))
 print("a view of your own:", picture.save(folder / "own_view.png"))
 
