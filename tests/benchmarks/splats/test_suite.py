@@ -64,8 +64,8 @@ def test_views_are_of_the_split_and_the_size_of_the_run(
     write_splats(
         tmp_path / "cloud.ply", cloud(20), Similarity(scale=1.0, translation=(0.0, 0.0, 0.0))
     )
-    options = {"run": str(run_on_photos), "file": str(tmp_path / "cloud.ply")}
-    suite.run(BenchmarkOptions(**options, threads=1))  # type: ignore[arg-type]
+    file = str(tmp_path / "cloud.ply")
+    suite.run(BenchmarkOptions(run=str(run_on_photos), file=file, threads=1))
     said = capsys.readouterr().out.splitlines()
     told = [line.split()[0] for line in said if line.startswith("  images/")]
     assert told == [f"images/000{index}.png" for index in (0, 4)]
