@@ -29,7 +29,7 @@ class RunRecord:
     color_space: str  # of the radiance: srgb (display-referred) or linear
     backend: str
     precision: str  # of the kernels in the last sitting: float32, bfloat16 or float16
-    capture: str  # where the training views came from, as the user gave it
+    capture: str  # where the training views came from; "" for rays that a program made
     seed: int
     lighting: Lighting  # what the channels are, group by group; none for photographs
 
