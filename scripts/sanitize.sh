@@ -4,7 +4,8 @@
 # `address` is AddressSanitizer and UndefinedBehaviorSanitizer together: the parity and fuzz tests.
 # `thread` is ThreadSanitizer: the parity tests of what is computed in parallel.
 # Both end with a small training. Without arguments: both, some twelve minutes on two idle cores.
-# It works in a copy of the checkout, in the active Python environment; it needs g++, CMake and Ninja.
+# It works in a copy of the checkout, in the active Python environment; it needs g++, CMake, Ninja
+# and `pip install nanobind` (pip fetches that for a build and drops it again).
 set -euo pipefail
 
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
