@@ -25,6 +25,9 @@ ARGUMENTS = (
     "--enable-unsafe-swiftshader",
 )
 PATIENCE = 60.0  # seconds
+# A page's controls share one message each 50 ms: of several that wait, the last alone is sent. A
+# timer that is set later, and for longer, ends later, however busy the page is.
+SENT = "setTimeout(arguments[0], 60)"
 CALM = 0.5  # seconds without a change after which a picture is taken for the last
 CALM_LOOKS = 10  # and so many looks: where others keep this machine busy, seconds are short
 # Notes when each picture came, when the first one could be seen, and when the page last said where
@@ -120,7 +123,9 @@ class Page:
         """What ``done`` gives, once that is something; AssertionError after a minute."""
         end = time.monotonic() + PATIENCE
         while not (found := done()):
-            assert time.monotonic() < end, f"{what} did not come"
+            if time.monotonic() > end:
+                says = self.driver.execute_script("return document.body.innerText")
+                raise AssertionError(f"{what} did not come, and the page says {says!r}")
             time.sleep(0.05)
         return found
 
@@ -193,6 +198,7 @@ class Page:
             field = self.field(label)
             field.send_keys(Keys.CONTROL + "a")
             field.send_keys(text, Keys.ENTER)
+            self.driver.execute_async_script(SENT)
             return field.get_attribute("value") == text
 
         self.wait(typed, f"{text} in {label}")  # a busy page may put an older value back meanwhile
@@ -215,3 +221,4 @@ class Page:
     def _click(self, element: Any) -> None:
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
         element.click()
+        self.driver.execute_async_script(SENT)

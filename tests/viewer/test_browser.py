@@ -20,6 +20,10 @@ from tests.tiny_capture import write_blender_capture
 SIZE = (640, 480)
 MIDDLE = (slice(200, 280), slice(280, 360))
 FREE = (80.0, 400.0)  # a place of the page where no control is
+BUSY = """
+const timer = window.setTimeout;
+window.setTimeout = (done, ms, ...more) => timer(done, ms < 100 ? 12 * ms : ms, ...more);
+"""
 
 
 def check_browser() -> None:
@@ -103,6 +107,7 @@ def test_a_path_made_on_the_page_is_rendered(page: Page, run: Path) -> None:
         seen.append(page.settled())
         page.drag(FREE, (120, 15))
         page.settled()  # the camera swings on for a while
+    page.driver.execute_script(BUSY)  # what is typed is sent late
     page.type("Seconds", "0.3")
     page.type("Frames a second", "10")
     page.type("Name", "round the ball")
