@@ -59,7 +59,7 @@ class UnreadOutcome:
         """``figures``: loss, squared error, samples that survived, samples that were marched."""
         self._figures, self._num_rays, self._copied = figures, num_rays, None
         if figures.is_cuda:
-            self._figures = torch.empty(figures.shape, dtype=figures.dtype, pin_memory=True)
+            self._figures = torch.empty_like(figures, device="cpu", pin_memory=True)
             self._figures.copy_(figures, non_blocking=True)
             self._copied = torch.cuda.Event()
             self._copied.record(torch.cuda.current_stream(figures.device))

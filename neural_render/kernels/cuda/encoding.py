@@ -10,6 +10,7 @@ from neural_render.core.errors import KernelError
 from neural_render.kernels.cuda.device import block, launch, ready, tiles
 from neural_render.kernels.cuda.programs.grids import (
     Grid,
+    Places,
     encode_program,
     scatter_program,
     slope_program,
@@ -18,8 +19,10 @@ from neural_render.kernels.records import FactoredGradient
 from neural_render.kernels.specs import XOR_PRIMES, HashGridSpec
 
 BLOCK = 64  # samples of a tile, a column for each feature
-SCATTERED = 256  # likewise, a column for each feature of one level
+ENCODED, SCATTERED = 256, 256  # likewise, a column for each feature of one level
 LEAST_TILE = 16  # as tensor cores want it
+# What products are made of, as kernels know it.
+NUMBERS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 
 
 def padded(count: int, least: int = LEAST_TILE) -> tl.constexpr:
@@ -37,19 +40,22 @@ def _level_numbers(spec: HashGridSpec, device: torch.device) -> tuple[Tensor, Te
 
 def grid_of(table: Tensor, spec: HashGridSpec) -> Grid:
     """The grid as kernels take it, with a column for each feature."""
+    return _grid(checked(table, spec), spec, padded(spec.num_outputs))
+
+
+def checked(table: Tensor, spec: HashGridSpec) -> Tensor:
+    """The table of such a grid."""
     if spec.num_rows * spec.features >= 1 << 31:
         raise KernelError(
             f"field.grid.log2_rows={spec.log2_rows}: the cuda backend counts entries of the table"
             " in 31 bits; lower it."
         )
-    return _grid(
-        ready(table, "table", spec.num_rows, spec.features), spec, padded(spec.num_outputs)
-    )
+    return ready(table, "table", spec.num_rows, spec.features)
 
 
-def _scattered_grid(dense: Tensor, spec: HashGridSpec) -> Grid:
-    """The same with a column for each feature of one level; nobody looks at its table."""
-    return _grid(dense, spec, padded(spec.features, 1))
+def _level_grid(table: Tensor, spec: HashGridSpec) -> Grid:
+    """The same with a column for each feature of one level."""
+    return _grid(table, spec, padded(spec.features, 1))
 
 
 def _grid(table: Tensor, spec: HashGridSpec, columns: tl.constexpr) -> Grid:
@@ -75,14 +81,37 @@ def _grid(table: Tensor, spec: HashGridSpec, columns: tl.constexpr) -> Grid:
 
 def hash_encode(points: Tensor, table: Tensor, spec: HashGridSpec, footprint: Tensor) -> Tensor:
     """See ``ops.hash_encode``."""
-    points = ready(points, "points", -1, spec.dims)
-    count = len(points)
-    size = block(BLOCK, count)
-    footprint = ready(footprint, "footprint", count)
-    out = points.new_empty(count, spec.num_outputs)
-    given = (points, footprint, grid_of(table, spec), out, count)
-    launch(encode_program, (tiles(count, size),), *given, BLOCK=size)
-    return out
+    out = points.new_empty(spec.num_outputs, len(points))
+    encode(all_places(points, footprint, spec.dims), table, spec, all_of(points), out)
+    return out.T.contiguous()
+
+
+def encode(
+    samples: Places, table: Tensor, spec: HashGridSpec, count: Tensor, out: Tensor
+) -> None:
+    """Stores the features of the first ``count`` samples at their places: ``[features room]``."""
+    most = len(samples.place) if samples.listed.value else len(samples.points)
+    size = block(ENCODED, most)
+    given = (samples, _level_grid(checked(table, spec), spec), out, count, out.shape[1])
+    grid = (tiles(most, size), spec.levels)
+    launch(encode_program, grid, *given, BLOCK=size, NUMBERS=NUMBERS[out.dtype])
+
+
+def all_places(points: Tensor, footprint: Tensor, dims: int = 3) -> Places:
+    """All of the points, of whose ``place`` nobody asks."""
+    points = ready(points, "points", -1, dims)
+    footprint = ready(footprint, "footprint", len(points))
+    return Places(points, footprint, no_places(points), tl.constexpr(False))
+
+
+def no_places(like: Tensor) -> Tensor:
+    """Nobody looks at them."""
+    return torch.empty(0, dtype=torch.int64, device=like.device)
+
+
+def all_of(values: Tensor) -> Tensor:
+    """How many there are, on the device."""
+    return torch.full((), len(values), dtype=torch.int64, device=values.device)
 
 
 def hash_encode_backward(
@@ -125,7 +154,7 @@ def scatter_levels(
         return
     count = len(points)
     size = block(SCATTERED, count)
-    given = (points, features, _scattered_grid(dense, spec), dense, count, levels.start)
+    given = (points, features, _level_grid(dense, spec), dense, count, levels.start)
     launch(scatter_program, (tiles(count, size), len(levels)), *given, BLOCK=size)
 
 

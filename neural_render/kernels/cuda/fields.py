@@ -1,17 +1,27 @@
 """The fused field on the GPU."""
 
 from functools import lru_cache
-from math import factorial, pi, sqrt
+from math import exp, factorial, pi, sqrt
 
 import torch
 import triton.language as tl
 from torch import Tensor
 
 from neural_render.core.errors import KernelError
-from neural_render.kernels.cuda.device import block, launch, ready, tiles
-from neural_render.kernels.cuda.encoding import BLOCK, grid_of, padded, scatter_table_gradient
+from neural_render.kernels.cuda.device import block, launch, precision, ready, tiles
+from neural_render.kernels.cuda.encoding import (
+    BLOCK,
+    all_of,
+    all_places,
+    encode,
+    grid_of,
+    no_places,
+    padded,
+    scatter_table_gradient,
+)
 from neural_render.kernels.cuda.networks import gradient_factor, network_of, shares
 from neural_render.kernels.cuda.programs.fields import (
+    Features,
     Field,
     FieldBackward,
     Model,
@@ -19,8 +29,9 @@ from neural_render.kernels.cuda.programs.fields import (
     density_program,
     field_backward_program,
     field_program,
-    wave_program,
+    place_program,
 )
+from neural_render.kernels.cuda.programs.grids import Places
 from neural_render.kernels.records import (
     FactoredGradient,
     FieldGradients,
@@ -30,6 +41,9 @@ from neural_render.kernels.records import (
     RenderInputs,
 )
 from neural_render.kernels.specs import MAX_SH_DEGREE, FieldSpec
+
+PLACED = 256  # samples of a tile that holds nothing but where they lie
+LARGEST_SLOPE = exp(15.0)  # of an exponential (see ``FieldSpec``)
 
 
 @lru_cache(maxsize=4)
@@ -102,48 +116,67 @@ def query_density(
     points: Tensor, table: Tensor, weights: Tensor, spec: FieldSpec, footprint: Tensor
 ) -> Tensor:
     """See ``ops.query_density``."""
-    count, samples = len(points), _asked_for_density(points, footprint)
-    size, out = block(BLOCK, count), points.new_empty(count)
-    model = _density_model(_density_alone(table, weights), spec)
-    launch(density_program, (tiles(count, size),), samples, count, model, out, BLOCK=size)
+    parameters, samples = _density_alone(table, weights), all_places(points, footprint)
+    features = features_at(samples, parameters, spec)
+    out = points.new_empty(len(points))
+    find_densities(features, all_of(points), parameters, spec, out)
     return out
 
 
-def find_densities(
-    listed: tuple[Tensor, Tensor],
-    marched: PackedSamples,
-    inputs: RenderInputs,
-    parameters: FieldParameters,
-    spec: FieldSpec,
-    density: Tensor,
-) -> None:
-    """Stores the densities of samples at their places: of those ``listed``, and so many of them."""
-    size, rays = block(BLOCK, len(listed[0])), inputs.rays
+def features_at(samples: Places, parameters: FieldParameters, spec: FieldSpec) -> Features:
+    """The grid's features of all samples, in the numbers that networks compute with."""
+    features = new_features(len(samples.points), parameters, spec)
+    encode(samples, parameters.table, spec.grid, all_of(samples.points), features.values)
+    return features
+
+
+def new_features(room: int, parameters: FieldParameters, spec: FieldSpec) -> Features:
+    """Room for the features of so many samples."""
+    shape, like = (spec.grid.num_outputs, room), parameters.table
+    values = torch.empty(shape, dtype=getattr(torch, precision()), device=like.device)
+    return Features(values, no_places(like), tl.constexpr(False))
+
+
+def listed(features: Features, index: Tensor) -> Features:
+    """Those of the samples at such places."""
+    return Features(features.values, index, tl.constexpr(True))
+
+
+def places_on_rays(marched: PackedSamples, inputs: RenderInputs) -> tuple[Tensor, Tensor]:
+    """Where the samples of rays lie, and how wide their pixels are there."""
+    rays, room = inputs.rays, len(marched.t_near)
+    size, points = block(PLACED, room), marched.t_near.new_empty(room, 3)
+    footprint = torch.empty_like(marched.t_near)
     given = (
-        *listed,
         (marched.t_near, marched.t_far, marched.ray_index),
         (
             ready(rays.origins, "origins", len(rays), 3),
             ready(rays.directions, "directions", len(rays), 3),
             ready(rays.footprint, "footprint", len(rays)),
         ),
-        _density_model(parameters, spec),
-        density,
+        marched.count,
     )
-    launch(wave_program, (tiles(len(listed[0]), size),), *given, BLOCK=size)
+    launch(place_program, (tiles(room, size),), *given, points, footprint, BLOCK=size)
+    return points, footprint
+
+
+def find_densities(
+    features: Features,
+    count: Tensor,
+    parameters: FieldParameters,
+    spec: FieldSpec,
+    density: Tensor,
+) -> None:
+    """Stores the densities of the first ``count`` samples with such features at their places."""
+    most = len(features.place) if features.listed.value else features.values.shape[1]
+    size, model = block(BLOCK, most), _density_model(parameters, spec)
+    given = (features, features.values.shape[1], count, model, density)
+    launch(density_program, (tiles(most, size),), *given, BLOCK=size)
 
 
 def _density_alone(table: Tensor, weights: Tensor) -> FieldParameters:
     """Parameters without a colour network."""
     return FieldParameters(table=table, density_weights=weights, color_weights=weights[:0])
-
-
-def _asked_for_density(points: Tensor, footprint: Tensor) -> Samples:
-    """Samples of no direction and no condition: what is not looked at is the points' address."""
-    points = ready(points, "points", -1, 3)
-    footprint = ready(footprint, "footprint", len(points))
-    nothing = torch.empty(0, dtype=torch.int64, device=points.device)
-    return Samples(points, footprint, points, points, nothing, tl.constexpr(False))
 
 
 def query_density_backward(
@@ -155,9 +188,16 @@ def query_density_backward(
     footprint: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients to points, table and density weights."""
-    samples = _asked_for_density(points, footprint)
-    parameters = _density_alone(table, weights)
-    found = _backward(samples, parameters, spec, (gradient, gradient), inputs_too=True)
+    parameters, place = _density_alone(table, weights), all_places(points, footprint)
+    features = features_at(place, parameters, spec)
+    density = points.new_empty(len(points))
+    find_densities(features, all_of(points), parameters, spec, density)
+    # Of no direction and no condition: what is not looked at is the points' address.
+    nothing = place.points, place.points, place.place, tl.constexpr(False)
+    samples = Samples(place.points, place.footprint, *nothing)
+    found = _backward(
+        (samples, features), parameters, spec, (gradient,), (density,), inputs_too=True
+    )
     to_points, _, _, factored, to_weights, _ = found
     return to_points, scatter_table_gradient(factored, table, spec.grid), to_weights
 
@@ -166,18 +206,32 @@ def query_field(
     inputs: FieldInputs, parameters: FieldParameters, spec: FieldSpec
 ) -> tuple[Tensor, Tensor]:
     """See ``ops.query_field``."""
-    return query_samples(samples_of(inputs, spec), parameters, spec)
+    return query_samples(_asked(inputs, parameters, spec), parameters, spec)
+
+
+def _asked(
+    inputs: FieldInputs, parameters: FieldParameters, spec: FieldSpec
+) -> tuple[Samples, Features]:
+    """Where a field is asked, with the features there."""
+    samples = samples_of(inputs, spec)
+    return samples, features_at(all_places(*samples[:2]), parameters, spec)
 
 
 def query_samples(
-    samples: Samples, parameters: FieldParameters, spec: FieldSpec, count: Tensor | None = None
+    asked: tuple[Samples, Features],
+    parameters: FieldParameters,
+    spec: FieldSpec,
+    count: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Density and radiance ``[samples channels]``; of the first ``count``, where that is given."""
-    room, like = len(samples.points), parameters.table
-    size, density = block(BLOCK, room), like.new_empty(room)
-    radiance = like.new_empty(room, spec.num_channels)
-    given = (samples, _count(samples, count), _model(parameters, spec), (density, radiance))
-    launch(field_program, (tiles(room, size),), *given, BLOCK=size)
+    """Density and radiance ``[samples channels]``; of the first ``count``, where that is given,
+    and zero of the others."""
+    (samples, features), like = asked, parameters.table
+    room = len(samples.points)
+    size, density = block(BLOCK, room), like.new_zeros(room)
+    radiance = like.new_zeros(room, spec.num_channels)
+    count = all_of(samples.points) if count is None else count
+    given = (samples, features, features.values.shape[1], count, _model(parameters, spec))
+    launch(field_program, (tiles(room, size),), *given, (density, radiance), BLOCK=size)
     return density, radiance
 
 
@@ -202,14 +256,14 @@ def query_field_backward(
     spec: FieldSpec,
 ) -> FieldGradients:
     """Gradients to points, directions, conditions and all parameters."""
-    samples = samples_of(inputs, spec)
-    given = (grad_density, grad_radiance)
-    to_points, to_directions, of_samples, factored, to_density, to_color = _backward(
-        samples, parameters, spec, given, inputs_too=True
+    asked = _asked(inputs, parameters, spec)
+    outputs = query_samples(asked, parameters, spec)
+    to_points, to_directions, of_samples, factored, to_density, to_color = query_samples_backward(
+        asked, parameters, spec, (grad_density, grad_radiance), outputs, inputs_too=True
     )
-    to_conditions = torch.zeros_like(samples.conditions)
+    to_conditions = torch.zeros_like(asked[0].conditions)
     if spec.num_conditions:
-        to_conditions.index_add_(0, samples.index, of_samples)
+        to_conditions.index_add_(0, asked[0].index, of_samples)
     return FieldGradients(
         points=to_points,
         directions=to_directions,
@@ -223,39 +277,44 @@ def query_field_backward(
 
 
 def query_samples_backward(
-    samples: Samples,
+    asked: tuple[Samples, Features],
     parameters: FieldParameters,
     spec: FieldSpec,
     given: tuple[Tensor, Tensor],
+    outputs: tuple[Tensor, Tensor],
     inputs_too: bool,
     count: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, FactoredGradient, Tensor, Tensor]:
-    """Gradients to points, directions and conditions of each sample, table and both networks.
+    """Gradients to points, directions and conditions of each sample, table and both networks, given
+    those to the ``outputs`` that ``query_samples`` found.
 
     Where ``count`` is given, samples behind so many have no gradient.
     """
-    return _backward(samples, parameters, spec, given, inputs_too, count)
+    return _backward(asked, parameters, spec, given, outputs, inputs_too, count)
 
 
 def _backward(
-    samples: Samples,
+    asked: tuple[Samples, Features],
     parameters: FieldParameters,
     spec: FieldSpec,
-    given: tuple[Tensor, Tensor],
+    given: tuple[Tensor, ...],
+    outputs: tuple[Tensor, ...],
     inputs_too: bool,
     count: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, FactoredGradient, Tensor, Tensor]:
-    room, has_color = len(samples.points), given[0] is not given[1]
-    size = block(BLOCK, room)
-    given = given[0].detach().contiguous(), given[1].detach().contiguous()
+    """The same, of the density alone where nothing is given to the radiance."""
+    (samples, features), has_color = asked, len(given) > 1
+    room, size = len(samples.points), block(BLOCK, len(samples.points))
+    given = tuple(gradient.detach().contiguous() for gradient in given)
     model = _model(parameters, spec) if has_color else _density_model(parameters, spec)
     programs, _ = shares(room, size)
     new = parameters.table.new_empty
     sums = [new(programs, n).zero_() for n in _weight_counts(parameters)]
-    factor = gradient_factor(*given)
+    factor = gradient_factor(*_to_networks(given, outputs, spec))
     rows = room if inputs_too else 0
     gradients = FieldBackward(
-        *given,
+        given[0],
+        given[-1],
         factor,
         features=parameters.table.new_zeros(spec.grid.num_outputs, room),
         points=new(rows, 3),
@@ -266,7 +325,8 @@ def _backward(
         has_color=tl.constexpr(has_color),
         inputs_too=tl.constexpr(inputs_too),
     )
-    parts = (samples, _count(samples, count), model, gradients, room)
+    count = all_of(samples.points) if count is None else count
+    parts = (samples, features, features.values.shape[1], count, model, gradients, room)
     launch(field_backward_program, (programs,), *parts, BLOCK=size)
     factored = FactoredGradient(points=samples.points, features=gradients.features)
     to_density, to_color = (part.sum(0) / factor for part in sums)
@@ -274,12 +334,17 @@ def _backward(
     return *of_samples, factored, to_density, to_color
 
 
-def _count(samples: Samples, count: Tensor | None) -> Tensor:
-    """How many samples there are, on the device: all of them where nothing else is given."""
-    if count is not None:
-        return count
-    points = samples.points
-    return torch.full((), len(points), dtype=torch.int64, device=points.device)
+def _to_networks(
+    given: tuple[Tensor, ...], outputs: tuple[Tensor, ...], spec: FieldSpec
+) -> list[Tensor]:
+    """About what flows into the networks, given what flows into their activations."""
+    found = [given[0] * outputs[0].clamp(max=LARGEST_SLOPE)]
+    if len(given) > 1:
+        radiance = outputs[1]
+        is_exponential = spec.radiance == "exp"
+        slope = radiance.clamp(max=LARGEST_SLOPE) if is_exponential else radiance * (1 - radiance)
+        found.append(given[1] * slope)
+    return found
 
 
 def _weight_counts(parameters: FieldParameters) -> tuple[int, int]:

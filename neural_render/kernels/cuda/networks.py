@@ -5,7 +5,7 @@ import triton.language as tl
 from torch import Tensor
 
 from neural_render.kernels.cuda.device import block, launch, precision, ready, tiles
-from neural_render.kernels.cuda.encoding import padded
+from neural_render.kernels.cuda.encoding import NUMBERS, padded
 from neural_render.kernels.cuda.programs.networks import (
     Network,
     network_backward_program,
@@ -16,7 +16,6 @@ from neural_render.kernels.specs import MlpSpec
 BLOCK = 64  # samples of a tile
 PROGRAMS = 512  # at most, each with sums of its own for the gradients to weights
 LARGEST_FACTOR = 2.0**24
-NUMBERS = {"float32": 0, "float16": 1, "bfloat16": 2}  # as kernels know them
 
 
 def network_of(weights: Tensor, spec: MlpSpec, name: str = "weights") -> Network:
@@ -33,7 +32,7 @@ def network_of(weights: Tensor, spec: MlpSpec, name: str = "weights") -> Network
         padded(spec.outputs),
         tl.constexpr(first),
         padded(first),
-        tl.constexpr(NUMBERS[precision()]),
+        tl.constexpr(NUMBERS[getattr(torch, precision())]),
     )
 
 

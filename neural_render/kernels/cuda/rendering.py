@@ -7,9 +7,10 @@ Where a loss has room for a known number of samples (see ``LossSpec``) nobody wa
 all counts stay there, and kernels do nothing behind them. Else buffers just hold their samples.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
+import triton.language as tl
 from torch import Tensor
 
 from neural_render.kernels.autograd import HashEncode, Mlp
@@ -19,13 +20,20 @@ from neural_render.kernels.cuda.compositing import (
     gathered,
     summed,
 )
+from neural_render.kernels.cuda.encoding import all_places, encode, no_places
 from neural_render.kernels.cuda.fields import (
+    features_at,
     find_densities,
+    listed,
+    new_features,
+    places_on_rays,
     query_samples,
     query_samples_backward,
     samples_on_rays,
 )
 from neural_render.kernels.cuda.marching import LightFront, march_whole
+from neural_render.kernels.cuda.programs.fields import Features
+from neural_render.kernels.cuda.programs.grids import Places
 from neural_render.kernels.records import (
     ColorTargets,
     Composited,
@@ -50,39 +58,55 @@ PARTS = FieldParts(hash_encode=HashEncode.apply, mlp=Mlp.apply)  # of the backen
 WAVES = (16, 48, 112, 240, 496)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lit:
+    """The samples that light reaches, ``[survivors]`` each, and what is known of them."""
+
+    samples: PackedSamples
+    place: tuple[Tensor, Tensor]  # points and footprints
+    features: Features
+    density: Tensor
+    num_marched: Tensor
+    fits: Tensor  # which rays found room (see ``LossSpec``)
+
+
 def render_rays(
     inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, keep: bool
 ) -> tuple[RenderOutput, PackedSamples | None]:
     """See ``ops.render_rays``; keeps the surviving samples for the backward pass if ``keep``."""
-    survivors, density, num_marched, _ = _surviving(inputs, parameters, spec)
+    lit = _surviving(inputs, parameters, spec)
+    survivors = lit.samples
     min_weight = 0.0 if keep else spec.min_weight
     if min_weight > 0.0:
-        density = _stopped(density, survivors, spec.march.min_transmittance)
-        seen, num_asked = _gathered_colors(inputs, parameters, spec, survivors, density)
+        density = _stopped(lit.density, survivors, spec.march.min_transmittance)
+        lit = replace(lit, density=density)
+        seen, num_asked = _gathered_colors(inputs, parameters, spec, lit)
     else:
-        seen, num_asked = _colors(inputs, parameters, spec, survivors), survivors.count
-    return output_of(seen, num_marched, num_asked), survivors if keep else None
+        density, radiance = _colors(inputs, parameters, spec, lit)
+        seen = composite(density, radiance, survivors, inputs.background)
+        num_asked = survivors.count
+    return output_of(seen, lit.num_marched, num_asked), survivors if keep else None
 
 
 def _colors(
-    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, survivors: PackedSamples
-) -> Composited:
-    """What rays see, every survivor being asked for its colour."""
-    place = sample_points(inputs, survivors)
-    samples = samples_on_rays(place, survivors.ray_index, inputs, spec.field)
-    density, radiance = query_samples(samples, parameters, spec.field, survivors.count)
-    return composite(density, radiance, survivors, inputs.background)
+    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, lit: Lit
+) -> tuple[Tensor, Tensor]:
+    """The density and the radiance of all that is lit."""
+    samples = samples_on_rays(lit.place, lit.samples.ray_index, inputs, spec.field)
+    return query_samples((samples, lit.features), parameters, spec.field, lit.samples.count)
 
 
 def _surviving(
     inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, room: int = 0
-) -> tuple[PackedSamples, Tensor, Tensor, Tensor]:
-    """The samples before which enough light is left, their densities, how many were asked, and
-    which rays found ``room`` (see ``LossSpec``)."""
+) -> Lit:
+    """The samples before which enough light is left; ``room``: see ``LossSpec``."""
     marched, fits = march_whole(
         inputs.rays, inputs.jitter, inputs.occupancy, spec.march, MARCHED_ROOM * room
     )
-    density, asked = torch.zeros_like(marched.t_near), torch.zeros_like(marched.count)
+    field, density = spec.field, torch.zeros_like(marched.t_near)
+    asked = torch.zeros_like(marched.count)
+    points, footprint = places_on_rays(marched, inputs)
+    features = new_features(len(points), parameters, field)
     front, first = LightFront(marched, spec.march.min_transmittance), 0
     for last in (*WAVES, spec.march.max_samples_per_ray):
         if last <= first:
@@ -90,11 +114,20 @@ def _surviving(
         index, count = front.next_samples(first, last, wait=not room)
         if not len(index):
             break
-        find_densities((index, count), marched, inputs, parameters, spec.field, density)
+        wave = Places(points, footprint, index, tl.constexpr(True))
+        encode(wave, parameters.table, field.grid, count, features.values)
+        find_densities(listed(features, index), count, parameters, field, density)
         front.advance(density, first, last)
         asked, first = asked + count, last
     survivors, index, kept = front.survivors(room)
-    return survivors, density[index], asked, fits & kept
+    return Lit(
+        samples=survivors,
+        place=(points[index], footprint[index]),
+        features=listed(features, index),
+        density=density[index],
+        num_marched=asked,
+        fits=fits & kept,
+    )
 
 
 def _stopped(density: Tensor, survivors: PackedSamples, min_transmittance: float) -> Tensor:
@@ -109,22 +142,19 @@ def _stopped(density: Tensor, survivors: PackedSamples, min_transmittance: float
 
 
 def _gathered_colors(
-    inputs: RenderInputs,
-    parameters: FieldParameters,
-    spec: RenderSpec,
-    survivors: PackedSamples,
-    density: Tensor,
+    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, lit: Lit
 ) -> tuple[Composited, Tensor]:
     """What rays see with a colour for every ``min_weight``, and how many colours that takes."""
+    survivors, density = lit.samples, lit.density
     no_radiance = density.new_zeros(len(density), inputs.background.shape[1])
     seen = composite(density, no_radiance, survivors, inputs.background)
     shares = gathered(seen.weights, survivors, spec.min_weight)
     asked = shares.nonzero()[:, 0]
-    points, footprint = sample_points(inputs, survivors)
-    ray_index = survivors.ray_index[asked]
+    points, footprint = lit.place
     place = points[asked], footprint[asked]
-    samples = samples_on_rays(place, ray_index, inputs, spec.field)
-    _, radiance = query_samples(samples, parameters, spec.field)
+    samples = samples_on_rays(place, survivors.ray_index[asked], inputs, spec.field)
+    features = listed(lit.features, lit.features.place[asked])
+    _, radiance = query_samples((samples, features), parameters, spec.field)
     # Behind the composited background, which stands in ``values`` already; in the order of samples.
     given = torch.zeros_like(no_radiance)
     given[asked] = shares[asked, None] * radiance
@@ -142,31 +172,50 @@ def render_rays_backward(
     rays_too: bool,
 ) -> RenderGradients:
     """Gradients to all inputs and parameters, the table's factored, the rays' only if wanted."""
-    survivors = saved if saved else _surviving(inputs, parameters, spec)[0]
-    return _gradients((inputs, parameters, spec), survivors, to_output, rays_too)
+    if saved is None:
+        lit = _surviving(inputs, parameters, spec)
+    else:
+        lit = _lit_again(inputs, parameters, spec, saved)
+    outputs = _colors(inputs, parameters, spec, lit)
+    return _gradients((inputs, parameters, spec), lit, outputs, to_output, rays_too)
+
+
+def _lit_again(
+    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, survivors: PackedSamples
+) -> Lit:
+    """Samples that are known to be lit."""
+    place = sample_points(inputs, survivors)
+    return Lit(
+        samples=survivors,
+        place=place,
+        features=features_at(all_places(*place), parameters, spec.field),
+        density=torch.zeros_like(survivors.t_near),
+        num_marched=survivors.count,
+        fits=no_places(survivors.t_near),
+    )
 
 
 def _gradients(
     problem: tuple[RenderInputs, FieldParameters, RenderSpec],
-    survivors: PackedSamples,
+    lit: Lit,
+    outputs: tuple[Tensor, Tensor],
     to_output: RenderOutput,
     rays_too: bool,
     near_fade: float = 0.0,
 ) -> RenderGradients:
-    """As ``render_rays_backward`` gives them; ``near_fade``: see ``LossSpec``."""
-    inputs, parameters, spec = problem
-    place = sample_points(inputs, survivors)
-    samples = samples_on_rays(place, survivors.ray_index, inputs, spec.field)
-    density, radiance = query_samples(samples, parameters, spec.field, survivors.count)
+    """As ``render_rays_backward`` gives them, given the density and the radiance of what is lit;
+    ``near_fade``: see ``LossSpec``."""
+    (inputs, parameters, spec), survivors = problem, lit.samples
+    samples = samples_on_rays(lit.place, survivors.ray_index, inputs, spec.field)
     to_seen = Composited(
         values=to_output.values,
         opacity=to_output.opacity,
         distance=to_output.distance,
         distortion=to_output.distortion,
-        weights=torch.zeros_like(density),
+        weights=torch.zeros_like(outputs[0]),
     )
     to_density, to_radiance, to_background = composite_backward(
-        to_seen, density, radiance, survivors, inputs.background
+        to_seen, *outputs, survivors, inputs.background
     )
     distance = midpoints(survivors)
     if near_fade > 0.0:
@@ -174,7 +223,13 @@ def _gradients(
         to_density, to_radiance = to_density * flowing, to_radiance * flowing[:, None]
     inputs_too = rays_too or spec.field.num_conditions > 0
     to_points, to_directions, to_conditions, factored, *to_weights = query_samples_backward(
-        samples, parameters, spec.field, (to_density, to_radiance), inputs_too, survivors.count
+        (samples, lit.features),
+        parameters,
+        spec.field,
+        (to_density, to_radiance),
+        outputs,
+        inputs_too,
+        survivors.count,
     )
     to_rays = [torch.zeros_like(inputs.rays.origins)] * 2
     if rays_too:
@@ -205,13 +260,15 @@ def render_loss(
 ) -> tuple[RenderLoss, RenderGradients]:
     """See ``ops.render_loss``; also all gradients, to rays only if ``rays_too``."""
     problem, room = (inputs, parameters, specs[0]), specs[1].room
-    survivors, _, num_marched, fits = _surviving(*problem, room)
-    seen = _colors(*problem, survivors), survivors, num_marched
+    lit = _surviving(*problem, room)
+    outputs = _colors(*problem, lit)
+    seen = composite(*outputs, lit.samples, inputs.background)
 
     def back(to_output: RenderOutput) -> RenderGradients:
-        return _gradients(problem, survivors, to_output, rays_too, specs[1].near_fade)
+        return _gradients(problem, lit, outputs, to_output, rays_too, specs[1].near_fade)
 
-    passes = seen, back
+    passes = (seen, lit.samples, lit.num_marched), back
+    fits = lit.fits
     if not room:
         return loss_through(passes, inputs, targets, parameters, specs, rays_too, PARTS)
     share = len(fits) / fits.sum().clamp(min=1)

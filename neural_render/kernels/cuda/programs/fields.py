@@ -12,8 +12,8 @@ import triton.language as tl
 from neural_render.kernels.cuda.programs.grids import (
     column_scales,
     coordinates_of,
-    encode,
     footprint_weight,
+    place_of,
     slopes,
 )
 from neural_render.kernels.cuda.programs.harmonics import (
@@ -63,6 +63,15 @@ class Samples(NamedTuple):
     of_rays: Any
 
 
+class Features(NamedTuple):
+    """The grid's features of samples, ``[features stride]``."""
+
+    values: Any
+    place: Any  # of those that are meant
+    # Constants:
+    listed: Any  # whether they are some, and not the first ones
+
+
 class Model(NamedTuple):
     """A field with all its parts."""
 
@@ -79,10 +88,13 @@ def clamped_slope(x):
 
 
 @triton.jit
-def features_of(samples, sample, mask, grid):
-    """The grid's features of samples."""
-    footprint = tl.load(samples.footprint + sample, mask=mask, other=0.0)
-    return encode(coordinates_of(samples.points, sample, mask, grid), footprint, grid)
+def features_of(features, stride, sample, mask, grid):
+    """The grid's features of samples as a tile."""
+    place = place_of(features, sample, mask)
+    column = tl.arange(0, grid.columns)
+    inside = mask[:, None] & (column < grid.levels * grid.features)[None, :]
+    start = features.values + column.to(tl.int64)[None, :] * stride
+    return tl.load(start + place[:, None], mask=inside, other=0.0)
 
 
 @triton.jit
@@ -161,44 +173,46 @@ def first_of_color(latent, rest, network, field, LATENT_TILE: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=["count"])
-def density_program(samples, count, model, out, BLOCK: tl.constexpr):
-    """The density of all samples."""
-    sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = sample < count
-    features = features_of(samples, sample, mask, model.grid)
-    latent = last_values(first_values(features, model.density, model.grid), model.density)
-    exponent = chosen(latent, tl.arange(0, model.density.outputs_tile) == 0) + model.field.bias
-    tl.store(out + sample, tl.exp(exponent), mask=mask)
+def place_program(marched, rays, count, points, footprint, BLOCK: tl.constexpr):
+    """Where samples of rays lie: ``[samples 3]``, and how wide their pixels are there.
 
-
-@triton.jit(do_not_specialize=["count"])
-def wave_program(index, count, marched, rays, model, out, BLOCK: tl.constexpr):
-    """The density of the samples of rays that ``index`` lists, stored at their places.
-
-    The device holds their ``count``, and does nothing behind it.
     ``marched``: t_near, t_far and ray of all samples; ``rays``: origins, directions, footprints.
+    The device holds their ``count``, and does nothing behind it.
     """
     number = tl.load(count)
     if tl.program_id(0) * BLOCK >= number:
         return
     sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = sample < number
-    place = tl.load(index + sample, mask=mask, other=0)
-    ray = tl.load(marched[2] + place, mask=mask, other=0)
-    middle = tl.load(marched[0] + place, mask=mask, other=0.0)
-    middle = 0.5 * (middle + tl.load(marched[1] + place, mask=mask, other=0.0))
+    ray = tl.load(marched[2] + sample, mask=mask, other=0)
+    middle = tl.load(marched[0] + sample, mask=mask, other=0.0)
+    middle = 0.5 * (middle + tl.load(marched[1] + sample, mask=mask, other=0.0))
     origin, direction = vector_of(rays[0], ray, mask), vector_of(rays[1], ray, mask)
-    x, y = origin[0] + direction[0] * middle, origin[1] + direction[1] * middle
-    z = origin[2] + direction[2] * middle
-    footprint = tl.load(rays[2] + ray, mask=mask, other=0.0) * middle
-    features = encode((x, y, z, x), footprint, model.grid)
-    latent = last_values(first_values(features, model.density, model.grid), model.density)
+    for axis in tl.static_range(3):
+        tl.store(points + sample * 3 + axis, origin[axis] + direction[axis] * middle, mask=mask)
+    width = tl.load(rays[2] + ray, mask=mask, other=0.0) * middle
+    tl.store(footprint + sample, width, mask=mask)
+
+
+@triton.jit(do_not_specialize=["count", "stride"])
+def density_program(features, stride, count, model, out, BLOCK: tl.constexpr):
+    """The density of samples with such features, stored at their places.
+
+    The device holds their ``count``, and does nothing behind it.
+    """
+    number = tl.load(count)
+    if tl.program_id(0) * BLOCK >= number:
+        return
+    sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = sample < number
+    tile = features_of(features, stride, sample, mask, model.grid)
+    latent = last_values(first_values(tile, model.density, model.grid), model.density)
     exponent = chosen(latent, tl.arange(0, model.density.outputs_tile) == 0) + model.field.bias
-    tl.store(out + place, tl.exp(exponent), mask=mask)
+    tl.store(out + place_of(features, sample, mask), tl.exp(exponent), mask=mask)
 
 
-@triton.jit(do_not_specialize=["count"])
-def field_program(samples, count, model, out, BLOCK: tl.constexpr):
+@triton.jit(do_not_specialize=["count", "stride"])
+def field_program(samples, features, stride, count, model, out, BLOCK: tl.constexpr):
     """Density ``out[0]`` and radiance ``out[1]`` ``[samples channels]`` of all samples.
 
     The device holds their ``count``, and does nothing behind it.
@@ -208,8 +222,8 @@ def field_program(samples, count, model, out, BLOCK: tl.constexpr):
         return
     sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = sample < number
-    features = features_of(samples, sample, mask, model.grid)
-    latent = last_values(first_values(features, model.density, model.grid), model.density)
+    tile = features_of(features, stride, sample, mask, model.grid)
+    latent = last_values(first_values(tile, model.density, model.grid), model.density)
     exponent = chosen(latent, tl.arange(0, model.density.outputs_tile) == 0) + model.field.bias
     tl.store(out[0] + sample, tl.exp(exponent), mask=mask)
     rest = rest_of(samples, sample, mask, latent, model.field)
@@ -329,8 +343,10 @@ def back_to_grid(gradient, samples, place, grid, gradients, factor):
             tl.store(gradients.points + sample * grid.dims + axis, slope[axis], mask=mask)
 
 
-@triton.jit(do_not_specialize=["count", "room"])
-def field_backward_program(samples, count, model, gradients, room, BLOCK: tl.constexpr):
+@triton.jit(do_not_specialize=["stride", "count", "room"])
+def field_backward_program(
+    samples, features, stride, count, model, gradients, room, BLOCK: tl.constexpr
+):
     """All gradients of density and radiance; each program adds up its own ones to weights.
 
     Programs take turns with the tiles. The device holds the ``count`` of samples, and does nothing
@@ -345,8 +361,8 @@ def field_backward_program(samples, count, model, gradients, room, BLOCK: tl.con
         sample = tile * BLOCK + tl.arange(0, BLOCK)
         mask = sample < number
         place = (sample, mask)
-        features = features_of(samples, sample, mask, model.grid)
-        z1 = first_values(features, model.density, model.grid)
+        values = features_of(features, stride, sample, mask, model.grid)
+        z1 = first_values(values, model.density, model.grid)
         latent = last_values(z1, model.density)
         to_density = tl.load(gradients.density + sample, mask=mask, other=0.0)
         to_first = (
@@ -365,7 +381,7 @@ def field_backward_program(samples, count, model, gradients, room, BLOCK: tl.con
             )
         gradient = back_to_first(to_latent, z1, model.density, sums)
         add_first(
-            gradient, features, model.density, sums, 0, model.density.inputs, model.grid.columns
+            gradient, values, model.density, sums, 0, model.density.inputs, model.grid.columns
         )
         weights = first_weights(model.density, 0, model.density.inputs, model.grid.columns)
         back_to_grid(

@@ -1,8 +1,9 @@
 """Hash-grid features, tile by tile: a row for each sample, a column for each feature.
 
-Legend: C columns, column ``level * features + feature``, padded to a power of two; a group is so
-many columns as one load takes, ``lanes``, all of one level; a pair is two corners that differ in x
-alone; sides: what each axis contributes to the corners of the samples' cells, ``[samples groups]``.
+Legend: C columns, column ``level * features + feature`` (those of one level, where a program has
+one), padded to a power of two; a group is so many columns as one load takes, ``lanes``, all of one
+level; a pair is two corners that differ in x alone; sides: what each axis contributes to the
+corners of the samples' cells, ``[samples groups]``.
 """
 
 from typing import Any, NamedTuple
@@ -44,6 +45,19 @@ def level_groups(grid):
     rows = tl.load(grid.numbers + level * 4 + 2, mask=used, other=1).to(tl.uint32)
     dense = tl.load(grid.numbers + level * 4 + 3, mask=used, other=0)
     return scale, resolution, first, rows, dense, used
+
+
+@triton.jit
+def one_level(grid, level):
+    """The same of a grid whose columns are those of one level: of this one."""
+    column = tl.arange(0, grid.groups) * grid.lanes
+    same = level + column * 0
+    scale = tl.load(grid.scales + same)
+    resolution = tl.load(grid.numbers + same * 4).to(tl.uint32)
+    first = tl.load(grid.numbers + same * 4 + 1)
+    rows = tl.load(grid.numbers + same * 4 + 2).to(tl.uint32)
+    dense = tl.load(grid.numbers + same * 4 + 3)
+    return scale, resolution, first, rows, dense, column < grid.features
 
 
 @triton.jit
@@ -171,9 +185,8 @@ def footprint_weight(footprint, scale):
 
 
 @triton.jit
-def encode(coordinates, footprint, grid):
+def encode(coordinates, footprint, levels, grid):
     """The features of samples, ``[samples columns]``; 0 in columns that are not in use."""
-    levels = level_groups(grid)
     sides = sides_of(coordinates, levels, tl.arange(0, 2)[None, None, :], grid)
     pairs = tl.zeros([footprint.shape[0], grid.groups, 2, grid.lanes], tl.float32)
     for pair in tl.static_range(grid.corners // 2):
@@ -214,6 +227,37 @@ def slopes(coordinates, to_features, grid):
     )
 
 
+class Places(NamedTuple):
+    """Where a grid is asked."""
+
+    points: Any  # [room dims]
+    footprint: Any  # [room]
+    place: Any  # the rows of those that are meant
+    # Constants:
+    listed: Any  # whether they are some, and not the first ones
+
+
+@triton.jit
+def place_of(samples, sample, mask):
+    """The rows of samples that may be listed."""
+    if samples.listed:
+        return tl.load(samples.place + sample, mask=mask, other=0)
+    else:
+        return sample.to(tl.int64)
+
+
+@triton.jit
+def as_numbers(values, NUMBERS: tl.constexpr):
+    """The values in numbers 0 float32, 1 float16, 2 bfloat16; none leaves float16's range."""
+    if NUMBERS == 1:
+        values = tl.where(values > 65504.0, 65504.0, values)
+        return tl.where(values < -65504.0, -65504.0, values).to(tl.float16)
+    elif NUMBERS == 2:
+        return values.to(tl.bfloat16)
+    else:
+        return values
+
+
 @triton.jit
 def coordinates_of(points, sample, mask, grid):
     """The coordinates of samples from ``[samples dims]``; missing axes repeat the first."""
@@ -227,17 +271,27 @@ def coordinates_of(points, sample, mask, grid):
     return x0, x1, x2, x3
 
 
-@triton.jit(do_not_specialize=["count"])
-def encode_program(points, footprint, grid, out, count, BLOCK: tl.constexpr):
-    """``[samples features]`` of all samples."""
+@triton.jit(do_not_specialize=["count", "stride"])
+def encode_program(samples, grid, out, count, stride, BLOCK: tl.constexpr, NUMBERS: tl.constexpr):
+    """Features of samples, level by level, ``[features stride]``; a level a column of programs.
+
+    So many programs at a time look at one level that it stays close to them. ``samples``: points,
+    footprints and, where they are ``listed``, the places of those that are meant. The device holds
+    their ``count``, and does nothing behind it.
+    """
+    number = tl.load(count)
+    if tl.program_id(0) * BLOCK >= number:
+        return
     sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = sample < count
+    mask = sample < number
+    place = place_of(samples, sample, mask)
+    sigma = tl.load(samples.footprint + place, mask=mask, other=0.0)
+    coordinates = coordinates_of(samples.points, place, mask, grid)
+    features = encode(coordinates, sigma, one_level(grid, tl.program_id(1)), grid)
     column = tl.arange(0, grid.columns)
-    width = grid.levels * grid.features
-    sigma = tl.load(footprint + sample, mask=mask, other=0.0)
-    features = encode(coordinates_of(points, sample, mask, grid), sigma, grid)
-    place = sample.to(tl.int64)[:, None] * width + column[None, :]
-    tl.store(out + place, features, mask=mask[:, None] & (column < width)[None, :])
+    row = (tl.program_id(1) * grid.features + column).to(tl.int64) * stride
+    inside = mask[:, None] & (column < grid.features)[None, :]
+    tl.store(out + row[None, :] + place[:, None], as_numbers(features, NUMBERS), mask=inside)
 
 
 @triton.jit(do_not_specialize=["count"])

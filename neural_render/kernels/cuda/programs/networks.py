@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
+from neural_render.kernels.cuda.programs.grids import as_numbers
+
 
 class Network(NamedTuple):
     """A network as kernels take it."""
@@ -36,14 +38,8 @@ def product(left, right, network):
 
 @triton.jit
 def narrowed(values, network):
-    """The values in the network's numbers; what is too large for float16 is the largest it has."""
-    if network.numbers == 1:
-        values = tl.where(values > 65504.0, 65504.0, values)
-        return tl.where(values < -65504.0, -65504.0, values).to(tl.float16)
-    elif network.numbers == 2:
-        return values.to(tl.bfloat16)
-    else:
-        return values
+    """The values in the network's numbers."""
+    return as_numbers(values, network.numbers)
 
 
 @triton.jit
