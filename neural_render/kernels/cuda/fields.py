@@ -19,7 +19,12 @@ from neural_render.kernels.cuda.encoding import (
     padded,
     scatter_table_gradient,
 )
-from neural_render.kernels.cuda.networks import gradient_factor, network_of, shares
+from neural_render.kernels.cuda.networks import (
+    gradient_factor,
+    network_of,
+    new_trace,
+    weight_gradient,
+)
 from neural_render.kernels.cuda.programs.fields import (
     Features,
     Field,
@@ -126,7 +131,7 @@ def query_density(
 def features_at(samples: Places, parameters: FieldParameters, spec: FieldSpec) -> Features:
     """The grid's features of all samples, in the numbers that networks compute with."""
     features = new_features(len(samples.points), parameters, spec)
-    encode(samples, parameters.table, spec.grid, all_of(samples.points), features.values)
+    encode(samples, parameters.table, spec.grid, all_of(samples.points), features.stored)
     return features
 
 
@@ -139,7 +144,7 @@ def new_features(room: int, parameters: FieldParameters, spec: FieldSpec) -> Fea
 
 def listed(features: Features, index: Tensor) -> Features:
     """Those of the samples at such places."""
-    return Features(features.values, index, tl.constexpr(True))
+    return Features(features.stored, index, tl.constexpr(True))
 
 
 def places_on_rays(marched: PackedSamples, inputs: RenderInputs) -> tuple[Tensor, Tensor]:
@@ -168,9 +173,9 @@ def find_densities(
     density: Tensor,
 ) -> None:
     """Stores the densities of the first ``count`` samples with such features at their places."""
-    most = len(features.place) if features.listed.value else features.values.shape[1]
+    most = len(features.place) if features.listed.value else features.stored.shape[1]
     size, model = block(BLOCK, most), _density_model(parameters, spec)
-    given = (features, features.values.shape[1], count, model, density)
+    given = (features, features.stored.shape[1], count, model, density)
     launch(density_program, (tiles(most, size),), *given, BLOCK=size)
 
 
@@ -230,7 +235,7 @@ def query_samples(
     size, density = block(BLOCK, room), like.new_zeros(room)
     radiance = like.new_zeros(room, spec.num_channels)
     count = all_of(samples.points) if count is None else count
-    given = (samples, features, features.values.shape[1], count, _model(parameters, spec))
+    given = (samples, features, features.stored.shape[1], count, _model(parameters, spec))
     launch(field_program, (tiles(room, size),), *given, (density, radiance), BLOCK=size)
     return density, radiance
 
@@ -307,9 +312,9 @@ def _backward(
     room, size = len(samples.points), block(BLOCK, len(samples.points))
     given = tuple(gradient.detach().contiguous() for gradient in given)
     model = _model(parameters, spec) if has_color else _density_model(parameters, spec)
-    programs, _ = shares(room, size)
-    new = parameters.table.new_empty
-    sums = [new(programs, n).zero_() for n in _weight_counts(parameters)]
+    new, density, color = parameters.table.new_empty, spec.density_network, spec.color_network
+    of_density = new_trace(room, density, parameters.table)
+    of_color = new_trace(room if has_color else 0, color, parameters.table)
     factor = gradient_factor(*_to_networks(given, outputs, spec))
     rows = room if inputs_too else 0
     gradients = FieldBackward(
@@ -320,16 +325,19 @@ def _backward(
         points=new(rows, 3),
         directions=new(rows, 3),
         conditions=new(rows, spec.num_conditions),
-        density_sums=sums[0],
-        color_sums=sums[1],
+        of_density=of_density,
+        of_color=of_color,
         has_color=tl.constexpr(has_color),
         inputs_too=tl.constexpr(inputs_too),
     )
     count = all_of(samples.points) if count is None else count
-    parts = (samples, features, features.values.shape[1], count, model, gradients, room)
-    launch(field_backward_program, (programs,), *parts, BLOCK=size)
+    parts = (samples, features, features.stored.shape[1], count, model, gradients, room)
+    launch(field_backward_program, (tiles(room, size),), *parts, BLOCK=size)
     factored = FactoredGradient(points=samples.points, features=gradients.features)
-    to_density, to_color = (part.sum(0) / factor for part in sums)
+    to_density = weight_gradient(of_density, count, density) / factor
+    to_color = parameters.color_weights.new_zeros(0)
+    if has_color:
+        to_color = weight_gradient(of_color, count, color) / factor
     of_samples = gradients.points, gradients.directions, gradients.conditions
     return *of_samples, factored, to_density, to_color
 
@@ -346,6 +354,3 @@ def _to_networks(
         found.append(given[1] * slope)
     return found
 
-
-def _weight_counts(parameters: FieldParameters) -> tuple[int, int]:
-    return len(parameters.density_weights), len(parameters.color_weights)

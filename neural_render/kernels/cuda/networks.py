@@ -5,16 +5,18 @@ import triton.language as tl
 from torch import Tensor
 
 from neural_render.kernels.cuda.device import block, launch, precision, ready, tiles
-from neural_render.kernels.cuda.encoding import NUMBERS, padded
+from neural_render.kernels.cuda.encoding import NUMBERS, all_of, padded
 from neural_render.kernels.cuda.programs.networks import (
     Network,
+    Trace,
     network_backward_program,
     network_program,
+    weights_program,
 )
 from neural_render.kernels.specs import MlpSpec
 
-BLOCK = 64  # samples of a tile
-PROGRAMS = 512  # at most, each with sums of its own for the gradients to weights
+BLOCK, SUMMED = 64, 128  # samples of a tile, and of one whose outer products are summed
+PROGRAMS = 264  # at most, each with sums of its own for the gradients to weights
 LARGEST_FACTOR = 2.0**24
 
 
@@ -36,11 +38,34 @@ def network_of(weights: Tensor, spec: MlpSpec, name: str = "weights") -> Network
     )
 
 
-def shares(count: int, size: int) -> tuple[int, int]:
-    """How many programs share so many samples, and how many tiles each takes, whatever the GPU."""
-    needed = tiles(count, size)
-    each = max(1, tiles(needed, PROGRAMS))
-    return tiles(needed, each), each
+def new_trace(room: int, spec: MlpSpec, like: Tensor) -> Trace:
+    """Room for what the gradients to weights are made of, of so many samples."""
+
+    def new(*shape: int) -> Tensor:
+        return torch.empty(shape, dtype=getattr(torch, precision()), device=like.device)
+
+    return Trace(
+        inputs=new(room, spec.inputs),
+        hidden=new(spec.hidden_layers, room, spec.width),
+        slopes=new(spec.hidden_layers, room, spec.width),
+        last=new(room, spec.outputs),
+    )
+
+
+def weight_gradient(trace: Trace, count: Tensor, spec: MlpSpec) -> Tensor:
+    """The gradient to all weights that the first ``count`` samples of a trace make."""
+    room = len(trace.last)
+    size = block(SUMMED, room)
+    programs = min(tiles(room, size), PROGRAMS)
+    sums = torch.empty(programs, spec.num_weights, device=count.device)
+    slopes, inputs, start = [*trace.slopes, trace.last], [trace.inputs, *trace.hidden], 0
+    for slope, value, (rows, columns) in zip(slopes, inputs, spec.layer_shapes, strict=True):
+        shape = (tl.constexpr(rows), tl.constexpr(columns), padded(rows), padded(columns))
+        given = (slope, value, count, sums, start, spec.num_weights, shape)
+        numbers = NUMBERS[slope.dtype]
+        launch(weights_program, (programs,), *given, NUMBERS=numbers, BLOCK=size)
+        start += rows * columns
+    return sums.sum(0)
 
 
 def gradient_factor(*gradients: Tensor) -> Tensor:
@@ -72,9 +97,8 @@ def mlp_backward(
     count = len(inputs)
     size = block(BLOCK, count)
     gradient = ready(gradient, "gradient", count, spec.outputs)
-    programs, each = shares(count, size)
-    to_inputs, sums = torch.empty_like(inputs), inputs.new_zeros(programs, spec.num_weights)
+    to_inputs, trace = torch.empty_like(inputs), new_trace(count, spec, inputs)
     factor = gradient_factor(gradient)
-    given = (inputs, network_of(weights, spec), (gradient, to_inputs, sums, factor), count, each)
-    launch(network_backward_program, (programs,), *given, BLOCK=size)
-    return to_inputs, sums.sum(0) / factor
+    given = (inputs, network_of(weights, spec), (gradient, to_inputs, factor), trace, count, count)
+    launch(network_backward_program, (tiles(count, size),), *given, BLOCK=size)
+    return to_inputs, weight_gradient(trace, all_of(inputs), spec) / factor

@@ -115,7 +115,7 @@ def _surviving(
         if not len(index):
             break
         wave = Places(points, footprint, index, tl.constexpr(True))
-        encode(wave, parameters.table, field.grid, count, features.values)
+        encode(wave, parameters.table, field.grid, count, features.stored)
         find_densities(listed(features, index), count, parameters, field, density)
         front.advance(density, first, last)
         asked, first = asked + count, last

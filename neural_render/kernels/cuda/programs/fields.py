@@ -10,6 +10,7 @@ import triton
 import triton.language as tl
 
 from neural_render.kernels.cuda.programs.grids import (
+    as_numbers,
     column_scales,
     coordinates_of,
     footprint_weight,
@@ -23,9 +24,9 @@ from neural_render.kernels.cuda.programs.harmonics import (
 )
 from neural_render.kernels.cuda.programs.marching import vector_of
 from neural_render.kernels.cuda.programs.networks import (
-    add_first,
     back_to_first,
     first_weights,
+    keep,
     last_values,
     load_rows,
     product,
@@ -66,7 +67,7 @@ class Samples(NamedTuple):
 class Features(NamedTuple):
     """The grid's features of samples, ``[features stride]``."""
 
-    values: Any
+    stored: Any
     place: Any  # of those that are meant
     # Constants:
     listed: Any  # whether they are some, and not the first ones
@@ -93,7 +94,7 @@ def features_of(features, stride, sample, mask, grid):
     place = place_of(features, sample, mask)
     column = tl.arange(0, grid.columns)
     inside = mask[:, None] & (column < grid.levels * grid.features)[None, :]
-    start = features.values + column.to(tl.int64)[None, :] * stride
+    start = features.stored + column.to(tl.int64)[None, :] * stride
     return tl.load(start + place[:, None], mask=inside, other=0.0)
 
 
@@ -245,8 +246,8 @@ class FieldBackward(NamedTuple):
     points: Any  # out, [samples 3]
     directions: Any  # out, [samples 3]
     conditions: Any  # out, [samples conditions]
-    density_sums: Any  # out, [programs weights]
-    color_sums: Any
+    of_density: Any  # out, the networks' traces
+    of_color: Any
     # Constants:
     has_color: Any
     inputs_too: Any  # whether points, directions and conditions get a gradient
@@ -294,33 +295,34 @@ def back_to_rays(to_rest, latent, samples, place, field, gradients):
 
 
 @triton.jit
-def back_through_color(samples, place, latent, color, field, gradients, LATENT_TILE: tl.constexpr):
+def back_through_color(
+    samples, place, room, latent, color, field, gradients, LATENT_TILE: tl.constexpr
+):
     """The gradient to the latent values through the colour network, times the factor."""
     sample, mask = place
     factor = tl.load(gradients.factor)
-    sums = gradients.color_sums + tl.program_id(0).to(tl.int64) * weights_of(color)
     rest = rest_of(samples, sample, mask, latent, field)
+    # Both lie in one row of the network's inputs.
+    row = sample.to(tl.int64)[:, None] * color.inputs
+    column = tl.arange(0, LATENT_TILE)
+    inside = mask[:, None] & (column < field.latent)[None, :]
+    inputs = gradients.of_color.inputs + row
+    tl.store(inputs + column[None, :], as_numbers(latent, color.numbers), mask=inside)
+    column = tl.arange(0, field.rest_tile)
+    inside = mask[:, None] & (column < field.rest)[None, :]
+    inputs += field.latent
+    tl.store(inputs + column[None, :], as_numbers(rest, color.numbers), mask=inside)
     z1 = first_of_color(latent, rest, color, field, LATENT_TILE)
     slope = radiance_slope(last_values(z1, color), field)
     given = load_rows(gradients.radiance, sample, mask, color.outputs, color.outputs_tile)
-    gradient = back_to_first(given * slope * factor, z1, color, sums)
-    add_first(gradient, latent, color, sums, 0, field.latent, LATENT_TILE)
-    add_first(gradient, rest, color, sums, field.latent, field.rest, field.rest_tile)
+    gradient = back_to_first(
+        given * slope * factor, z1, color, gradients.of_color, place, room
+    )
     if gradients.inputs_too:
         of_rest = first_weights(color, field.latent, field.rest, field.rest_tile)
         to_rest = product(gradient, of_rest, color) / factor
         back_to_rays(to_rest, latent, samples, place, field, gradients)
     return product(gradient, first_weights(color, 0, field.latent, LATENT_TILE), color)
-
-
-@triton.jit
-def weights_of(network):
-    """The number of a network's weights."""
-    total = network.first * network.inputs
-    if network.hidden > 0:
-        total += (network.hidden - 1) * network.width * network.width
-        total += network.outputs * network.width
-    return total
 
 
 @triton.jit
@@ -347,48 +349,45 @@ def back_to_grid(gradient, samples, place, grid, gradients, factor):
 def field_backward_program(
     samples, features, stride, count, model, gradients, room, BLOCK: tl.constexpr
 ):
-    """All gradients of density and radiance; each program adds up its own ones to weights.
+    """All gradients of density and radiance, and what those to weights are made of.
 
-    Programs take turns with the tiles. The device holds the ``count`` of samples, and does nothing
-    behind it; gradients have ``room`` for some more.
+    The device holds the ``count`` of samples, and does nothing behind it; gradients have ``room``
+    for some more.
     """
     number = tl.load(count)
-    tiles = tl.cdiv(number, BLOCK).to(tl.int32)
+    if tl.program_id(0) * BLOCK >= number:
+        return
     factor = tl.load(gradients.factor)
-    sums = gradients.density_sums + tl.program_id(0).to(tl.int64) * weights_of(model.density)
     first_column = tl.arange(0, model.density.outputs_tile) == 0
-    for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
-        sample = tile * BLOCK + tl.arange(0, BLOCK)
-        mask = sample < number
-        place = (sample, mask)
-        values = features_of(features, stride, sample, mask, model.grid)
-        z1 = first_values(values, model.density, model.grid)
-        latent = last_values(z1, model.density)
-        to_density = tl.load(gradients.density + sample, mask=mask, other=0.0)
-        to_first = (
-            to_density * clamped_slope(chosen(latent, first_column) + model.field.bias) * factor
-        )
-        to_latent = tl.where(first_column[None, :], to_first[:, None], 0.0)
-        if gradients.has_color:
-            to_latent += back_through_color(
-                samples,
-                place,
-                latent,
-                model.color,
-                model.field,
-                gradients,
-                model.density.outputs_tile,
-            )
-        gradient = back_to_first(to_latent, z1, model.density, sums)
-        add_first(
-            gradient, values, model.density, sums, 0, model.density.inputs, model.grid.columns
-        )
-        weights = first_weights(model.density, 0, model.density.inputs, model.grid.columns)
-        back_to_grid(
-            product(gradient, weights, model.density),
+    sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = sample < number
+    place = (sample, mask)
+    values = features_of(features, stride, sample, mask, model.grid)
+    inputs = gradients.of_density.inputs
+    keep(inputs, values, place, model.density, model.density.inputs, model.grid.columns)
+    z1 = first_values(values, model.density, model.grid)
+    latent = last_values(z1, model.density)
+    to_density = tl.load(gradients.density + sample, mask=mask, other=0.0)
+    to_first = to_density * clamped_slope(chosen(latent, first_column) + model.field.bias) * factor
+    to_latent = tl.where(first_column[None, :], to_first[:, None], 0.0)
+    if gradients.has_color:
+        to_latent += back_through_color(
             samples,
-            (sample, mask, room),
-            model.grid,
+            place,
+            room,
+            latent,
+            model.color,
+            model.field,
             gradients,
-            factor,
+            model.density.outputs_tile,
         )
+    gradient = back_to_first(to_latent, z1, model.density, gradients.of_density, place, room)
+    weights = first_weights(model.density, 0, model.density.inputs, model.grid.columns)
+    back_to_grid(
+        product(gradient, weights, model.density),
+        samples,
+        (sample, mask, room),
+        model.grid,
+        gradients,
+        factor,
+    )

@@ -101,51 +101,77 @@ def last_values(z1, network):
         return hidden_values(z1, network, network.hidden)
 
 
-@triton.jit
-def add_to(sums, left, right, place, inside, network):
-    """Adds ``left^T right`` to a block of sums of this program's own."""
-    added = product(tl.trans(left), right, network)
-    before = tl.load(sums + place, mask=inside, other=0.0)
-    tl.store(sums + place, before + added, mask=inside)
-    # The next tile may meet the same element in another thread.
-    tl.debug_barrier()
+class Trace(NamedTuple):
+    """What a backward pass leaves for the gradients to weights, in the network's numbers.
+
+    Layer k's are ``slope^T input``; those of the last layer have ``last``, of the others ``slopes``.
+    """
+
+    inputs: Any  # of layer 0, [room inputs]
+    hidden: Any  # of the others, [layers room width]
+    slopes: Any  # what flows back to what layers give before their ReLU, [layers room width]
+    last: Any  # to the outputs, [room outputs]
 
 
 @triton.jit
-def back_to_first(given, z1, network, sums):
-    """The gradient to z1, given that to the outputs; those to weights behind it go to ``sums``.
+def keep(out, values, place, network, COUNT, COUNT_TILE: tl.constexpr):
+    """Stores rows in the network's numbers; ``place``: samples and their mask."""
+    sample, mask = place
+    store_rows(out, as_numbers(values, network.numbers), sample, mask, COUNT, COUNT_TILE)
+
+
+@triton.jit
+def keep_slope(gradient, network, trace, place, room, LAYER: tl.constexpr):
+    """Stores the gradient to what a layer gives."""
+    if network.hidden == LAYER:
+        keep(trace.last, gradient, place, network, network.outputs, network.outputs_tile)
+    else:
+        start = trace.slopes + LAYER * room.to(tl.int64) * network.width
+        keep(start, gradient, place, network, network.width, network.width_tile)
+
+
+@triton.jit
+def back_to_first(given, z1, network, trace, place, room):
+    """The gradient to z1, given that to the outputs; what weights want goes to ``trace``.
 
     Hidden layers are computed anew from z1: networks are shallow, and memory is slower.
+    ``place``: samples and their mask; ``room``: the trace's.
     """
     gradient = given
     for back in tl.static_range(network.hidden):
+        keep_slope(gradient, network, trace, place, room, network.hidden - back)
         z = hidden_values(z1, network, network.hidden - back - 1)
+        start = trace.hidden + (network.hidden - back - 1) * room.to(tl.int64) * network.width
+        keep(start, tl.maximum(z, 0.0), place, network, network.width, network.width_tile)
         weights = layer_weights(network, network.hidden - back)
-        start = layer_start(network, network.hidden - back)
-        if back == 0:
-            place, inside = weight_places(
-                network.outputs,
-                network.width,
-                network.width,
-                network.outputs_tile,
-                network.width_tile,
-            )
-        else:
-            place, inside = weight_places(
-                network.width, network.width, network.width, network.width_tile, network.width_tile
-            )
-        add_to(sums + start, gradient, tl.maximum(z, 0.0), place, inside, network)
         gradient = tl.where(z > 0.0, product(gradient, weights, network), 0.0)
+    keep_slope(gradient, network, trace, place, room, 0)
     return gradient
 
 
-@triton.jit
-def add_first(gradient, values, network, sums, COLUMN, COLUMNS, COLUMNS_TILE: tl.constexpr):
-    """Adds the gradient of those weights of the first layer that take ``values`` in."""
-    place, inside = weight_places(
-        network.first, COLUMNS, network.inputs, network.first_tile, COLUMNS_TILE
-    )
-    add_to(sums + COLUMN, gradient, values, place, inside, network)
+@triton.jit(do_not_specialize=["count", "start", "stride"])
+def weights_program(
+    slopes, inputs, count, sums, start, stride, shape, NUMBERS: tl.constexpr, BLOCK: tl.constexpr
+):
+    """Each program's part of the gradient to the weights of a layer, ``slopes^T inputs``.
+
+    Programs take turns with the tiles. ``shape``: outputs and inputs, and their tiles. ``sums`` has
+    a row of ``stride`` weights for each program, the layer's from ``start`` on. The device holds the
+    ``count`` of samples.
+    """
+    OUTPUTS: tl.constexpr = shape[0]
+    INPUTS: tl.constexpr = shape[1]
+    number = tl.load(count)
+    total = tl.zeros([shape[2], shape[3]], tl.float32)
+    for tile in range(tl.program_id(0), tl.cdiv(number, BLOCK).to(tl.int32), tl.num_programs(0)):
+        sample = tile * BLOCK + tl.arange(0, BLOCK)
+        mask = sample < number
+        slope = load_rows(slopes, sample, mask, OUTPUTS, shape[2])
+        values = load_rows(inputs, sample, mask, INPUTS, shape[3])
+        total += tl.dot(tl.trans(slope), values, input_precision="ieee").to(tl.float32)
+    place, inside = weight_places(OUTPUTS, INPUTS, INPUTS, shape[2], shape[3])
+    row = sums + tl.program_id(0).to(tl.int64) * stride + start
+    tl.store(row + place, total, mask=inside)
 
 
 @triton.jit
@@ -175,27 +201,21 @@ def network_program(inputs, network, out, count, BLOCK: tl.constexpr):
     store_rows(out, outputs, sample, mask, network.outputs, network.outputs_tile)
 
 
-@triton.jit(do_not_specialize=["count", "tiles"])
-def network_backward_program(inputs, network, gradients, count, tiles, BLOCK: tl.constexpr):
-    """Gradients to inputs, and each program's sums of those to weights over so many tiles.
+@triton.jit(do_not_specialize=["count", "room"])
+def network_backward_program(inputs, network, gradients, trace, count, room, BLOCK: tl.constexpr):
+    """Gradients to inputs, and what those to weights are made of.
 
-    ``gradients``: to the outputs (in), to inputs, sums ``[programs weights]``, and the factor under
-    which gradients are computed.
+    ``gradients``: to the outputs (in), to inputs, and the factor under which gradients are computed.
     """
-    total = network.first * network.inputs
-    if network.hidden > 0:
-        total += (network.hidden - 1) * network.width * network.width
-        total += network.outputs * network.width
-    sums = gradients[2] + tl.program_id(0).to(tl.int64) * total
-    factor = tl.load(gradients[3])
-    for tile in range(tiles):
-        sample = (tl.program_id(0) * tiles + tile) * BLOCK + tl.arange(0, BLOCK)
-        mask = sample < count
-        values = load_rows(inputs, sample, mask, network.inputs, network.inputs_tile)
-        weights = first_weights(network, 0, network.inputs, network.inputs_tile)
-        z1 = product(values, tl.trans(weights), network)
-        given = load_rows(gradients[0], sample, mask, network.outputs, network.outputs_tile)
-        gradient = back_to_first(given * factor, z1, network, sums)
-        add_first(gradient, values, network, sums, 0, network.inputs, network.inputs_tile)
-        to_inputs = product(gradient, weights, network) / factor
-        store_rows(gradients[1], to_inputs, sample, mask, network.inputs, network.inputs_tile)
+    factor = tl.load(gradients[2])
+    sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = sample < count
+    place = (sample, mask)
+    values = load_rows(inputs, sample, mask, network.inputs, network.inputs_tile)
+    weights = first_weights(network, 0, network.inputs, network.inputs_tile)
+    z1 = product(values, tl.trans(weights), network)
+    keep(trace.inputs, values, place, network, network.inputs, network.inputs_tile)
+    given = load_rows(gradients[0], sample, mask, network.outputs, network.outputs_tile)
+    gradient = back_to_first(given * factor, z1, network, trace, place, room)
+    to_inputs = product(gradient, weights, network) / factor
+    store_rows(gradients[1], to_inputs, sample, mask, network.inputs, network.inputs_tile)
