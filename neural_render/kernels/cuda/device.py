@@ -14,7 +14,8 @@ from neural_render.core.errors import KernelError
 LEAST_CAPABILITY, BFLOAT16_CAPABILITY = (7, 5), (8, 0)
 LEAST_TRITON = (3, 6)  # older ones do not compile all of it
 # Triton from 3.10 on makes no product and its sum one instruction unless it is told to: slower.
-LAUNCH = {"num_warps": 8, "enable_fp_fusion": True}
+LAUNCH = {"enable_fp_fusion": True}
+WARPS = 4
 _precision = ["auto"]
 
 
@@ -112,11 +113,13 @@ def tiles(count: int, size: int) -> int:
     return -(-count // size)
 
 
-def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any) -> None:
-    """Runs a kernel; KernelError for what the user can mend."""
+def launch(
+    kernel: Any, grid: tuple[int, ...], *arguments: Any, warps: int = WARPS, **constants: Any
+) -> None:
+    """Runs a kernel, so many warps a program; KernelError for what the user can mend."""
     try:
         with _device_of(arguments):
-            kernel[grid](*arguments, **constants, **LAUNCH)
+            kernel[grid](*arguments, **constants, num_warps=warps, **LAUNCH)
     except RuntimeError as error:
         if "C compiler" in str(error):
             raise KernelError(

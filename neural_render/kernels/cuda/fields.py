@@ -10,7 +10,6 @@ from torch import Tensor
 from neural_render.core.errors import KernelError
 from neural_render.kernels.cuda.device import block, launch, precision, ready, tiles
 from neural_render.kernels.cuda.encoding import (
-    BLOCK,
     all_of,
     all_places,
     encode,
@@ -20,6 +19,7 @@ from neural_render.kernels.cuda.encoding import (
     scatter_table_gradient,
 )
 from neural_render.kernels.cuda.networks import (
+    BLOCK,
     gradient_factor,
     network_of,
     new_trace,

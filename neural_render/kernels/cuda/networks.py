@@ -15,16 +15,24 @@ from neural_render.kernels.cuda.programs.networks import (
 )
 from neural_render.kernels.specs import MlpSpec
 
-BLOCK, SUMMED = 64, 128  # samples of a tile, and of one whose outer products are summed
+# Samples of a tile. Of 64 rows and with 4 warps, products would be Hopper's asynchronous ones, whose
+# code reads beyond its memory where matrices are as narrow as these (Triton 3.6, compute-sanitizer).
+BLOCK = 32
+# Likewise, of tiles whose outer products are summed, which have the rows of a layer's outputs.
+SUMMED, SUMMED_WARPS = 128, 2
 PROGRAMS = 264  # at most, each with sums of its own for the gradients to weights
 LARGEST_FACTOR = 2.0**24
 
 
 def network_of(weights: Tensor, spec: MlpSpec, name: str = "weights") -> Network:
     """The network as kernels take it."""
-    first = spec.width if spec.hidden_layers else spec.outputs
+    first, numbers = spec.width if spec.hidden_layers else spec.outputs, getattr(torch, precision())
+    weights = ready(weights, name, spec.num_weights)
+    if numbers != weights.dtype:
+        largest = torch.finfo(numbers).max
+        weights = weights.clamp(-largest, largest).to(numbers)
     return Network(
-        ready(weights, name, spec.num_weights),
+        weights,
         tl.constexpr(spec.inputs),
         tl.constexpr(spec.width),
         tl.constexpr(spec.hidden_layers),
@@ -34,7 +42,7 @@ def network_of(weights: Tensor, spec: MlpSpec, name: str = "weights") -> Network
         padded(spec.outputs),
         tl.constexpr(first),
         padded(first),
-        tl.constexpr(NUMBERS[getattr(torch, precision())]),
+        tl.constexpr(NUMBERS[numbers]),
     )
 
 
@@ -62,8 +70,7 @@ def weight_gradient(trace: Trace, count: Tensor, spec: MlpSpec) -> Tensor:
     for slope, value, (rows, columns) in zip(slopes, inputs, spec.layer_shapes, strict=True):
         shape = (tl.constexpr(rows), tl.constexpr(columns), padded(rows), padded(columns))
         given = (slope, value, count, sums, start, spec.num_weights, shape)
-        numbers = NUMBERS[slope.dtype]
-        launch(weights_program, (programs,), *given, NUMBERS=numbers, BLOCK=size)
+        launch(weights_program, (programs,), *given, warps=SUMMED_WARPS, BLOCK=size)
         start += rows * columns
     return sums.sum(0)
 

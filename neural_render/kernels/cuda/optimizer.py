@@ -1,5 +1,10 @@
 """Adam on the GPU, in place."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+
 import torch
 import triton.language as tl
 from torch import Tensor
@@ -16,17 +21,37 @@ BLOCK = 1024
 LARGEST_GRADIENT = 1 << 26
 
 
-def _numbers(adam: AdamSpec) -> tuple[float, ...]:
-    """Adam's numbers as kernels take them."""
-    return (
-        float(adam.learning_rate),
-        1.0 - adam.beta1**adam.step,
-        1.0 - adam.beta2**adam.step,
-        float(adam.beta1),
-        float(adam.beta2),
-        float(adam.epsilon),
-        float(adam.weight_decay),
-    )
+# Where Adam's numbers lie, if a graph's replay is told of them there.
+_live: list[Tensor] = []
+
+
+def host_numbers(adam: AdamSpec) -> Tensor:
+    """What changes from step to step, and what does not, as kernels take it."""
+    corrections = 1.0 - adam.beta1**adam.step, 1.0 - adam.beta2**adam.step
+    rest = adam.beta1, adam.beta2, adam.epsilon
+    return torch.tensor([adam.learning_rate, *corrections, *rest], device="cpu")
+
+
+@contextmanager
+def numbers_in(live: Tensor) -> Iterator[None]:
+    """Inside, steps have their ``host_numbers`` from this tensor on the device."""
+    _live.append(live)
+    try:
+        yield
+    finally:
+        _live.pop()
+
+
+def _numbers(adam: AdamSpec, device: torch.device) -> Tensor:
+    """The numbers on the device."""
+    return _live[-1] if _live else _moved(replace(adam, weight_decay=0.0), device)
+
+
+@lru_cache(maxsize=8)
+def _moved(adam: AdamSpec, device: torch.device) -> Tensor:
+    """The same for all parameters of a step; no host waits."""
+    numbers = host_numbers(adam)
+    return numbers if device.type == "cpu" else numbers.pin_memory().to(device, non_blocking=True)
 
 
 def _in_place(tensor: Tensor, name: str) -> Tensor:
@@ -86,7 +111,7 @@ def _step_rows(table: Tensor, second: Tensor, gradient: Tensor, adam: AdamSpec) 
     count, features = table.shape
     size = block(BLOCK, count)
     shape = (tl.constexpr(features), padded(features, 1))
-    given = (table, second, gradient, _numbers(adam), count, shape)
+    given = (table, second, gradient, _numbers(adam, table.device), count, shape)
     launch(row_adam_program, (tiles(count, size),), *given, BLOCK=size)
 
 
@@ -99,5 +124,6 @@ def adam_step(
     count = parameter.numel()
     stepped = _in_place(parameter, "a parameter")
     kept = (_in_place(moments[0], "its moment"), _in_place(moments[1], "its moment"))
-    given = (stepped, kept, gradient, _numbers(adam), count)
+    numbers = _numbers(adam, stepped.device)
+    given = (stepped, kept, gradient, numbers, float(adam.weight_decay), count)
     launch(adam_program, (tiles(count, BLOCK),), *given, BLOCK=BLOCK)

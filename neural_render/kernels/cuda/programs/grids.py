@@ -250,8 +250,11 @@ def place_of(samples, sample, mask):
 def as_numbers(values, NUMBERS: tl.constexpr):
     """The values in numbers 0 float32, 1 float16, 2 bfloat16; none leaves float16's range."""
     if NUMBERS == 1:
-        values = tl.where(values > 65504.0, 65504.0, values)
-        return tl.where(values < -65504.0, -65504.0, values).to(tl.float16)
+        if values.dtype == tl.float16:
+            return values
+        nan: tl.constexpr = tl.PropagateNan.ALL
+        values = tl.minimum(values, 65504.0, propagate_nan=nan)
+        return tl.maximum(values, -65504.0, propagate_nan=nan).to(tl.float16)
     elif NUMBERS == 2:
         return values.to(tl.bfloat16)
     else:

@@ -151,7 +151,7 @@ def back_to_first(given, z1, network, trace, place, room):
 
 @triton.jit(do_not_specialize=["count", "start", "stride"])
 def weights_program(
-    slopes, inputs, count, sums, start, stride, shape, NUMBERS: tl.constexpr, BLOCK: tl.constexpr
+    slopes, inputs, count, sums, start, stride, shape, BLOCK: tl.constexpr
 ):
     """Each program's part of the gradient to the weights of a layer, ``slopes^T inputs``.
 

@@ -1,6 +1,6 @@
 """Adam (Kingma and Ba 2015), in place.
 
-``numbers``: learning rate, 1 - beta1^t, 1 - beta2^t, beta1, beta2, epsilon and weight decay.
+``numbers``, on the device: learning rate, 1 - beta1^t, 1 - beta2^t, beta1, beta2 and epsilon.
 """
 
 import triton
@@ -8,11 +8,13 @@ import triton.language as tl
 
 
 @triton.jit(do_not_specialize=["count"])
-def adam_program(parameter, moments, gradient, numbers, count, BLOCK: tl.constexpr):
+def adam_program(parameter, moments, gradient, numbers, decay, count, BLOCK: tl.constexpr):
     """One step of everything that is not a row of features."""
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = place < count
-    rate, correction1, correction2, beta1, beta2, epsilon, decay = numbers
+    rate, correction1 = tl.load(numbers), tl.load(numbers + 1)
+    correction2, epsilon = tl.load(numbers + 2), tl.load(numbers + 5)
+    beta1, beta2 = tl.load(numbers + 3), tl.load(numbers + 4)
     value = tl.load(parameter + place, mask=mask, other=0.0)
     slope = tl.load(gradient + place, mask=mask, other=0.0) + decay * value
     first = tl.load(moments[0] + place, mask=mask, other=0.0)
@@ -35,7 +37,8 @@ def row_adam_program(table, second, gradient, numbers, count, features, BLOCK: t
     place = row.to(tl.int64)[:, None] * FEATURES + column[None, :]
     inside = known[:, None] & (column < FEATURES)[None, :]
     slope = tl.load(gradient + place, mask=inside, other=0.0)
-    rate, _, correction2, _, beta2, epsilon, _ = numbers
+    rate, correction2 = tl.load(numbers), tl.load(numbers + 2)
+    beta2, epsilon = tl.load(numbers + 4), tl.load(numbers + 5)
     touched = known & (tl.max((slope != 0.0).to(tl.int32), 1) != 0)
     moment = tl.load(second + row, mask=touched, other=0.0)
     moment = beta2 * moment + (1.0 - beta2) * (tl.sum(slope * slope, 1) / FEATURES)
