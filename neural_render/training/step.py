@@ -1,22 +1,31 @@
 """One training step: rays, render, loss, gradients, Adam."""
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from neural_render.captures.adjustment.adjustment import AdjustedBatch
 from neural_render.core.processes import group
 from neural_render.core.protocols import RaySource, SteppedSource
-from neural_render.core.rays import RayBatch
+from neural_render.core.rays import RayBatch, Rays
 from neural_render.fields import RadianceField
-from neural_render.kernels.records import ColorTargets
+from neural_render.kernels.records import (
+    ColorTargets,
+    FactoredGradient,
+    InputGradients,
+    RenderLoss,
+)
 from neural_render.kernels.specs import AdamSpec, LossSpec
 from neural_render.rendering import Renderer
 from neural_render.training.gathering import BatchGradients, of_whole_batch
 from neural_render.training.optimizer import optimizer_step
 from neural_render.training.randomness import generator_for
+from neural_render.training.replaying import Given, Replays
 from neural_render.training.runs.state import TrainingState
 from neural_render.training.schedules import StepPlan, plan_step
 from neural_render.training.settings import TrainingSettings
@@ -25,6 +34,7 @@ MIN_RAYS = 64
 MAX_RAYS_PER_SAMPLE = 8
 ROULETTE, RELATIVE_ROULETTE = 0.5, 1.0  # where training.roulette is -1
 SURVIVORS_MEMORY = 0.7  # of the running estimate of survivors per ray, per step
+RUNGS = 8  # numbers of rays between one and its double
 ROOM = 1.5  # for surviving samples, of those that are aimed at (see `LossSpec`)
 
 
@@ -39,6 +49,7 @@ class Problem:
     seed: int
     device: torch.device
     color_space: str  # of the radiance: srgb (display-referred) or linear
+    replays: Replays = dataclasses.field(default_factory=Replays)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +97,14 @@ def rays_for(survivors_per_ray: float, plan: StepPlan) -> int:
     wanted = plan.num_samples * plan.step_scale / survivors_per_ray
     least = max(MIN_RAYS, group.size())
     return int(min(max(wanted, least), MAX_RAYS_PER_SAMPLE * plan.num_samples))
+
+
+def rung(num_rays: int) -> int:
+    """The number of rays near this one that a GPU takes, at most 5 percent away.
+
+    Steps of the same number of rays share a graph.
+    """
+    return max(MIN_RAYS, round(2 ** (round(math.log2(num_rays) * RUNGS) / RUNGS) / 64) * 64)
 
 
 def observed_survivors(survivors_per_ray: float, outcome: StepOutcome, step_scale: float) -> float:
@@ -165,6 +184,8 @@ def draw_step(problem: Problem, state: TrainingState, fraction: float) -> StepIn
     device, step = problem.device, state.progress.step + 1
     plan = plan_step(problem.settings, step, fraction, device)
     num_rays = rays_for(state.progress.survivors_per_ray, plan)
+    if device.type == "cuda":
+        num_rays = rung(num_rays)
     generator = generator_for(problem.seed, step, "rays", device)
     if isinstance(problem.source, SteppedSource):
         problem.source.turn_to(step)
@@ -210,7 +231,6 @@ class Outcomes:
 def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> UnreadOutcome:
     """Fits the field to what was drawn, in place; the table may change until ``ops.finish``."""
     settings, plan, adjustment = problem.settings, drawn.plan, state.adjustment
-    found = batch_gradients(problem, state, drawn)
     adam = AdamSpec(
         learning_rate=plan.learning_rate,
         step=drawn.step,
@@ -218,10 +238,9 @@ def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> U
         beta2=settings.beta2,
         epsilon=settings.epsilon,
     )
-    optimizer_step(problem.field, state.moments, found.parameters, adam, settings.weight_decay)
-    adjustment.descend(found.cameras, drawn.step, drawn.fraction)
-    seen = found.seen
-    state.errors.observe(found.regions, seen.squared)
+    seen, regions, to_cameras = fit_batch(problem, state, drawn, adam)
+    adjustment.descend(to_cameras, drawn.step, drawn.fraction)
+    state.errors.observe(regions, seen.squared)
     # Of the uniform rays alone: those drawn by the error map say nothing of the whole.
     squared_error = seen.squared[state.errors.num_chosen(drawn.num_rays) :].mean()
     loss, squared_error = seen.loss.double(), squared_error.double()
@@ -229,39 +248,106 @@ def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> U
     return UnreadOutcome(figures, drawn.num_rays)
 
 
+def fit_batch(
+    problem: Problem, state: TrainingState, drawn: StepInput, adam: AdamSpec
+) -> tuple[RenderLoss, Int[Tensor, " known"], Mapping[str, Tensor]]:
+    """One step of Adam for the field, and what the batch saw: its loss, its regions, and the
+    gradient to what is learnt of cameras."""
+    decay = problem.settings.weight_decay
+    if group.size() > 1:
+        found = batch_gradients(problem, state, drawn)
+        optimizer_step(problem.field, state.moments, found.parameters, adam, decay)
+        return found.seen, found.regions, found.cameras
+    shown = state.adjustment.apply(drawn.batch)
+    task, given = posed(problem, state, drawn, shown)
+
+    def work(given: Given, adam: AdamSpec) -> tuple[RenderLoss, InputGradients]:
+        seen, gradients, to_inputs = loss_gradients(problem, task, given)
+        optimizer_step(problem.field, state.moments, gradients, adam, decay)
+        return seen, to_inputs
+
+    if task.is_always_alike(problem):
+        seen, to_inputs = problem.replays.do(task, given, work, adam)
+    else:
+        seen, to_inputs = work(given, adam)
+    return seen, drawn.regions, state.adjustment.gradients(shown, to_inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """The loss of a batch, but for its tensors."""
+
+    loss: LossSpec
+    step_scale: float
+    blur: float
+    first_channel: int
+
+    def is_always_alike(self, problem: Problem) -> bool:
+        """Whether steps differ in their tensors alone, and are nothing but the backend's work."""
+        loss, renderer = self.loss, problem.renderer
+        return (
+            loss.distance_weight == 0
+            and loss.normal_weight == 0
+            and self.blur == 0
+            and renderer.projection.is_identity
+            and not problem.field.has_far
+        )
+
+
+def posed(
+    problem: Problem, state: TrainingState, drawn: StepInput, shown: AdjustedBatch
+) -> tuple[Task, Given]:
+    """The loss of what was drawn, as its photos show it, and the tensors of its rays."""
+    batch, rays = drawn.batch, shown.rays
+    side = problem.renderer.occupancy.side(0)
+    loss = loss_spec(problem.settings, problem.color_space, drawn.fraction, side)
+    task = Task(
+        loss=replace(loss, room=math.ceil(ROOM * drawn.plan.num_samples / group.size())),
+        step_scale=drawn.plan.step_scale,
+        blur=state.adjustment.blur(drawn.fraction),
+        first_channel=batch.first_channel,
+    )
+    seen = batch.targets, batch.opacity, drawn.background, batch.weights
+    surfaces = batch.distance, batch.normals
+    more = shown.gain, shown.conditions, drawn.jitter
+    return task, (rays.origins, rays.directions, rays.footprint, *seen, *surfaces, *more)
+
+
+def loss_gradients(
+    problem: Problem, task: Task, given: Given
+) -> tuple[RenderLoss, dict[str, Tensor | FactoredGradient], InputGradients]:
+    """See ``Renderer.loss_gradients``."""
+    origins, directions, footprint, colors, opacity, background, weights, *rest = given
+    distance, normals, gain, conditions, jitter = rest
+    renderer = problem.renderer.blurred(task.blur) if task.blur else problem.renderer
+    return renderer.loss_gradients(
+        problem.field,
+        Rays(origins=origins, directions=directions, footprint=footprint),
+        targets=ColorTargets(
+            colors=colors,
+            opacity=opacity,
+            background=background,
+            weights=weights,
+            distance=distance,
+            normals=normals,
+            first_channel=task.first_channel,
+            gain=gain,
+        ),
+        loss=task.loss,
+        jitter=jitter,
+        conditions=conditions,
+        step_scale=task.step_scale,
+    )
+
+
 def batch_gradients(problem: Problem, state: TrainingState, drawn: StepInput) -> BatchGradients:
     """The gradients of the loss of the whole batch of which ``drawn`` is this process's share."""
-    batch, adjustment = drawn.batch, state.adjustment
-    shown = adjustment.apply(batch)
-    renderer = problem.renderer
-    loss = loss_spec(
-        problem.settings, problem.color_space, drawn.fraction, renderer.occupancy.side(0)
-    )
-    room = math.ceil(ROOM * drawn.plan.num_samples / group.size())
-    if blur := adjustment.blur(drawn.fraction):
-        renderer = renderer.blurred(blur)
-    seen, gradients, to_inputs = renderer.loss_gradients(
-        problem.field,
-        shown.rays,
-        targets=ColorTargets(
-            colors=batch.targets,
-            opacity=batch.opacity,
-            background=drawn.background,
-            weights=batch.weights,
-            distance=batch.distance,
-            normals=batch.normals,
-            first_channel=batch.first_channel,
-            gain=shown.gain,
-        ),
-        loss=replace(loss, room=room),
-        jitter=drawn.jitter,
-        conditions=shown.conditions,
-        step_scale=drawn.plan.step_scale,
-    )
+    shown = state.adjustment.apply(drawn.batch)
+    seen, gradients, to_inputs = loss_gradients(problem, *posed(problem, state, drawn, shown))
     part = BatchGradients(
         seen=seen,
         regions=drawn.regions,
         parameters=gradients,
-        cameras=adjustment.gradients(shown, to_inputs),
+        cameras=state.adjustment.gradients(shown, to_inputs),
     )
     return of_whole_batch(part, drawn.num_rays)

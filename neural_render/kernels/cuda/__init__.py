@@ -23,6 +23,7 @@ from neural_render.kernels.cuda.fields import (
     query_field,
     query_field_backward,
 )
+from neural_render.kernels.cuda.graphs import Recorded, new_pool
 from neural_render.kernels.cuda.marching import march_rays
 from neural_render.kernels.cuda.networks import mlp, mlp_backward
 from neural_render.kernels.cuda.optimizer import adam_step, row_adam_step, table_adam_step

@@ -86,9 +86,7 @@ def hash_encode(points: Tensor, table: Tensor, spec: HashGridSpec, footprint: Te
     return out.T.contiguous()
 
 
-def encode(
-    samples: Places, table: Tensor, spec: HashGridSpec, count: Tensor, out: Tensor
-) -> None:
+def encode(samples: Places, table: Tensor, spec: HashGridSpec, count: Tensor, out: Tensor) -> None:
     """Stores the features of the first ``count`` samples at their places: ``[features room]``."""
     most = len(samples.place) if samples.listed.value else len(samples.points)
     size = block(ENCODED, most)

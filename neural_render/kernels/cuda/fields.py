@@ -353,4 +353,3 @@ def _to_networks(
         slope = radiance.clamp(max=LARGEST_SLOPE) if is_exponential else radiance * (1 - radiance)
         found.append(given[1] * slope)
     return found
-

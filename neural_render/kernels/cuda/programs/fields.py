@@ -315,9 +315,7 @@ def back_through_color(
     z1 = first_of_color(latent, rest, color, field, LATENT_TILE)
     slope = radiance_slope(last_values(z1, color), field)
     given = load_rows(gradients.radiance, sample, mask, color.outputs, color.outputs_tile)
-    gradient = back_to_first(
-        given * slope * factor, z1, color, gradients.of_color, place, room
-    )
+    gradient = back_to_first(given * slope * factor, z1, color, gradients.of_color, place, room)
     if gradients.inputs_too:
         of_rest = first_weights(color, field.latent, field.rest, field.rest_tile)
         to_rest = product(gradient, of_rest, color) / factor

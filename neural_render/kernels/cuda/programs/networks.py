@@ -150,9 +150,7 @@ def back_to_first(given, z1, network, trace, place, room):
 
 
 @triton.jit(do_not_specialize=["count", "start", "stride"])
-def weights_program(
-    slopes, inputs, count, sums, start, stride, shape, BLOCK: tl.constexpr
-):
+def weights_program(slopes, inputs, count, sums, start, stride, shape, BLOCK: tl.constexpr):
     """Each program's part of the gradient to the weights of a layer, ``slopes^T inputs``.
 
     Programs take turns with the tiles. ``shape``: outputs and inputs, and their tiles. ``sums`` has

@@ -1,0 +1,65 @@
+"""What every step does alike, recorded as CUDA graphs that are replayed: loss, gradients, Adam.
+
+A GPU is done with a kernel sooner than Python has launched the next one. A graph is one launch. It
+knows the number of its rays, so that steps of so many share it; see ``step.rung``.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neural_render.kernels import dispatch
+from neural_render.kernels.specs import AdamSpec
+
+MOST_GRAPHS = 48  # that are kept; each numbers of rays that steps come back to
+Given = tuple[Tensor, ...]
+Work = Callable[[Given, AdamSpec], Any]
+
+
+class Replays:
+    """The graphs of a run, by what they were recorded for."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._graphs: OrderedDict[Hashable, tuple[Given, Any]] = OrderedDict()
+        self._known: set[Hashable] = set()
+        self._pool: Any = None
+
+    def do(self, kind: Hashable, given: Given, work: Work, adam: AdamSpec) -> Any:
+        """What ``work`` gives, in tensors that are good until the next call.
+
+        Work of a ``kind`` on tensors of the same shapes differs in their values and in Adam's step
+        alone, and no host waits in it. Of each kind it is done as usual once: what is compiled, or
+        moved to the device for good, is so then. Backends without graphs always do it as usual.
+        """
+        backend = dispatch.active()
+        if not hasattr(backend, "Recorded"):
+            return work(given, adam)
+        if kind not in self._known:
+            self._known.add(kind)
+            return work(given, adam)
+        key = kind, tuple((tensor.shape, tensor.requires_grad) for tensor in given)
+        if key in self._graphs:
+            self._graphs.move_to_end(key)
+        else:
+            self._graphs[key] = self._record(backend, given, work, adam)
+            if len(self._graphs) > MOST_GRAPHS:
+                self._graphs.popitem(last=False)
+        kept, recorded = self._graphs[key]
+        with torch.no_grad():
+            for own, tensor in zip(kept, given, strict=True):
+                own.copy_(tensor)
+        return recorded.replay(adam)
+
+    def _record(self, backend: Any, given: Given, work: Work, adam: AdamSpec) -> tuple[Given, Any]:
+        """Tensors of its own, and the work on them."""
+        if self._pool is None:
+            self._pool = backend.new_pool()
+        kept = tuple(
+            tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in given
+        )
+        device = given[0].device
+        return kept, backend.Recorded(lambda: work(kept, adam), device, self._pool)
