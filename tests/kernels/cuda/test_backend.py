@@ -199,7 +199,7 @@ def test_auto_takes_a_gpu_only_where_there_is_one(monkeypatch: pytest.MonkeyPatc
         assert dispatch.fastest() == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert dispatch.fastest() == "cuda"
-    assert dispatch.fastest(without_gpu=True) == "cpu"
+    assert dispatch.fastest(without_gpu=True) in ("cpu", "reference")
 
 
 def test_tensors_lie_where_the_backend_computes(monkeypatch: pytest.MonkeyPatch) -> None:
