@@ -106,8 +106,7 @@ def problem_of(
 ) -> Problem:
     """A fresh field before the capture's photos."""
     place = CaptureSettings(path=options["capture"], max_side=options["max_side"])
-    with CPU:  # photos are read there, whatever new tensors lie on by default
-        capture = open_capture(place, progress=False)
+    capture = open_capture(place, progress=False)
     source = photo_source(capture, device)
     grid = GridSettings(log2_rows=options["log2_rows"])
     spec = field_spec(

@@ -6,8 +6,7 @@ CPU, with ``backend=cpu``, which says nothing of a GPU but shows that the suite 
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -43,18 +42,15 @@ def run(options: BenchmarkOptions) -> None:
     device = torch.device("cuda" if backend in dispatch.ON_GPU else "cpu")
     measures = {"kernels": _kernels, "steps": _steps, "quality": _quality}
     for name in options.measures:
-        with computing(backend, device, options.precision):
-            values = measures[name](options, backend, device)
+        compute_with(backend, options.precision)
+        values = measures[name](options, backend, device)
         values |= {"measure": name, "device": device_name(device), "precision": options.precision}
         print(append(RECORDS, backend, dispatch.usable_cores(), values))
 
 
-@contextmanager
-def computing(backend: str, device: torch.device, precision: str = "auto") -> Iterator[None]:
-    """Inside, this backend computes and new tensors lie on the device."""
+def compute_with(backend: str, precision: str = "auto") -> None:
+    """From here on this backend computes."""
     dispatch.select(backend, 0, precision if backend != "reference" else "auto")
-    with torch.device(device):
-        yield
 
 
 def device_name(device: torch.device) -> str:
@@ -91,7 +87,8 @@ def _kernels(options: BenchmarkOptions, backend: str, device: torch.device) -> d
     count, found = SAMPLES[device.type], {}
     for name in dict.fromkeys((backend, "reference")):
         repeats = max(1, options.repeats if name == backend else options.repeats // 2)
-        with computing(name, device, options.precision):
+        compute_with(name, options.precision)
+        with torch.device(device):
             for op, case in Workload(count, device).cases().items():
                 cost = milliseconds(case.undifferentiated, device, repeats)
                 found.setdefault(op, {})[name] = cost
@@ -118,8 +115,8 @@ def _steps(options: BenchmarkOptions, backend: str, device: torch.device) -> dic
         steps = options.steps if name == backend else REFERENCE_STEPS
         for budget in (WARM, WARM + steps):  # what comes up once only is left out
             settings = _settings(device, num_steps=budget)
-            with computing(name, device, options.precision):
-                wall, samples, _ = _trained(options, settings, name, device)
+            compute_with(name, options.precision)
+            wall, samples, _ = _trained(options, settings, name, device)
             found[name] = {"wall": wall, "samples": samples, "steps": budget}
             if budget == WARM:
                 before = wall
@@ -172,8 +169,7 @@ def _trained(
 
 def _opened(options: BenchmarkOptions) -> Capture:
     settings = CaptureSettings(path=options.capture, max_side=options.max_side)
-    with torch.device("cpu"):
-        return open_capture(settings, progress=False)
+    return open_capture(settings, progress=False)
 
 
 def _score(scene: TrainedScene, capture: Capture, device: torch.device) -> float:
@@ -185,8 +181,7 @@ def _score(scene: TrainedScene, capture: Capture, device: torch.device) -> float
     for index in range(len(cameras)):
         color = render_image(scene.renderer, scene.field, cameras, index, white).color.cpu()
         photo = over_background(capture.test.image(index).cpu(), white_srgb)
-        with torch.device("cpu"):
-            everywhere = torch.ones(photo.shape[:2], dtype=torch.bool)
+        everywhere = torch.ones(photo.shape[:2], dtype=torch.bool)
         scores.append(psnr(quantised(color), photo, everywhere))
     return sum(scores) / len(scores)
 

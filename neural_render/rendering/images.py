@@ -12,7 +12,8 @@ from neural_render.core.protocols import FarField, Field
 from neural_render.core.rays import Rays
 from neural_render.rendering.renderer import Renderer
 
-RAYS_AT_ONCE = 1 << 18
+RAYS_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 19}
+CPU = torch.device("cpu")
 SAMPLED_AT_ONCE = 1 << 16  # where a piece's samples are all in memory together
 PIXELS_AT_ONCE = 1 << 21  # larger pictures are made in bands: a pixel's ray takes a hundred bytes
 TILE = 16  # pixels along a side: rays of a tile go through the same cells, one after another
@@ -55,8 +56,8 @@ def render_image(
     width, height = int(cameras.width[index]), int(cameras.height[index])
     if width * height > PIXELS_AT_ONCE and height > TILE:
         return _in_bands(renderer, field, cameras, index, background, conditions)
-    directions, footprint = tiled_lens(lens_numbers(cameras, index), TILE)
     pose = cameras.world_from_camera[index]
+    directions, footprint = tiled_lens(lens_numbers(cameras, index), TILE, pose.device)
     rays = rays_from_pose(pose, directions.to(pose), footprint.to(pose))
     return image_of_tiles(renderer, field, rays, (width, height), background, conditions)
 
@@ -76,7 +77,7 @@ def image_of_tiles(
     """
     width, height = size
     values, opacity, distance = seen_along(renderer, field, rays, background, conditions)
-    place = tiled_order(width, height, TILE)[1].to(background.device)
+    place = tiled_order(width, height, TILE, background.device)[1]
     return Image(
         color=values.index_select(0, place).view(height, width, -1),
         opacity=opacity.index_select(0, place).view(height, width),
@@ -100,15 +101,15 @@ def seen_along(
     device = background.device
     rays = rays.to(device)
     sparing = renderer.for_pictures()
-    at_once = SAMPLED_AT_ONCE if field.fused_view() is None else RAYS_AT_ONCE
+    at_once = SAMPLED_AT_ONCE if field.fused_view() is None else RAYS_AT_ONCE[device.type]
     pieces = []
     for start in range(0, max(len(rays), 1), at_once):
         here = rays[start : start + at_once]
         seen = sparing.render(
             field,
             here,
-            background=rows_of(tuple(background.tolist()), len(here)).to(device),
-            jitter=rows_of((0.5,), len(here)).view(-1).to(device),
+            background=rows_of(tuple(background.tolist()), len(here), device),
+            jitter=rows_of((0.5,), len(here), device).view(-1),
             conditions=None if conditions is None else conditions.repeat(len(here), 1),
         )
         pieces.append((seen.values, seen.opacity, seen.distance))
@@ -148,9 +149,11 @@ def _in_bands(
 
 
 @lru_cache(maxsize=8)
-def rows_of(values: tuple[float, ...], count: int) -> Float[Tensor, "count values"]:
+def rows_of(
+    values: tuple[float, ...], count: int, device: torch.device = CPU
+) -> Float[Tensor, "count values"]:
     """The same values in each row: never to be written to, as all pictures share them."""
-    return torch.tensor(values).repeat(count, 1)
+    return torch.tensor(values, device=device).repeat(count, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +182,7 @@ def lens_numbers(cameras: Cameras, index: int) -> LensNumbers:
 
 @lru_cache(maxsize=2)
 def tiled_lens(
-    numbers: LensNumbers, tile: int
+    numbers: LensNumbers, tile: int, device: torch.device = CPU
 ) -> tuple[Float[Tensor, "pixels 3"], Float[Tensor, " pixels"]]:
     """``image_directions`` tile by tile; the pictures of a film or a test split share them."""
     camera = Cameras(
@@ -193,12 +196,12 @@ def tiled_lens(
     )
     directions, footprint = image_directions(camera, 0)
     order, _ = tiled_order(numbers.width, numbers.height, tile)
-    return directions[order], footprint[order]
+    return directions[order].to(device), footprint[order].to(device)
 
 
 @lru_cache(maxsize=4)
 def tiled_order(
-    width: int, height: int, tile: int
+    width: int, height: int, tile: int, device: torch.device = CPU
 ) -> tuple[Int[Tensor, " pixels"], Int[Tensor, " pixels"]]:
     """Row-major indices of all pixels, tile by tile, so that neighbours are soon after another, and
     the place of each pixel, row by row, among them."""
@@ -206,4 +209,4 @@ def tiled_order(
     across = (width + tile - 1) // tile
     rank = ((y // tile) * across + x // tile) * tile * tile + (y % tile) * tile + x % tile
     order = rank.view(-1).argsort()
-    return order, order.argsort()
+    return order.to(device), order.argsort().to(device)

@@ -35,7 +35,7 @@ MAX_RAYS_PER_SAMPLE = 8
 ROULETTE, RELATIVE_ROULETTE = 0.5, 1.0  # where training.roulette is -1
 SURVIVORS_MEMORY = 0.7  # of the running estimate of survivors per ray, per step
 RUNGS = 8  # numbers of rays between one and its double
-ROOM = 1.5  # for surviving samples, of those that are aimed at (see `LossSpec`)
+ROOM = 1.25  # for surviving samples, of those that are aimed at (see `LossSpec`)
 
 
 @dataclass(frozen=True, kw_only=True)

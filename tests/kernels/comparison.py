@@ -34,6 +34,21 @@ def instruction_set(name: str) -> Iterator[None]:
         modules.use(before)
 
 
+@contextmanager
+def in_float32(backend: str) -> Iterator[None]:
+    """The cuda backend computes in float32 inside the block, also on a GPU."""
+    if backend != "cuda":
+        yield
+        return
+    loaded = dispatch.load(backend)
+    before = loaded.precision()
+    loaded.set_precision("float32")
+    try:
+        yield
+    finally:
+        loaded.set_precision(before)
+
+
 def strided(tensor: Tensor) -> Tensor:
     """The same values, not contiguous in memory."""
     return torch.stack([tensor, torch.full_like(tensor, 7)], dim=-1)[..., 0]

@@ -47,8 +47,6 @@ def test_what_a_backend_borrows_is_told(monkeypatch: pytest.MonkeyPatch) -> None
         "occupancy_cells",
         "occupancy_points",
         "occupancy_update",
-        "pick_pixels",
-        "shoot_rays",
     }
 
 

@@ -1,6 +1,6 @@
 """The CUDA backend: Triton kernels; what is no hot loop there stays the reference's PyTorch.
 
-Upkeep of the occupancy grid, rays of pixels and the colour loss are a few passes over little data.
+Upkeep of the occupancy grid and the colour loss are a few passes over little data.
 """
 
 from neural_render.kernels.cuda.compositing import composite, composite_backward
@@ -27,6 +27,7 @@ from neural_render.kernels.cuda.graphs import Recorded, new_pool
 from neural_render.kernels.cuda.marching import march_rays
 from neural_render.kernels.cuda.networks import mlp, mlp_backward
 from neural_render.kernels.cuda.optimizer import adam_step, row_adam_step, table_adam_step
+from neural_render.kernels.cuda.pixels import pick_pixels, shoot_rays
 from neural_render.kernels.cuda.rendering import render_loss, render_rays, render_rays_backward
 from neural_render.kernels.reference.compositing import color_loss
 from neural_render.kernels.reference.occupancy import (
@@ -34,5 +35,4 @@ from neural_render.kernels.reference.occupancy import (
     occupancy_points,
     occupancy_update,
 )
-from neural_render.kernels.reference.pixels import pick_pixels, shoot_rays
 from neural_render.kernels.reference.splats.drawing import draw_splats, draw_splats_backward

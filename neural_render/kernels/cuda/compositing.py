@@ -16,7 +16,7 @@ from neural_render.kernels.cuda.programs.compositing import (
 )
 from neural_render.kernels.records import Composited, PackedSamples
 
-RAYS, SLOTS = 16, 64  # rays of a program, and how many samples of each are looked at together
+RAYS, SLOTS = 32, 16  # rays of a program, and how many samples of each are looked at together
 GATHERED = 128  # rays of a program that looks at one sample of each after another
 
 

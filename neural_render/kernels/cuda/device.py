@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -111,6 +112,19 @@ def ray_block(rays: int, slots: int) -> tuple[int, int]:
 def tiles(count: int, size: int) -> int:
     """How many tiles of this size hold so many."""
     return -(-count // size)
+
+
+def turns(count: int, size: int, device: torch.device, each: int) -> int:
+    """How many programs take turns with so many tiles, at most ``each`` for a multiprocessor.
+
+    Where only the device knows how many tiles there are in the end, most of them may be none.
+    """
+    return max(1, min(tiles(count, size), each * _multiprocessors(device)))
+
+
+@lru_cache(maxsize=8)
+def _multiprocessors(device: torch.device) -> int:
+    return 4 if is_on_cpu() else torch.cuda.get_device_properties(device).multi_processor_count
 
 
 def launch(

@@ -7,7 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from neural_render.core.errors import KernelError
-from neural_render.kernels.cuda.device import block, launch, ready, tiles
+from neural_render.kernels.cuda.device import block, launch, ready, tiles, turns
 from neural_render.kernels.cuda.programs.grids import (
     Grid,
     Places,
@@ -20,6 +20,7 @@ from neural_render.kernels.specs import XOR_PRIMES, HashGridSpec
 
 BLOCK = 64  # samples of a tile, a column for each feature
 ENCODED, SCATTERED = 256, 256  # likewise, a column for each feature of one level
+SCATTER_WARPS = 8
 LEAST_TILE = 16  # as tensor cores want it
 # What products are made of, as kernels know it.
 NUMBERS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
@@ -91,7 +92,7 @@ def encode(samples: Places, table: Tensor, spec: HashGridSpec, count: Tensor, ou
     most = len(samples.place) if samples.listed.value else len(samples.points)
     size = block(ENCODED, most)
     given = (samples, _level_grid(checked(table, spec), spec), out, count, out.shape[1])
-    grid = (tiles(most, size), spec.levels)
+    grid = (turns(most, size, out.device, 1), spec.levels)
     launch(encode_program, grid, *given, BLOCK=size, NUMBERS=NUMBERS[out.dtype])
 
 
@@ -153,7 +154,8 @@ def scatter_levels(
     count = len(points)
     size = block(SCATTERED, count)
     given = (points, features, _level_grid(dense, spec), dense, count, levels.start)
-    launch(scatter_program, (tiles(count, size), len(levels)), *given, BLOCK=size)
+    grid = (tiles(count, size), len(levels))
+    launch(scatter_program, grid, *given, warps=SCATTER_WARPS, BLOCK=size)
 
 
 def _scatter_in_order(

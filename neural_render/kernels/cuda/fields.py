@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from neural_render.core.errors import KernelError
-from neural_render.kernels.cuda.device import block, launch, precision, ready, tiles
+from neural_render.kernels.cuda.device import block, launch, precision, ready, tiles, turns
 from neural_render.kernels.cuda.encoding import (
     all_of,
     all_places,
@@ -176,7 +176,8 @@ def find_densities(
     most = len(features.place) if features.listed.value else features.stored.shape[1]
     size, model = block(BLOCK, most), _density_model(parameters, spec)
     given = (features, features.stored.shape[1], count, model, density)
-    launch(density_program, (tiles(most, size),), *given, BLOCK=size)
+    grid = (turns(most, size, density.device, 8),)
+    launch(density_program, grid, *given, BLOCK=size)
 
 
 def _density_alone(table: Tensor, weights: Tensor) -> FieldParameters:
@@ -315,12 +316,14 @@ def _backward(
     new, density, color = parameters.table.new_empty, spec.density_network, spec.color_network
     of_density = new_trace(room, density, parameters.table)
     of_color = new_trace(room if has_color else 0, color, parameters.table)
-    factor = gradient_factor(*_to_networks(given, outputs, spec))
+    to_networks = _to_networks(given, outputs, spec)
+    # What flows from the colour network into the other is no more than what flows into it.
+    factors = torch.stack([gradient_factor(*to_networks), gradient_factor(to_networks[-1])])
     rows = room if inputs_too else 0
     gradients = FieldBackward(
         given[0],
         given[-1],
-        factor,
+        factors,
         features=parameters.table.new_zeros(spec.grid.num_outputs, room),
         points=new(rows, 3),
         directions=new(rows, 3),
@@ -334,10 +337,10 @@ def _backward(
     parts = (samples, features, features.stored.shape[1], count, model, gradients, room)
     launch(field_backward_program, (tiles(room, size),), *parts, BLOCK=size)
     factored = FactoredGradient(points=samples.points, features=gradients.features)
-    to_density = weight_gradient(of_density, count, density) / factor
+    to_density = weight_gradient(of_density, count, density) / factors[0]
     to_color = parameters.color_weights.new_zeros(0)
     if has_color:
-        to_color = weight_gradient(of_color, count, color) / factor
+        to_color = weight_gradient(of_color, count, color) / factors[1]
     of_samples = gradients.points, gradients.directions, gradients.conditions
     return *of_samples, factored, to_density, to_color
 

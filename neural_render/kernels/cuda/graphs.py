@@ -1,6 +1,7 @@
 """Launches that are recorded once and replayed: a CUDA graph, with Adam's numbers on the device."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -31,7 +32,7 @@ class Recorded(Generic[Result]):
         if is_interpreted():
             return
         self._ahead = torch.zeros(AHEAD, NUMBERS, device="cpu", pin_memory=True)
-        self._graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
+        self._graph, stream = torch.cuda.CUDAGraph(), _stream(device)
         stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream), numbers_in(self._numbers):
             # Not `torch.cuda.graph`, which collects garbage and empties the allocator's cache.
@@ -54,6 +55,12 @@ class Recorded(Generic[Result]):
         self._replays += 1
         self._graph.replay()
         return self._result
+
+
+@lru_cache(maxsize=8)
+def _stream(device: torch.device) -> Any:
+    """Where graphs are recorded: they share no memory that belongs to different streams."""
+    return torch.cuda.Stream(device)
 
 
 def new_pool() -> Any:

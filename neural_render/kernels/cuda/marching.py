@@ -1,5 +1,6 @@
 """Samples along rays on the GPU, and which of them light reaches."""
 
+from functools import lru_cache
 from math import log
 
 import torch
@@ -20,8 +21,8 @@ from neural_render.kernels.cuda.programs.marching import (
 from neural_render.kernels.records import PackedSamples
 from neural_render.kernels.specs import MORTON_RESOLUTION, MarchSpec
 
-RAYS, STEPS = 16, 64  # rays of a program, and how many intervals of each are looked at together
-SLOTS = 64  # samples of a ray that are looked at together
+RAYS, STEPS = 32, 32  # rays of a program, and how many intervals of each are looked at together
+SLOTS = 16  # samples of a ray that are looked at together
 
 
 def march_of(spec: MarchSpec) -> March:
@@ -89,7 +90,34 @@ def _marched(rays: Rays, jitter: Tensor, occupancy: Tensor, spec: MarchSpec) -> 
         ready(rays.directions, "directions", count, 3),
         ready(jitter, "jitter", count),
         occupancy.contiguous(),
+        occupied_box(occupancy),
     )
+
+
+def occupied_box(occupancy: Tensor) -> Tensor:
+    """Least and greatest coordinates of what is occupied, ``[2 3]``, in steps of 8 cells.
+
+    Where nothing is, the least exceed the greatest. No host waits.
+    """
+    cascades = len(occupancy)
+    low, high = _block_ends(cascades, occupancy.device)
+    # Of Morton's order, 8^3 cells are a block of 64 bytes.
+    occupied = (occupancy.view(cascades, -1, 64).amax(-1) > 0).view(-1, 1)
+    least = low.where(occupied, torch.inf).amin(0)
+    return torch.stack([least, high.where(occupied, -torch.inf).amax(0)])
+
+
+@lru_cache(maxsize=8)
+def _block_ends(cascades: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Least and greatest coordinates of all blocks of 8^3 cells of all cascades."""
+    code = torch.arange((MORTON_RESOLUTION // 8) ** 3)
+    bits = [(code >> bit & 1) for bit in range(12)]
+    cell = [sum(bits[3 * place + axis] << place for place in range(4)) for axis in range(3)]
+    low = torch.stack(cell, -1) * (8.0 / MORTON_RESOLUTION)
+    sides = [2.0 ** (cascade + 1 - cascades) for cascade in range(cascades)]
+    lows = torch.cat([(low - 0.5) * side + 0.5 for side in sides])
+    highs = torch.cat([(low + 8.0 / MORTON_RESOLUTION - 0.5) * side + 0.5 for side in sides])
+    return lows.to(device), highs.to(device)
 
 
 def _sample_counts(rays: MarchedRays, march: March) -> Tensor:
@@ -125,9 +153,16 @@ def _offsets(numbers: Tensor) -> Tensor:
     return torch.cat([numbers.new_zeros(1), numbers.cumsum(0)])
 
 
-def listed(starts: Tensor, numbers: Tensor, offsets: Tensor, length: int) -> Tensor:
-    """``starts, starts + 1, ...``, so many as ``numbers`` says, of all rays one after another."""
-    out, count = torch.zeros(length, dtype=torch.int64, device=starts.device), len(numbers)
+def listed(
+    starts: Tensor, numbers: Tensor, offsets: Tensor, length: int, zeros: bool = False
+) -> Tensor:
+    """``starts, starts + 1, ...``, so many as ``numbers`` says, of all rays one after another.
+
+    Behind them is nothing meaningful, or ``zeros``.
+    """
+    out, count = torch.empty(length, dtype=torch.int64, device=starts.device), len(numbers)
+    if zeros:
+        out.zero_()
     given = (starts, numbers, offsets, out, count)
     size, slots = ray_block(RAYS, SLOTS)
     launch(list_program, (tiles(count, size),), *given, RAYS=size, SLOTS=slots)
@@ -176,7 +211,8 @@ class LightFront:
         """
         offsets, fits = whole_rays(self.light.survivors.to(torch.int64), room)
         length = room or int(offsets[-1])
-        index = listed(self.samples.offsets[:-1], offsets.diff(), offsets, length)
+        first, numbers = self.samples.offsets[:-1], offsets.diff()
+        index = listed(first, numbers, offsets, length, zeros=True)
         kept = PackedSamples(
             t_near=self.samples.t_near[index],
             t_far=self.samples.t_far[index],

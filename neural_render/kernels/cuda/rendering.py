@@ -55,7 +55,7 @@ from neural_render.kernels.specs import MARCHED_ROOM, LossSpec, RenderSpec
 
 PARTS = FieldParts(hash_encode=HashEncode.apply, mlp=Mlp.apply)  # of the backend in use
 # Samples of a ray that have been asked for their density when light is followed again.
-WAVES = (16, 48, 112, 240, 496)
+WAVES = (32, 128)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,9 +20,16 @@ from neural_render.kernels.cuda.programs import (
     grids,
     marching,
     networks,
+    pixels,
     steps,
 )
-from neural_render.kernels.records import FactoredGradient, FieldInputs, FieldParameters
+from neural_render.kernels.records import (
+    FactoredGradient,
+    FieldInputs,
+    FieldParameters,
+    PixelLayout,
+    PixelViews,
+)
 from neural_render.kernels.specs import (
     AdamSpec,
     FieldSpec,
@@ -48,7 +55,7 @@ MARCH = MarchSpec(step=0.01, cone_angle=0.01, cascades=2)
 
 def every_kernel() -> set[str]:
     """The names of all kernels."""
-    modules = (compositing, fields, grids, marching, networks, steps)
+    modules = (compositing, fields, grids, marching, networks, pixels, steps)
     return {name for module in modules for name in vars(module) if name.endswith("_program")}
 
 
@@ -88,6 +95,30 @@ def render(parameters: FieldParameters, field: FieldSpec) -> None:
     summed(radiance, samples)
 
 
+def shoot() -> None:
+    """All ops on photos."""
+    layout = PixelLayout(
+        offsets=torch.zeros(1, dtype=torch.int64),
+        sizes=torch.full((1, 2), 16),
+        first_blocks=torch.zeros(1, dtype=torch.int64),
+        num_pixels=256,
+        num_blocks=1,
+        block_shift=4,
+    )
+    index = torch.zeros(COUNT, dtype=torch.int64)
+    for channels, lenses, entries in ((3, 1, 0), (4, 2, 0), (4, 1, 256)):
+        views = PixelViews(
+            layout=layout,
+            pixels=torch.zeros(256, channels, dtype=torch.uint8),
+            poses=torch.zeros(1, 12),
+            intrinsics=torch.ones(lenses, 5),
+            table=torch.zeros(entries, 4),
+            table_starts=torch.zeros(1, dtype=torch.int64),
+        )
+        cuda.shoot_rays(index, views)
+    cuda.pick_pixels(index, torch.zeros(COUNT, dtype=torch.double), layout, torch.zeros(0))
+
+
 def step(parameters: FieldParameters, field: FieldSpec) -> None:
     """All ops that change parameters."""
     gradient = FactoredGradient(
@@ -106,6 +137,7 @@ def compile_for(capabilities: Sequence[int], once: bool) -> None:
         ask_everywhere(parameters, FIELD)
         render(parameters, FIELD)
         step(parameters, FIELD)
+        shoot()
     missing = every_kernel() - compiled
     assert not missing, f"{missing} were not compiled"
     for capability in capabilities:

@@ -141,8 +141,9 @@ def test_nobody_waits_for_counts(specs: Specs) -> None:
 
 @pytest.mark.skipif(cuda.is_interpreted(), reason="there is no GPU to wait for")
 @of_each_loss
-def test_on_a_gpu_nobody_waits_either(specs: Specs) -> None:
+def test_on_a_gpu_nobody_waits_either(specs: Specs, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch says so itself, once kernels are compiled and what stays there is there."""
+    monkeypatch.setitem(dispatch.BACKENDS, "cuda", "neural_render.kernels.cuda")
     field = specs[0].field
     given = (*inputs_of(RAYS), parameters_of(field))
     inputs, targets, parameters = moved(given, lambda tensor: tensor.cuda())
@@ -152,7 +153,8 @@ def test_on_a_gpu_nobody_waits_either(specs: Specs) -> None:
         torch.cuda.set_sync_debug_mode(mode)
         try:
             specs = with_room(specs, 1000)
-            _, found = cuda.render_loss(inputs, targets, parameters, specs, False)
+            with dispatch.using("cuda"):
+                _, found = cuda.render_loss(inputs, targets, parameters, specs, False)
             cuda.table_adam_step(parameters.table, second, found.table, field.grid, adam)
         finally:
             torch.cuda.set_sync_debug_mode("default")

@@ -10,7 +10,7 @@ from neural_render.kernels import dispatch, ops
 from neural_render.kernels.gradients import faded_near
 from neural_render.kernels.records import ColorTargets, FieldParameters
 from neural_render.kernels.specs import LossSpec, RenderSpec
-from tests.kernels.comparison import Outputs, assert_parity, remembered, strided
+from tests.kernels.comparison import Outputs, assert_parity, in_float32, remembered, strided
 from tests.kernels.problems import (
     ball,
     full_occupancy,
@@ -247,7 +247,7 @@ def fitted(fused: bool, num_rays: int, loss: LossSpec) -> Outputs:
 def test_render_loss_is_what_its_parts_give(
     any_backend: str, num_rays: int, loss: LossSpec
 ) -> None:
-    with dispatch.using(any_backend):
+    with dispatch.using(any_backend), in_float32(any_backend):
         one, other = fitted(True, num_rays, loss), fitted(False, num_rays, loss)
     assert one["counts"].tolist() == other["counts"].tolist()
     for what in one.keys() - {"counts"}:

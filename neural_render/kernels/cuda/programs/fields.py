@@ -199,17 +199,17 @@ def place_program(marched, rays, count, points, footprint, BLOCK: tl.constexpr):
 def density_program(features, stride, count, model, out, BLOCK: tl.constexpr):
     """The density of samples with such features, stored at their places.
 
-    The device holds their ``count``, and does nothing behind it.
+    Programs take turns with the tiles. The device holds the ``count``, and does nothing behind it.
     """
     number = tl.load(count)
-    if tl.program_id(0) * BLOCK >= number:
-        return
-    sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = sample < number
-    tile = features_of(features, stride, sample, mask, model.grid)
-    latent = last_values(first_values(tile, model.density, model.grid), model.density)
-    exponent = chosen(latent, tl.arange(0, model.density.outputs_tile) == 0) + model.field.bias
-    tl.store(out + place_of(features, sample, mask), tl.exp(exponent), mask=mask)
+    for tile in range(tl.program_id(0), tl.cdiv(number, BLOCK).to(tl.int32), tl.num_programs(0)):
+        sample = tile * BLOCK + tl.arange(0, BLOCK)
+        mask = sample < number
+        values = features_of(features, stride, sample, mask, model.grid)
+        latent = last_values(first_values(values, model.density, model.grid), model.density)
+        exponent = chosen(latent, tl.arange(0, model.density.outputs_tile) == 0)
+        density = tl.exp(exponent + model.field.bias)
+        tl.store(out + place_of(features, sample, mask), density, mask=mask)
 
 
 @triton.jit(do_not_specialize=["count", "stride"])
@@ -241,7 +241,7 @@ class FieldBackward(NamedTuple):
 
     density: Any  # gradients to outputs
     radiance: Any
-    factor: Any  # under which gradients are computed
+    factors: Any  # under which gradients are computed: of the density network, of the other
     features: Any  # out, [features samples], their footprint's weight in it
     points: Any  # out, [samples 3]
     directions: Any  # out, [samples 3]
@@ -298,9 +298,9 @@ def back_to_rays(to_rest, latent, samples, place, field, gradients):
 def back_through_color(
     samples, place, room, latent, color, field, gradients, LATENT_TILE: tl.constexpr
 ):
-    """The gradient to the latent values through the colour network, times the factor."""
+    """The gradient to the latent values through the colour network."""
     sample, mask = place
-    factor = tl.load(gradients.factor)
+    factor = tl.load(gradients.factors + 1)
     rest = rest_of(samples, sample, mask, latent, field)
     # Both lie in one row of the network's inputs.
     row = sample.to(tl.int64)[:, None] * color.inputs
@@ -320,7 +320,7 @@ def back_through_color(
         of_rest = first_weights(color, field.latent, field.rest, field.rest_tile)
         to_rest = product(gradient, of_rest, color) / factor
         back_to_rays(to_rest, latent, samples, place, field, gradients)
-    return product(gradient, first_weights(color, 0, field.latent, LATENT_TILE), color)
+    return product(gradient, first_weights(color, 0, field.latent, LATENT_TILE), color) / factor
 
 
 @triton.jit
@@ -355,7 +355,7 @@ def field_backward_program(
     number = tl.load(count)
     if tl.program_id(0) * BLOCK >= number:
         return
-    factor = tl.load(gradients.factor)
+    factor = tl.load(gradients.factors)
     first_column = tl.arange(0, model.density.outputs_tile) == 0
     sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = sample < number
@@ -366,7 +366,7 @@ def field_backward_program(
     z1 = first_values(values, model.density, model.grid)
     latent = last_values(z1, model.density)
     to_density = tl.load(gradients.density + sample, mask=mask, other=0.0)
-    to_first = to_density * clamped_slope(chosen(latent, first_column) + model.field.bias) * factor
+    to_first = to_density * clamped_slope(chosen(latent, first_column) + model.field.bias)
     to_latent = tl.where(first_column[None, :], to_first[:, None], 0.0)
     if gradients.has_color:
         to_latent += back_through_color(
@@ -379,6 +379,7 @@ def field_backward_program(
             gradients,
             model.density.outputs_tile,
         )
+    to_latent *= factor
     gradient = back_to_first(to_latent, z1, model.density, gradients.of_density, place, room)
     weights = first_weights(model.density, 0, model.density.inputs, model.grid.columns)
     back_to_grid(

@@ -278,23 +278,23 @@ def coordinates_of(points, sample, mask, grid):
 def encode_program(samples, grid, out, count, stride, BLOCK: tl.constexpr, NUMBERS: tl.constexpr):
     """Features of samples, level by level, ``[features stride]``; a level a column of programs.
 
-    So many programs at a time look at one level that it stays close to them. ``samples``: points,
-    footprints and, where they are ``listed``, the places of those that are meant. The device holds
-    their ``count``, and does nothing behind it.
+    Programs take turns with the tiles. ``samples``: points, footprints and, where they are
+    ``listed``, the places of those that are meant. The device holds their ``count``, and does
+    nothing behind it.
     """
     number = tl.load(count)
-    if tl.program_id(0) * BLOCK >= number:
-        return
-    sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = sample < number
-    place = place_of(samples, sample, mask)
-    sigma = tl.load(samples.footprint + place, mask=mask, other=0.0)
-    coordinates = coordinates_of(samples.points, place, mask, grid)
-    features = encode(coordinates, sigma, one_level(grid, tl.program_id(1)), grid)
+    level = one_level(grid, tl.program_id(1))
     column = tl.arange(0, grid.columns)
     row = (tl.program_id(1) * grid.features + column).to(tl.int64) * stride
-    inside = mask[:, None] & (column < grid.features)[None, :]
-    tl.store(out + row[None, :] + place[:, None], as_numbers(features, NUMBERS), mask=inside)
+    for tile in range(tl.program_id(0), tl.cdiv(number, BLOCK).to(tl.int32), tl.num_programs(0)):
+        sample = tile * BLOCK + tl.arange(0, BLOCK)
+        mask = sample < number
+        place = place_of(samples, sample, mask)
+        sigma = tl.load(samples.footprint + place, mask=mask, other=0.0)
+        coordinates = coordinates_of(samples.points, place, mask, grid)
+        features = as_numbers(encode(coordinates, sigma, level, grid), NUMBERS)
+        inside = mask[:, None] & (column < grid.features)[None, :]
+        tl.store(out + row[None, :] + place[:, None], features, mask=inside)
 
 
 @triton.jit(do_not_specialize=["count"])

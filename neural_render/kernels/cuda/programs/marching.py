@@ -35,6 +35,7 @@ class MarchedRays(NamedTuple):
     directions: Any
     jitter: Any
     occupancy: Any
+    box: Any  # around all occupied cells, [2 3]
 
 
 @triton.jit
@@ -62,9 +63,10 @@ def coordinate_at(t, march):
 
 
 @triton.jit
-def slab(origin, direction):
-    """Where a ray enters and leaves the unit interval of an axis; never, if that is unknown."""
-    low, high = (0.0 - origin) / direction, (1.0 - origin) / direction
+def slab(origin, direction, box, AXIS: tl.constexpr):
+    """Where a ray enters and leaves a box along an axis; never, if that is unknown."""
+    low = (tl.load(box + AXIS) - origin) / direction
+    high = (tl.load(box + 3 + AXIS) - origin) / direction
     unknown = (low != low) | (high != high)
     enter = tl.where(unknown, -float("inf"), tl.minimum(low, high))
     leave = tl.where(unknown, float("inf"), tl.maximum(low, high))
@@ -72,11 +74,11 @@ def slab(origin, direction):
 
 
 @triton.jit
-def candidates(origin, direction, jitter, march):
-    """First k and number of the intervals that can have their midpoint in the cube, and more."""
-    enter0, leave0 = slab(origin[0], direction[0])
-    enter1, leave1 = slab(origin[1], direction[1])
-    enter2, leave2 = slab(origin[2], direction[2])
+def candidates(origin, direction, jitter, box, march):
+    """First k and number of the intervals that can have their midpoint in the box, and more."""
+    enter0, leave0 = slab(origin[0], direction[0], box, 0)
+    enter1, leave1 = slab(origin[1], direction[1], box, 1)
+    enter2, leave2 = slab(origin[2], direction[2], box, 2)
     enter = tl.maximum(tl.maximum(enter0, enter1), enter2)
     leave = tl.minimum(tl.minimum(leave0, leave1), leave2)
     # Two intervals of slack on both ends cover rounding and midpoints.
@@ -175,7 +177,7 @@ def march_program(rays, march, out, count, capacity, tile, WRITE: tl.constexpr):
     origin = vector_of(rays.origins, ray, known)
     direction = vector_of(rays.directions, ray, known)
     jitter = tl.load(rays.jitter + ray, mask=known, other=0.0)
-    first, number = candidates(origin, direction, jitter, march)
+    first, number = candidates(origin, direction, jitter, rays.box, march)
     number = tl.where(known, number, 0)
     found = tl.zeros_like(number)
     start = tl.zeros_like(number).to(tl.int64)

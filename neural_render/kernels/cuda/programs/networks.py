@@ -104,7 +104,7 @@ def last_values(z1, network):
 class Trace(NamedTuple):
     """What a backward pass leaves for the gradients to weights, in the network's numbers.
 
-    Layer k's are ``slope^T input``; those of the last layer have ``last``, of the others ``slopes``.
+    Layer k's are ``slope^T input``; the last layer's slopes are ``last``.
     """
 
     inputs: Any  # of layer 0, [room inputs]
@@ -154,8 +154,8 @@ def weights_program(slopes, inputs, count, sums, start, stride, shape, BLOCK: tl
     """Each program's part of the gradient to the weights of a layer, ``slopes^T inputs``.
 
     Programs take turns with the tiles. ``shape``: outputs and inputs, and their tiles. ``sums`` has
-    a row of ``stride`` weights for each program, the layer's from ``start`` on. The device holds the
-    ``count`` of samples.
+    a row of ``stride`` weights for each program, the layer's from ``start`` on. The device holds
+    the ``count`` of samples.
     """
     OUTPUTS: tl.constexpr = shape[0]
     INPUTS: tl.constexpr = shape[1]
@@ -203,7 +203,7 @@ def network_program(inputs, network, out, count, BLOCK: tl.constexpr):
 def network_backward_program(inputs, network, gradients, trace, count, room, BLOCK: tl.constexpr):
     """Gradients to inputs, and what those to weights are made of.
 
-    ``gradients``: to the outputs (in), to inputs, and the factor under which gradients are computed.
+    ``gradients``: to the outputs (in), to inputs, and the factor under which they are computed.
     """
     factor = tl.load(gradients[2])
     sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
