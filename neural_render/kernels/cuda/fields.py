@@ -150,7 +150,7 @@ def listed(features: Features, index: Tensor) -> Features:
 def places_on_rays(marched: PackedSamples, inputs: RenderInputs) -> tuple[Tensor, Tensor]:
     """Where the samples of rays lie, and how wide their pixels are there."""
     rays, room = inputs.rays, len(marched.t_near)
-    size, points = block(PLACED, room), marched.t_near.new_empty(room, 3)
+    size, points = block(PLACED, room), marched.t_near.new_zeros(room, 3)
     footprint = torch.empty_like(marched.t_near)
     given = (
         (marched.t_near, marched.t_far, marched.ray_index),
