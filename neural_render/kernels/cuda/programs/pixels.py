@@ -95,11 +95,11 @@ def shoot_program(
         tl.store(out[0] + 3 * ray + axis, tl.load(pose + 9 + axis), mask=known)
         tl.store(out[1] + 3 * ray + axis, along, mask=known)
         value = tl.load(photos.pixels + index * photos.channels + axis).to(tl.float32)
-        tl.store(out[3] + 3 * ray + axis, value / 255.0, mask=known)
+        tl.store(out[3] + 3 * ray + axis, tl.div_rn(value, 255.0), mask=known)
     tl.store(out[2] + ray, footprint, mask=known)
     opacity = footprint * 0.0 + 1.0
     if photos.channels == 4:
-        opacity = tl.load(photos.pixels + index * 4 + 3).to(tl.float32) / 255.0
+        opacity = tl.div_rn(tl.load(photos.pixels + index * 4 + 3).to(tl.float32), 255.0)
     tl.store(out[4] + ray, opacity, mask=known)
     tl.store(out[5] + ray, view, mask=known)
     across = (width + (1 << SHIFT) - 1) >> SHIFT
