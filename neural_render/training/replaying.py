@@ -5,7 +5,7 @@ knows the number of its rays, so that steps of so many share it; see ``step.rung
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ class Replays:
 
     def __init__(self) -> None:
         """None yet."""
-        self._graphs: OrderedDict[Hashable, tuple[Given, Any]] = OrderedDict()
+        self._graphs: OrderedDict[Hashable, tuple[list[Tensor], Any]] = OrderedDict()
         self._known: set[Hashable] = set()
         self._pool: Any = None
 
@@ -49,17 +49,28 @@ class Replays:
             if len(self._graphs) > MOST_GRAPHS:
                 self._graphs.popitem(last=False)
         kept, recorded = self._graphs[key]
-        with torch.no_grad():
-            for own, tensor in zip(kept, given, strict=True):
-                own.copy_(tensor)
+        _copy(kept, given)
         return recorded.replay(adam)
 
-    def _record(self, backend: Any, given: Given, work: Work, adam: AdamSpec) -> tuple[Given, Any]:
+    def _record(
+        self, backend: Any, given: Given, work: Work, adam: AdamSpec
+    ) -> tuple[list[Tensor], Any]:
         """Tensors of its own, and the work on them."""
         if self._pool is None:
             self._pool = backend.new_pool()
-        kept = tuple(
-            tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in given
-        )
+        kept = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in given]
         device = given[0].device
-        return kept, backend.Recorded(lambda: work(kept, adam), device, self._pool)
+        return kept, backend.Recorded(lambda: work(tuple(kept), adam), device, self._pool)
+
+
+@torch.no_grad()
+def _copy(to: Sequence[Tensor], given: Given) -> None:
+    """Copies all tensors, those of one type at the price of one launch."""
+    pairs: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    for own, tensor in zip(to, given, strict=True):
+        if tensor.numel():
+            targets, sources = pairs.setdefault(tensor.dtype, ([], []))
+            targets.append(own)
+            sources.append(tensor)
+    for targets, sources in pairs.values():
+        torch.ops.aten._foreach_copy_(targets, sources)

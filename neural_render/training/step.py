@@ -238,39 +238,47 @@ def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> U
         beta2=settings.beta2,
         epsilon=settings.epsilon,
     )
-    seen, regions, to_cameras = fit_batch(problem, state, drawn, adam)
+    figures, to_cameras = fit_batch(problem, state, drawn, adam)
     adjustment.descend(to_cameras, drawn.step, drawn.fraction)
-    state.errors.observe(regions, seen.squared)
-    # Of the uniform rays alone: those drawn by the error map say nothing of the whole.
-    squared_error = seen.squared[state.errors.num_chosen(drawn.num_rays) :].mean()
-    loss, squared_error = seen.loss.double(), squared_error.double()
-    figures = torch.stack([loss, squared_error, seen.num_survived, seen.num_marched])
     return UnreadOutcome(figures, drawn.num_rays)
 
 
 def fit_batch(
     problem: Problem, state: TrainingState, drawn: StepInput, adam: AdamSpec
-) -> tuple[RenderLoss, Int[Tensor, " known"], Mapping[str, Tensor]]:
-    """One step of Adam for the field, and what the batch saw: its loss, its regions, and the
-    gradient to what is learnt of cameras."""
-    decay = problem.settings.weight_decay
+) -> tuple[Float64[Tensor, " figures"], Mapping[str, Tensor]]:
+    """One step of Adam for the field; what the batch saw, and the gradient to what is learnt of
+    cameras."""
+    decay, num_rays = problem.settings.weight_decay, drawn.num_rays
     if group.size() > 1:
         found = batch_gradients(problem, state, drawn)
         optimizer_step(problem.field, state.moments, found.parameters, adam, decay)
-        return found.seen, found.regions, found.cameras
+        return observed(state, found.seen, found.regions, num_rays), found.cameras
     shown = state.adjustment.apply(drawn.batch)
     task, given = posed(problem, state, drawn, shown)
 
-    def work(given: Given, adam: AdamSpec) -> tuple[RenderLoss, InputGradients]:
-        seen, gradients, to_inputs = loss_gradients(problem, task, given)
+    def work(given: Given, adam: AdamSpec) -> tuple[Float64[Tensor, " figures"], InputGradients]:
+        *tensors, regions = given
+        seen, gradients, to_inputs = loss_gradients(problem, task, tuple(tensors))
         optimizer_step(problem.field, state.moments, gradients, adam, decay)
-        return seen, to_inputs
+        return observed(state, seen, regions, num_rays), to_inputs
 
+    given = *given, drawn.regions
     if task.is_always_alike(problem):
-        seen, to_inputs = problem.replays.do(task, given, work, adam)
+        figures, to_inputs = problem.replays.do(task, given, work, adam)
     else:
-        seen, to_inputs = work(given, adam)
-    return seen, drawn.regions, state.adjustment.gradients(shown, to_inputs)
+        figures, to_inputs = work(given, adam)
+    return figures, state.adjustment.gradients(shown, to_inputs)
+
+
+def observed(
+    state: TrainingState, seen: RenderLoss, regions: Int[Tensor, " known"], num_rays: int
+) -> Float64[Tensor, " figures"]:
+    """The figures of `UnreadOutcome`; the error map takes the errors in."""
+    state.errors.observe(regions, seen.squared)
+    # Of the uniform rays alone: those drawn by the error map say nothing of the whole.
+    squared_error = seen.squared[state.errors.num_chosen(num_rays) :].mean()
+    figures = seen.loss, squared_error, seen.num_survived, seen.num_marched
+    return torch.stack([figure.double() for figure in figures])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,13 +92,13 @@ def test_bands_do_not_show(backend: str, monkeypatch: pytest.MonkeyPatch) -> Non
 class Asked:
     """A function that keeps what it was asked for."""
 
-    def __init__(self, call: Callable[[LensNumbers, int], Any]) -> None:
+    def __init__(self, call: Callable[[LensNumbers, int, torch.device], Any]) -> None:
         self._call = call
         self.for_numbers: list[LensNumbers] = []
 
-    def __call__(self, numbers: LensNumbers, tile: int) -> Any:
+    def __call__(self, numbers: LensNumbers, tile: int, device: torch.device) -> Any:
         self.for_numbers.append(numbers)
-        return self._call(numbers, tile)
+        return self._call(numbers, tile, device)
 
 
 def test_pictures_need_no_gradients_and_take_conditions(backend: str) -> None:
