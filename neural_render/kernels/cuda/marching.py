@@ -1,5 +1,6 @@
 """Samples along rays on the GPU, and which of them light reaches."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import log
 
@@ -22,6 +23,7 @@ from neural_render.kernels.records import PackedSamples
 from neural_render.kernels.specs import MORTON_RESOLUTION, MarchSpec
 
 RAYS, STEPS = 32, 32  # rays of a program, and how many intervals of each are looked at together
+BLOCKS = MORTON_RESOLUTION // 8  # along a side
 SLOTS = 16  # samples of a ray that are looked at together
 
 
@@ -53,20 +55,34 @@ def march_rays(
 ) -> PackedSamples:
     """See ``ops.march_rays``; no host waits for the counts."""
     marched, march = _marched(rays, jitter, occupancy, spec), march_of(spec)
-    offsets = _offsets(_sample_counts(marched, march))
-    return _write(marched, march, offsets, capacity)
+    numbers, *ways = _sample_counts(marched, march)
+    return _write(marched, march, _offsets(numbers), ways, capacity)
 
 
 def march_whole(
-    rays: Rays, jitter: Tensor, occupancy: Tensor, spec: MarchSpec, room: int
+    rays: Rays, jitter: Tensor, occupancy: Tensor, spec: MarchSpec, room: int, most: int = 0
 ) -> tuple[PackedSamples, Tensor]:
     """All samples of the rays that find room, the first ones, and which rays these are.
 
     Without ``room`` (0) all do, in buffers that just hold them, for which the host waits.
+    TooManySamples if these are more than ``most`` (0: any number) and of more than one ray.
     """
     marched, march = _marched(rays, jitter, occupancy, spec), march_of(spec)
-    offsets, fits = whole_rays(_sample_counts(marched, march), room)
-    return _write(marched, march, offsets, room or int(offsets[-1])), fits
+    numbers, *ways = _sample_counts(marched, march)
+    offsets, fits = whole_rays(numbers, room)
+    capacity = room or int(offsets[-1])
+    if most and capacity > most and len(rays) > 1:
+        raise TooManySamples(capacity)
+    return _write(marched, march, offsets, ways, capacity), fits
+
+
+class TooManySamples(Exception):
+    """So many samples of rays are more than may be in memory together."""
+
+    def __init__(self, count: int) -> None:
+        """The number of them."""
+        super().__init__(count)
+        self.count = count
 
 
 def whole_rays(numbers: Tensor, room: int) -> tuple[Tensor, Tensor]:
@@ -90,51 +106,67 @@ def _marched(rays: Rays, jitter: Tensor, occupancy: Tensor, spec: MarchSpec) -> 
         ready(rays.directions, "directions", count, 3),
         ready(jitter, "jitter", count),
         occupancy.contiguous(),
-        occupied_box(occupancy),
+        *occupied_blocks(occupancy),
     )
 
 
-def occupied_box(occupancy: Tensor) -> Tensor:
-    """Least and greatest coordinates of what is occupied, ``[2 3]``, in steps of 8 cells.
+def occupied_blocks(occupancy: Tensor) -> tuple[Tensor, Tensor]:
+    """Where anything is occupied, by blocks of 8^3 cells; no host waits.
 
-    Where nothing is, the least exceed the greatest. No host waits.
+    Least and greatest coordinates of all that is, ``[2 3]``, the least exceeding the greatest where
+    nothing is; and whether a block, or one beside it, holds any, row by row, x fastest: of the
+    first cascade.
     """
     cascades = len(occupancy)
-    low, high = _block_ends(cascades, occupancy.device)
+    low, high, order = _blocks(cascades, occupancy.device)
     # Of Morton's order, 8^3 cells are a block of 64 bytes.
-    occupied = (occupancy.view(cascades, -1, 64).amax(-1) > 0).view(-1, 1)
-    least = low.where(occupied, torch.inf).amin(0)
-    return torch.stack([least, high.where(occupied, -torch.inf).amax(0)])
+    occupied = occupancy.view(cascades, -1, 64).amax(-1) > 0
+    each = occupied.view(-1, 1)
+    least = low.where(each, torch.inf).amin(0)
+    box = torch.stack([least, high.where(each, -torch.inf).amax(0)])
+    grid = occupied[0].index_select(0, order).view(1, 1, BLOCKS, BLOCKS, BLOCKS)
+    near = torch.nn.functional.max_pool3d(grid.float(), 3, stride=1, padding=1)
+    return box, near.to(torch.int8).flatten()
 
 
 @lru_cache(maxsize=8)
-def _block_ends(cascades: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Least and greatest coordinates of all blocks of 8^3 cells of all cascades."""
-    code = torch.arange((MORTON_RESOLUTION // 8) ** 3)
+def _blocks(cascades: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Least and greatest coordinates of all blocks of all cascades, in Morton's order; and their
+    places there, row by row."""
+    code = torch.arange(BLOCKS**3, device="cpu")
     bits = [(code >> bit & 1) for bit in range(12)]
-    cell = [sum(bits[3 * place + axis] << place for place in range(4)) for axis in range(3)]
-    low = torch.stack(cell, -1) * (8.0 / MORTON_RESOLUTION)
+    cell = torch.stack(
+        [sum(bits[3 * place + axis] << place for place in range(4)) for axis in range(3)], -1
+    )
+    low = cell / BLOCKS
     sides = [2.0 ** (cascade + 1 - cascades) for cascade in range(cascades)]
     lows = torch.cat([(low - 0.5) * side + 0.5 for side in sides])
-    highs = torch.cat([(low + 8.0 / MORTON_RESOLUTION - 0.5) * side + 0.5 for side in sides])
-    return lows.to(device), highs.to(device)
+    highs = torch.cat([(low + 1 / BLOCKS - 0.5) * side + 0.5 for side in sides])
+    rank = cell @ torch.tensor([1, BLOCKS, BLOCKS**2], device="cpu")
+    return lows.to(device), highs.to(device), rank.argsort().to(device)
 
 
-def _sample_counts(rays: MarchedRays, march: March) -> Tensor:
-    count = len(rays.origins)
-    numbers = torch.zeros(count, dtype=torch.int64, device=rays.origins.device)
+def _sample_counts(rays: MarchedRays, march: March) -> tuple[Tensor, Tensor, Tensor]:
+    """How many samples rays have; first k and number of the intervals among which these are."""
+    count, device = len(rays.origins), rays.origins.device
+    numbers = torch.zeros(count, dtype=torch.int64, device=device)
+    firsts = rays.origins.new_zeros(count)
+    found = numbers, firsts, torch.zeros(count, dtype=torch.int32, device=device)
     size, steps = ray_block(RAYS, STEPS)
-    given = (rays, march, (numbers,), count, 0, (tl.constexpr(size), tl.constexpr(steps)))
+    given = (rays, march, found, count, 0, (tl.constexpr(size), tl.constexpr(steps)))
     launch(march_program, (tiles(count, size),), *given, WRITE=False)
-    return numbers
+    return found
 
 
-def _write(rays: MarchedRays, march: March, offsets: Tensor, capacity: int) -> PackedSamples:
+def _write(
+    rays: MarchedRays, march: March, offsets: Tensor, ways: Sequence[Tensor], capacity: int
+) -> PackedSamples:
     count, t_near = len(rays.origins), rays.origins.new_zeros(capacity)
     t_far = torch.zeros_like(t_near)
     ray_index = torch.zeros(capacity, dtype=torch.int64, device=offsets.device)
     size, steps = ray_block(RAYS, STEPS)
-    out, tile = (offsets, t_near, t_far, ray_index), (tl.constexpr(size), tl.constexpr(steps))
+    out = (offsets, *ways, t_near, t_far, ray_index)
+    tile = (tl.constexpr(size), tl.constexpr(steps))
     given = (rays, march, out, count, capacity, tile)
     launch(march_program, (tiles(count, size),), *given, WRITE=True)
     kept = offsets.clamp(max=capacity)

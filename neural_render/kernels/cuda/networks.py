@@ -15,7 +15,7 @@ from neural_render.kernels.cuda.programs.networks import (
 )
 from neural_render.kernels.specs import MlpSpec
 
-# Samples of a tile. Of 64 rows and with 4 warps, products would be Hopper's asynchronous ones, which
+# Samples of a tile. Of 64 rows and with 4 warps products would be Hopper's asynchronous ones, which
 # read beyond their memory where matrices are as narrow as these (Triton 3.6; compute-sanitizer).
 BLOCK = 32
 # Likewise, of tiles whose outer products are summed, which have the rows of a layer's outputs.

@@ -31,7 +31,7 @@ from neural_render.kernels.cuda.fields import (
     query_samples_backward,
     samples_on_rays,
 )
-from neural_render.kernels.cuda.marching import LightFront, march_whole
+from neural_render.kernels.cuda.marching import LightFront, TooManySamples, march_whole
 from neural_render.kernels.cuda.programs.fields import Features
 from neural_render.kernels.cuda.programs.grids import Places
 from neural_render.kernels.records import (
@@ -56,6 +56,8 @@ from neural_render.kernels.specs import MARCHED_ROOM, LossSpec, RenderSpec
 PARTS = FieldParts(hash_encode=HashEncode.apply, mlp=Mlp.apply)  # of the backend in use
 # Samples of a ray that have been asked for their density when light is followed again.
 WAVES = (32, 128)
+PICTURE_WAVES = (12, 32, 96, 256)  # where nothing but the picture is asked for
+MOST_MARCHED = 1 << 25  # samples that are in memory together then: about 100 bytes each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,11 @@ def render_rays(
     inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, keep: bool
 ) -> tuple[RenderOutput, PackedSamples | None]:
     """See ``ops.render_rays``; keeps the surviving samples for the backward pass if ``keep``."""
-    lit = _surviving(inputs, parameters, spec)
+    try:
+        most = 0 if keep else MOST_MARCHED
+        lit = _surviving(inputs, parameters, spec, most=most)
+    except TooManySamples as error:
+        return _in_pieces(inputs, parameters, spec, 1 + error.count // MOST_MARCHED), None
     survivors = lit.samples
     min_weight = 0.0 if keep else spec.min_weight
     if min_weight > 0.0:
@@ -88,6 +94,32 @@ def render_rays(
     return output_of(seen, lit.num_marched, num_asked), survivors if keep else None
 
 
+def _in_pieces(
+    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, pieces: int
+) -> RenderOutput:
+    """What rays see, some of them at a time."""
+    size = -(-len(inputs.rays) // max(2, pieces))
+    found: list[RenderOutput] = []
+    for start in range(0, len(inputs.rays), size):
+        here = slice(start, start + size)
+        part = RenderInputs(
+            rays=inputs.rays[here],
+            jitter=inputs.jitter[here],
+            background=inputs.background[here],
+            conditions=inputs.conditions[here],
+            occupancy=inputs.occupancy,
+        )
+        found.append(render_rays(part, parameters, spec, False)[0])
+    return RenderOutput(
+        values=torch.cat([each.values for each in found]),
+        opacity=torch.cat([each.opacity for each in found]),
+        distance=torch.cat([each.distance for each in found]),
+        distortion=torch.cat([each.distortion for each in found]),
+        num_marched=torch.stack([each.num_marched for each in found]).sum(),
+        num_survived=torch.stack([each.num_survived for each in found]).sum(),
+    )
+
+
 def _colors(
     inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, lit: Lit
 ) -> tuple[Tensor, Tensor]:
@@ -97,18 +129,23 @@ def _colors(
 
 
 def _surviving(
-    inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, room: int = 0
+    inputs: RenderInputs,
+    parameters: FieldParameters,
+    spec: RenderSpec,
+    room: int = 0,
+    most: int = 0,
 ) -> Lit:
-    """The samples before which enough light is left; ``room``: see ``LossSpec``."""
+    """The samples before which enough light is left; ``room``: see ``LossSpec``, ``most``:
+    ``march_whole``."""
     marched, fits = march_whole(
-        inputs.rays, inputs.jitter, inputs.occupancy, spec.march, MARCHED_ROOM * room
+        inputs.rays, inputs.jitter, inputs.occupancy, spec.march, MARCHED_ROOM * room, most
     )
     field, density = spec.field, torch.zeros_like(marched.t_near)
     asked = torch.zeros_like(marched.count)
     points, footprint = places_on_rays(marched, inputs)
     features = new_features(len(points), parameters, field)
     front, first = LightFront(marched, spec.march.min_transmittance), 0
-    for last in (*WAVES, spec.march.max_samples_per_ray):
+    for last in (*(PICTURE_WAVES if most else WAVES), spec.march.max_samples_per_ray):
         if last <= first:
             break
         index, count = front.next_samples(first, last, wait=not room)

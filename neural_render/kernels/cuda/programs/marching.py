@@ -36,6 +36,7 @@ class MarchedRays(NamedTuple):
     jitter: Any
     occupancy: Any
     box: Any  # around all occupied cells, [2 3]
+    blocks: Any  # of 8^3 cells of a single cascade, row by row: whether near one that is occupied
 
 
 @triton.jit
@@ -163,12 +164,54 @@ def interval_samples(rays, march, ray, lattice, CHUNK, STEPS: tl.constexpr):
     return t_near, t_far, mask
 
 
+@triton.jit
+def near_occupied(rays, march, ray, lattice):
+    """Those of the intervals that may be samples, as blocks of 8^3 cells show it; and more.
+
+    A ray's way is cut into spans of half a block. What lies in one is in its midpoint's block or in
+    one beside it. Longer ways, as steps that grow can have, are left as they are.
+    """
+    _, origin, direction = ray
+    jitter, first, number = lattice
+    begin = distance_at(first + jitter, march)
+    end = distance_at(first + number.to(tl.float32) + jitter, march)
+    size = direction[0] * direction[0] + direction[1] * direction[1] + direction[2] * direction[2]
+    length = 1.0 / (32.0 * tl.sqrt(size))
+    spans = tl.ceil((end - begin) / length)
+    index = tl.arange(0, 64)
+    index = index.to(tl.float32)[None, :]
+    middle = begin[:, None] + (index + 0.5) * length[:, None]
+    x = block_on_axis(origin[0][:, None] + direction[0][:, None] * middle)
+    y = block_on_axis(origin[1][:, None] + direction[1][:, None] * middle)
+    z = block_on_axis(origin[2][:, None] + direction[2][:, None] * middle)
+    inside = index < spans[:, None]
+    hit = tl.load(rays.blocks + x + 16 * y + 256 * z, mask=inside, other=0) != 0
+    lowest = tl.min(tl.where(hit, index, 64.0), 1)
+    highest = tl.max(tl.where(hit, index + 1.0, 0.0), 1)
+    # Two intervals of slack on both ends, as above.
+    start = coordinate_at(begin + lowest * length, march) - jitter - 2.0
+    stop = coordinate_at(begin + highest * length, march) - jitter + 2.0
+    start = tl.maximum(tl.floor(start), first)
+    stop = tl.minimum(tl.ceil(stop), first + number.to(tl.float32))
+    narrowed = tl.where(highest > 0.0, tl.maximum(stop - start, 0.0), 0.0)
+    known = (number > 0) & (spans <= 64.0)
+    return tl.where(known, start, first), tl.where(known, narrowed.to(tl.int32), number)
+
+
+@triton.jit
+def block_on_axis(position):
+    """The block of 8^3 cells of a coordinate, or the nearest one."""
+    return tl.minimum(tl.maximum(tl.floor(position * 16.0).to(tl.int32), 0), 15)
+
+
 @triton.jit(do_not_specialize=["count", "capacity"])
 def march_program(rays, march, out, count, capacity, tile, WRITE: tl.constexpr):
     """How many samples each ray has, ``out[0]``, or, to WRITE them, their ends.
 
-    ``out`` then holds where those of each ray begin, and t_near, t_far and ray of samples, of which
-    none reaches ``capacity``. ``tile``: its rays and intervals.
+    ``out[1]`` and ``out[2]`` are the first k and the number of the intervals among which they are:
+    found, and taken up to WRITE. ``out[0]`` then holds where those of each ray begin, and the
+    others t_near, t_far and ray of samples, of which none reaches ``capacity``.
+    ``tile``: its rays and intervals.
     """
     RAYS: tl.constexpr = tile[0]
     STEPS: tl.constexpr = tile[1]
@@ -177,27 +220,42 @@ def march_program(rays, march, out, count, capacity, tile, WRITE: tl.constexpr):
     origin = vector_of(rays.origins, ray, known)
     direction = vector_of(rays.directions, ray, known)
     jitter = tl.load(rays.jitter + ray, mask=known, other=0.0)
-    first, number = candidates(origin, direction, jitter, rays.box, march)
-    number = tl.where(known, number, 0)
-    found = tl.zeros_like(number)
-    start = tl.zeros_like(number).to(tl.int64)
+    along = (ray, origin, direction)
     if WRITE:
         start = tl.load(out[0] + ray, mask=known, other=0)
+        first = tl.load(out[1] + ray, mask=known, other=0.0)
+        number = tl.load(out[2] + ray, mask=known, other=0)
+    else:
+        start = tl.zeros([RAYS], tl.int64)
+        first, number = candidates(origin, direction, jitter, rays.box, march)
+        number = tl.where(known, number, 0)
+        if march.cascades == 1:
+            first, number = near_occupied(rays, march, along, (jitter, first, number))
+    found = tl.zeros([RAYS], tl.int32)
+    lowest, highest = found + 0x7FFFFFFF, found
     for chunk in range((tl.max(number) + STEPS - 1) // STEPS):
         t_near, t_far, mask = interval_samples(
-            rays, march, (ray, origin, direction), (jitter, first, number), chunk, STEPS
+            rays, march, along, (jitter, first, number), chunk, STEPS
         )
         rank = found[:, None] + tl.cumsum(mask.to(tl.int32), 1)
         mask = mask & (rank <= march.most)
         if WRITE:
             place = start[:, None] + rank - 1
             inside = mask & (place < capacity)
-            tl.store(out[1] + place, t_near, mask=inside)
-            tl.store(out[2] + place, t_far, mask=inside)
-            tl.store(out[3] + place, (ray[:, None] + tl.zeros_like(rank)).to(tl.int64), mask=inside)
+            tl.store(out[3] + place, t_near, mask=inside)
+            tl.store(out[4] + place, t_far, mask=inside)
+            tl.store(out[5] + place, (ray[:, None] + tl.zeros_like(rank)).to(tl.int64), mask=inside)
+        else:
+            index = chunk * STEPS + tl.arange(0, STEPS)
+            least = tl.min(tl.where(mask, index[None, :], 0x7FFFFFFF), 1)
+            lowest = tl.minimum(lowest, least)
+            highest = tl.maximum(highest, tl.max(tl.where(mask, index[None, :] + 1, 0), 1))
         found += tl.sum(mask.to(tl.int32), 1)
     if not WRITE:
         tl.store(out[0] + ray, found.to(tl.int64), mask=known)
+        lowest = tl.minimum(lowest, highest)
+        tl.store(out[1] + ray, first + lowest.to(tl.float32), mask=known)
+        tl.store(out[2] + ray, highest - lowest, mask=known)
 
 
 @triton.jit(do_not_specialize=["count"])
