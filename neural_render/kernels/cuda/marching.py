@@ -134,10 +134,9 @@ def _blocks(cascades: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor
     """Least and greatest coordinates of all blocks of all cascades, in Morton's order; and their
     places there, row by row."""
     code = torch.arange(BLOCKS**3, device="cpu")
-    bits = [(code >> bit & 1) for bit in range(12)]
-    cell = torch.stack(
-        [sum(bits[3 * place + axis] << place for place in range(4)) for axis in range(3)], -1
-    )
+    # Bit 3 i + a of Morton's order is bit i of the coordinate along axis a.
+    bits = torch.stack([code >> bit & 1 for bit in range(12)], -1).view(-1, 4, 3)
+    cell = (bits << torch.arange(4, device="cpu")[:, None]).sum(1)
     low = cell / BLOCKS
     sides = [2.0 ** (cascade + 1 - cascades) for cascade in range(cascades)]
     lows = torch.cat([(low - 0.5) * side + 0.5 for side in sides])

@@ -17,12 +17,10 @@ def pick_pixels(block: Tensor, place: Tensor, layout: PixelLayout, masks: Tensor
     """See ``ops.pick_pixels``; where something is masked it is the reference's."""
     if len(masks) or place.dtype != torch.float64:
         return reference.pick_pixels(block, place, layout, masks)
-    out, nothing = torch.empty_like(block), block
-    places = layout.offsets, layout.sizes, layout.first_blocks
-    constants = tl.constexpr(3), tl.constexpr(False), tl.constexpr(True)
-    photos = Photos(*_integers(*places), *[nothing] * 5, *constants)
-    given = (block.contiguous(), place.contiguous(), photos, out)
-    _launch(pick_program, given, len(block), layout)
+    out = torch.empty_like(block)
+    # Nobody looks at more than the places of photos.
+    photos = _photos(layout, [block] * 5, channels=3)
+    _launch(pick_program, (block.contiguous(), place.contiguous(), photos, out), layout)
     return out
 
 
@@ -32,19 +30,10 @@ def shoot_rays(pixel: Tensor, views: PixelViews) -> PixelRays:
     count, new = len(pixel), views.poses.new_empty
     numbers = torch.empty(2, count, dtype=torch.int64, device=pixel.device)
     vectors, scalars = new(3, count, 3), new(2, count)
-    photos = Photos(
-        *_integers(layout.offsets, layout.sizes, layout.first_blocks),
-        pixels.contiguous(),
-        views.poses.contiguous(),
-        views.intrinsics.contiguous(),
-        views.table.contiguous(),
-        *_integers(views.table_starts),
-        tl.constexpr(pixels.shape[1]),
-        tl.constexpr(len(views.table) > 0),
-        tl.constexpr(len(views.intrinsics) == 1),
-    )
+    parts = [pixels, views.poses, views.intrinsics, views.table, views.table_starts.long()]
+    photos = _photos(layout, parts, pixels.shape[1])
     out = (vectors[0], vectors[1], scalars[0], vectors[2], scalars[1], numbers[0], numbers[1])
-    _launch(shoot_program, (*_integers(pixel), photos, out), count, layout)
+    _launch(shoot_program, (pixel.long().contiguous(), photos, out), layout)
     return PixelRays(
         rays=Rays(origins=vectors[0], directions=vectors[1], footprint=scalars[0]),
         colors=vectors[2],
@@ -54,12 +43,30 @@ def shoot_rays(pixel: Tensor, views: PixelViews) -> PixelRays:
     )
 
 
-def _launch(kernel: object, given: tuple[object, ...], count: int, layout: PixelLayout) -> None:
-    size, views = block(RAYS, count), len(layout.offsets)
-    halvings = max(1, (views - 1).bit_length())
+def _photos(layout: PixelLayout, parts: list[Tensor], channels: int) -> Photos:
+    """Photos as kernels take them; ``parts``: pixels, poses, intrinsics, table and its starts."""
+    pixels, poses, intrinsics, table, table_starts = (part.contiguous() for part in parts)
+    return Photos(
+        layout.offsets.long().contiguous(),
+        layout.sizes.long().contiguous(),
+        layout.first_blocks.long().contiguous(),
+        pixels,
+        poses,
+        intrinsics,
+        table,
+        table_starts,
+        tl.constexpr(channels),
+        tl.constexpr(len(table) > 0),
+        tl.constexpr(len(intrinsics) == 1),
+    )
+
+
+def _launch(
+    kernel: object, given: tuple[Tensor | Photos | tuple[Tensor, ...], ...], layout: PixelLayout
+) -> None:
+    """``given``: first a tensor of all rays."""
+    assert isinstance(given[0], Tensor)
+    count, views = len(given[0]), len(layout.offsets)
+    size, halvings = block(RAYS, count), max(1, (views - 1).bit_length())
     constants = {"SHIFT": layout.block_shift, "BLOCK": size}
     launch(kernel, (tiles(count, size),), *given, count, views, halvings, **constants)
-
-
-def _integers(*tensors: Tensor) -> tuple[Tensor, ...]:
-    return tuple(tensor.to(torch.int64).contiguous() for tensor in tensors)
