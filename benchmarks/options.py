@@ -31,7 +31,7 @@ SUITES = {
     "inputs": "abuse.inputs",
     "tests": "repository.suite_runs",
 }
-MEASURES = ("kernels", "steps", "quality")
+MEASURES = ("kernels", "steps", "quality")  # and profile, where it is asked for
 BAKE_PARTS = ("materials", "triangles", "moving", "supervision")
 KILL_PARTS = ("training", "baking", "writers", "disks", "couples", "places", "clocks")
 T = TypeVar("T")
@@ -73,7 +73,9 @@ class BenchmarkOptions:
     gib: float = 2.0
     processes: int = 2  # of suite=processes, and its steps
     steps: int = 500
-    measures: tuple[str, ...] = field(default=MEASURES, metadata={"choices": MEASURES})  # of gpu
+    measures: tuple[str, ...] = field(
+        default=MEASURES, metadata={"choices": (*MEASURES, "profile")}
+    )  # of gpu
     degrees: float = 1.0  # of suite=poses, and how far cameras move, of the cube of interest
     shift: float = 0.01
     bars: tuple[str, ...] = ()  # of suite=bars: rows, and the folder of captures

@@ -71,11 +71,15 @@ check() { # name, command
   printf '=== %s: %d s\n' "$name" $((SECONDS - since))
 }
 tests=(tests/kernels/test_parity.py tests/kernels/test_parity_rendering.py tests/kernels/rays)
+tests+=(tests/kernels/cuda tests/kernels/reference/test_pixels.py)
+# Most of the time kernels are compiled: side by side, where pytest-xdist is installed.
+side_by_side=()
+if "$python" -c 'import xdist' 2>/dev/null; then side_by_side=(-n "$(nproc)" --dist loadgroup); fi
 for part in "${parts[@]}"; do
   case $part in
     parity)
-      check parity "$python" -m pytest -q -p no:cacheprovider "${tests[@]}" tests/kernels/cuda/test_backend.py \
-        tests/kernels/cuda/test_room.py -k "(cuda or room) and not compiles"
+      check parity "$python" -m pytest -q -p no:cacheprovider "${side_by_side[@]}" "${tests[@]}" \
+        tests/training/test_replaying.py -k "(cuda or replaying) and not compiles"
       ;;
     sanitizer)
       sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | head -n 1 || true)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.devices import profile
 from benchmarks.kernels import Workload
 from benchmarks.options import BenchmarkOptions
 from benchmarks.records import append, print_table
@@ -28,6 +29,7 @@ from neural_render.training.loop import train
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene, load_for_rendering
 from neural_render.training.settings import TrainingSettings
+from neural_render.training.step import Problem
 
 SAMPLES = {"cuda": 1 << 18, "cpu": 1 << 14}  # of a step
 SECONDS = (10.0, 60.0)
@@ -40,7 +42,7 @@ def run(options: BenchmarkOptions) -> None:
     """Measures what ``measures`` names, shows and records it."""
     backend = dispatch.resolve(options.backend)
     device = torch.device("cuda" if backend in dispatch.ON_GPU else "cpu")
-    measures = {"kernels": _kernels, "steps": _steps, "quality": _quality}
+    measures = {"kernels": _kernels, "steps": _steps, "quality": _quality, "profile": _profile}
     for name in options.measures:
         compute_with(backend, options.precision)
         values = measures[name](options, backend, device)
@@ -147,18 +149,47 @@ def _quality(options: BenchmarkOptions, backend: str, device: torch.device) -> d
     return {"capture": options.capture, "max_side": options.max_side, "budgets": found}
 
 
+def _profile(options: BenchmarkOptions, backend: str, device: torch.device) -> dict[str, Any]:
+    """Where the time of a step goes, and that of a frame, kernel by kernel."""
+    del backend
+    settings = _settings(device, num_steps=10 * profile.WARM)
+    problem = _problem(options, settings, device)
+    found = profile.of_steps(problem, lambda: wait_for(device))
+    print(f"{found['milliseconds']:.3f} ms a step")
+    frame = problem.source.frame.world_from_field.inverse()
+    cameras = _opened(options).test.cameras.in_frame(frame).resized(*FRAME).to(device)
+    white = torch.ones(3, device=device)
+
+    def picture() -> None:
+        render_image(problem.renderer, problem.field, cameras, 0, white)
+        wait_for(device)
+
+    taken = milliseconds(picture, device, options.repeats)
+    print(f"{taken:.2f} ms a frame of {FRAME[0]}x{FRAME[1]}")
+    return {
+        "step": found,
+        "frame": {"milliseconds": taken, "kernels": profile.of_kernels(picture, 1)},
+    }
+
+
 def _settings(device: torch.device, **budget: Any) -> TrainingSettings:
     return TrainingSettings(
         samples_per_step=SAMPLES[device.type], checkpoint_every=1e9, tensorboard=False, **budget
     )
 
 
+def _problem(
+    options: BenchmarkOptions, settings: TrainingSettings, device: torch.device
+) -> Problem:
+    given = {"capture": options.capture, "max_side": options.max_side}
+    return problem_of({**given, "log2_rows": options.log2_rows}, settings, device)
+
+
 def _trained(
     options: BenchmarkOptions, settings: TrainingSettings, backend: str, device: torch.device
 ) -> tuple[float, int, TrainedScene]:
     """Wall seconds and samples of a training run, and what it learnt."""
-    given = {"capture": options.capture, "max_side": options.max_side}
-    problem = problem_of({**given, "log2_rows": options.log2_rows}, settings, device)
+    problem = _problem(options, settings, device)
     context = context_of(backend, dispatch.usable_cores())
     parts = (problem.source, problem.field, problem.renderer, settings)
     with tempfile.TemporaryDirectory() as folder:

@@ -21,8 +21,6 @@ from neural_render.fields import RadianceField
 from neural_render.kernels import ops
 from neural_render.rendering import Renderer
 from neural_render.training.ema import AveragedWeights
-from neural_render.training.gathering import SYNCHRONISE_EVERY, synchronise
-from neural_render.training.optimizer import new_moments
 from neural_render.training.randomness import generator_for
 from neural_render.training.reports.unfinished import curves_left
 from neural_render.training.runs.checkpoint import (
@@ -53,6 +51,8 @@ from neural_render.training.step import (
     observed_survivors,
     training_step,
 )
+from neural_render.training.stepping.gathering import SYNCHRONISE_EVERY, synchronise
+from neural_render.training.stepping.optimizer import new_moments
 from neural_render.training.stopping import SIGNALS, StopSignals, TrainingInterrupted
 from neural_render.training.watching.audience import NOBODY, Audience
 from neural_render.training.watching.stages import training_stage

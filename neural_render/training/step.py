@@ -22,13 +22,13 @@ from neural_render.kernels.records import (
 )
 from neural_render.kernels.specs import AdamSpec, LossSpec
 from neural_render.rendering import Renderer
-from neural_render.training.gathering import BatchGradients, of_whole_batch
-from neural_render.training.optimizer import optimizer_step
 from neural_render.training.randomness import generator_for
-from neural_render.training.replaying import Given, Replays
 from neural_render.training.runs.state import TrainingState
 from neural_render.training.schedules import StepPlan, plan_step
 from neural_render.training.settings import TrainingSettings
+from neural_render.training.stepping.gathering import BatchGradients, of_whole_batch
+from neural_render.training.stepping.optimizer import optimizer_step
+from neural_render.training.stepping.replaying import Given, Replays
 
 MIN_RAYS = 64
 MAX_RAYS_PER_SAMPLE = 8

@@ -103,9 +103,17 @@ LIMITS = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves out what is spared, where Triton is interpreted, and what does not apply."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what is spared, where Triton is interpreted, and what does not apply.
+
+    On a GPU tests of the same kernels come one after another: they are compiled once.
+    """
     items[:] = [item for item in items if not _is_spared(item)]
+    if not INTERPRETED and config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            name = item.callspec.params.get("name") if hasattr(item, "callspec") else None
+            group = f"{getattr(item, 'originalname', item.name)} {name or ''}"
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _is_spared(item: pytest.Item) -> bool:

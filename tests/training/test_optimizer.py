@@ -6,7 +6,7 @@ import torch
 from neural_render.kernels import dispatch, ops
 from neural_render.kernels.records import FactoredGradient
 from neural_render.kernels.specs import AdamSpec
-from neural_render.training.optimizer import new_moments, optimizer_step
+from neural_render.training.stepping.optimizer import new_moments, optimizer_step
 from tests.training.problems import tiny_field
 
 ADAM = AdamSpec(learning_rate=0.01, step=1)

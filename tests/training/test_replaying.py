@@ -9,8 +9,8 @@ from torch import Tensor
 
 from neural_render.kernels import cuda, dispatch, ops
 from neural_render.kernels.specs import AdamSpec
-from neural_render.training.replaying import MOST_GRAPHS, Given, Replays
 from neural_render.training.step import MIN_RAYS, rung
+from neural_render.training.stepping.replaying import MOST_GRAPHS, Given, Replays
 
 DEVICE = torch.device("cpu" if cuda.is_interpreted() else "cuda")
 

@@ -6,7 +6,6 @@ import torch
 from neural_render.kernels import dispatch
 from neural_render.training.ema import AveragedWeights
 from neural_render.training.loop import counted
-from neural_render.training.optimizer import new_moments
 from neural_render.training.runs.state import Progress, TrainingState
 from neural_render.training.sampling.error_map import new_error_map
 from neural_render.training.step import (
@@ -17,6 +16,7 @@ from neural_render.training.step import (
     draw_step,
     training_step,
 )
+from neural_render.training.stepping.optimizer import new_moments
 from tests.kernels.cuda.waiting import no_waiting
 from tests.training.problems import CPU, DividedBall, settings_for, tiny_field, tiny_renderer
 

@@ -12,8 +12,8 @@ from neural_render.fields import RadianceField
 from neural_render.kernels.specs import FieldSpec, MarchSpec
 from neural_render.rendering import OccupancyGrid
 from neural_render.training.ema import AveragedWeights
-from neural_render.training.optimizer import Moments
 from neural_render.training.sampling.error_map import ErrorMap
+from neural_render.training.stepping.optimizer import Moments
 
 
 @dataclass(frozen=True, kw_only=True)

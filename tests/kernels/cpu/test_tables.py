@@ -13,11 +13,11 @@ from neural_render.kernels.records import FactoredGradient, FieldParameters, Ren
 from neural_render.kernels.specs import AdamSpec, HashGridSpec, RenderSpec
 from neural_render.rendering import OccupancyGrid
 from neural_render.training.ema import AveragedWeights
-from neural_render.training.optimizer import new_moments
 from neural_render.training.runs.checkpoint import open_checkpoint, restore
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.state import Progress, TrainingState
 from neural_render.training.sampling.error_map import new_error_map
+from neural_render.training.stepping.optimizer import new_moments
 from tests.kernels.comparison import instruction_set, strided
 from tests.kernels.problems import (
     ball,

@@ -12,7 +12,8 @@ from triton.compiler import ASTSource
 from triton.compiler import compile as compile_source
 from triton.runtime.jit import JITFunction
 
-from neural_render.kernels.cuda import device, optimizer
+from neural_render.kernels.cuda import device
+from neural_render.kernels.cuda.stepping import optimizer
 
 TYPES = {
     torch.float64: "*fp64",

@@ -10,9 +10,10 @@ import torch
 
 from neural_render.core.errors import KernelError
 from neural_render.kernels import cuda, dispatch, ops
-from neural_render.kernels.cuda import device, optimizer
+from neural_render.kernels.cuda import device
 from neural_render.kernels.cuda.networks import gradient_factor
-from neural_render.kernels.cuda.optimizer import LARGEST_GRADIENT, together
+from neural_render.kernels.cuda.stepping import optimizer
+from neural_render.kernels.cuda.stepping.optimizer import LARGEST_GRADIENT, together
 from neural_render.kernels.records import FactoredGradient, RenderGradients
 from neural_render.kernels.settings import KernelSettings, chosen_device, start_kernels
 from neural_render.kernels.specs import AdamSpec, HashGridSpec, MlpSpec

@@ -18,13 +18,13 @@ from neural_render.kernels import dispatch, ops
 from neural_render.kernels.records import FactoredGradient
 from neural_render.rendering import RenderingSettings, build_renderer
 from neural_render.training.ema import AveragedWeights
-from neural_render.training.gathering import BatchGradients, synchronise
 from neural_render.training.loop import advanced, counted, refresh_errors, update_occupancy
-from neural_render.training.optimizer import new_moments
 from neural_render.training.runs.state import Progress, TrainingState
 from neural_render.training.sampling.error_map import new_error_map
 from neural_render.training.schedules import Clock
 from neural_render.training.step import Problem, batch_gradients, draw_step, training_step
+from neural_render.training.stepping.gathering import BatchGradients, synchronise
+from neural_render.training.stepping.optimizer import new_moments
 from tests.training.problems import CPU, settings_for, tiny_field
 
 STEPS = 40

@@ -14,12 +14,12 @@ from neural_render.fields import GridSettings
 from neural_render.kernels import dispatch
 from neural_render.rendering import OccupancyGrid
 from neural_render.training.ema import AveragedWeights
-from neural_render.training.optimizer import new_moments
 from neural_render.training.runs.checkpoint import open_checkpoint, restore
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.state import Progress, TrainingState
 from neural_render.training.sampling.error_map import new_error_map
+from neural_render.training.stepping.optimizer import new_moments
 from tests.training.problems import (
     CPU,
     DividedBall,

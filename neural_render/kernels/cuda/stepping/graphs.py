@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from neural_render.kernels.cuda.device import is_interpreted
-from neural_render.kernels.cuda.optimizer import host_numbers, numbers_in
+from neural_render.kernels.cuda.stepping.optimizer import host_numbers, numbers_in
 from neural_render.kernels.specs import AdamSpec
 
 Result = TypeVar("Result")
@@ -55,6 +55,12 @@ class Recorded(Generic[Result]):
         self._replays += 1
         self._graph.replay()
         return self._result
+
+    def forget(self) -> None:
+        """Gives the memory back that nothing else uses, once its device is done with it."""
+        if self._graph is not None:
+            torch.cuda.synchronize(self._numbers.device)
+            self._graph.reset()
 
 
 @lru_cache(maxsize=8)

@@ -4,6 +4,7 @@ A GPU is done with a kernel sooner than Python has launched the next one. A grap
 knows the number of its rays, so that steps of so many share it; see ``step.rung``.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from neural_render.kernels import dispatch
 from neural_render.kernels.specs import AdamSpec
 
 MOST_GRAPHS = 48  # that are kept; each numbers of rays that steps come back to
+_ONE_BY_ONE = "kernels: steps are launched kernel by kernel, slower than as CUDA graphs: %s"
+_log = logging.getLogger("neural_render")
 Given = tuple[Tensor, ...]
 Work = Callable[[Given, AdamSpec], Any]
 
@@ -27,6 +30,7 @@ class Replays:
         self._graphs: OrderedDict[Hashable, tuple[list[Tensor], Any]] = OrderedDict()
         self._known: set[Hashable] = set()
         self._pool: Any = None
+        self._fails = False
 
     def do(self, kind: Hashable, given: Given, work: Work, adam: AdamSpec) -> Any:
         """What ``work`` gives, in tensors that are good until the next call.
@@ -36,7 +40,7 @@ class Replays:
         moved to the device for good, is so then. Backends without graphs always do it as usual.
         """
         backend = dispatch.active()
-        if not hasattr(backend, "Recorded"):
+        if self._fails or not hasattr(backend, "Recorded"):
             return work(given, adam)
         if kind not in self._known:
             self._known.add(kind)
@@ -45,9 +49,17 @@ class Replays:
         if key in self._graphs:
             self._graphs.move_to_end(key)
         else:
-            self._graphs[key] = self._record(backend, given, work, adam)
+            try:
+                self._graphs[key] = self._record(backend, given, work, adam)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                self._fails = True
+                _log.warning(_ONE_BY_ONE, str(error).partition("\n")[0])
+                return work(given, adam)
             if len(self._graphs) > MOST_GRAPHS:
-                self._graphs.popitem(last=False)
+                _, (_, oldest) = self._graphs.popitem(last=False)
+                oldest.forget()
         kept, recorded = self._graphs[key]
         _copy(kept, given)
         return recorded.replay(adam)

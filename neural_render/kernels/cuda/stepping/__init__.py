@@ -1,0 +1,1 @@
+"""Steps of Adam on the GPU, and graphs that replay whole ones."""

@@ -1,0 +1,1 @@
+"""What a step is made of: gradients of the whole batch, Adam, and their replay on a GPU."""
