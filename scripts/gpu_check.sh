@@ -79,7 +79,7 @@ for part in "${parts[@]}"; do
   case $part in
     parity)
       check parity "$python" -m pytest -q -p no:cacheprovider "${side_by_side[@]}" "${tests[@]}" \
-        tests/training/test_replaying.py -k "(cuda or replaying) and not compiles"
+        tests/training/stepping/test_replaying.py -k "(cuda or replaying) and not compiles"
       ;;
     sanitizer)
       sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | head -n 1 || true)

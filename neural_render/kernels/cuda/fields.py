@@ -26,6 +26,7 @@ from neural_render.kernels.cuda.networks import (
     weight_gradient,
 )
 from neural_render.kernels.cuda.programs.fields import (
+    Asked,
     Features,
     Field,
     FieldBackward,
@@ -202,7 +203,7 @@ def query_density_backward(
     nothing = place.points, place.points, place.place, tl.constexpr(False)
     samples = Samples(place.points, place.footprint, *nothing)
     found = _backward(
-        (samples, features), parameters, spec, (gradient,), (density,), inputs_too=True
+        Asked(samples, features), parameters, spec, (gradient,), (density,), inputs_too=True
     )
     to_points, _, _, factored, to_weights, _ = found
     return to_points, scatter_table_gradient(factored, table, spec.grid), to_weights
@@ -215,28 +216,26 @@ def query_field(
     return query_samples(_asked(inputs, parameters, spec), parameters, spec)
 
 
-def _asked(
-    inputs: FieldInputs, parameters: FieldParameters, spec: FieldSpec
-) -> tuple[Samples, Features]:
+def _asked(inputs: FieldInputs, parameters: FieldParameters, spec: FieldSpec) -> Asked:
     """Where a field is asked, with the features there."""
     samples = samples_of(inputs, spec)
-    return samples, features_at(all_places(*samples[:2]), parameters, spec)
+    return Asked(samples, features_at(all_places(*samples[:2]), parameters, spec))
 
 
 def query_samples(
-    asked: tuple[Samples, Features],
+    asked: Asked,
     parameters: FieldParameters,
     spec: FieldSpec,
     count: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Density and radiance ``[samples channels]``; of the first ``count``, where that is given,
     and zero of the others."""
-    (samples, features), like = asked, parameters.table
-    room = len(samples.points)
+    samples, like = asked.samples, parameters.table
+    room, stride = len(samples.points), asked.features.stored.shape[1]
     size, density = block(BLOCK, room), like.new_zeros(room)
     radiance = like.new_zeros(room, spec.num_channels)
     count = all_of(samples.points) if count is None else count
-    given = (samples, features, features.stored.shape[1], count, _model(parameters, spec))
+    given = (asked, stride, count, _model(parameters, spec))
     launch(field_program, (tiles(room, size),), *given, (density, radiance), BLOCK=size)
     return density, radiance
 
@@ -267,9 +266,9 @@ def query_field_backward(
     to_points, to_directions, of_samples, factored, to_density, to_color = query_samples_backward(
         asked, parameters, spec, (grad_density, grad_radiance), outputs, inputs_too=True
     )
-    to_conditions = torch.zeros_like(asked[0].conditions)
+    to_conditions = torch.zeros_like(asked.samples.conditions)
     if spec.num_conditions:
-        to_conditions.index_add_(0, asked[0].index, of_samples)
+        to_conditions.index_add_(0, asked.samples.index, of_samples)
     return FieldGradients(
         points=to_points,
         directions=to_directions,
@@ -283,7 +282,7 @@ def query_field_backward(
 
 
 def query_samples_backward(
-    asked: tuple[Samples, Features],
+    asked: Asked,
     parameters: FieldParameters,
     spec: FieldSpec,
     given: tuple[Tensor, Tensor],
@@ -300,7 +299,7 @@ def query_samples_backward(
 
 
 def _backward(
-    asked: tuple[Samples, Features],
+    asked: Asked,
     parameters: FieldParameters,
     spec: FieldSpec,
     given: tuple[Tensor, ...],
@@ -309,7 +308,7 @@ def _backward(
     count: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, FactoredGradient, Tensor, Tensor]:
     """The same, of the density alone where nothing is given to the radiance."""
-    (samples, features), has_color = asked, len(given) > 1
+    samples, has_color = asked.samples, len(given) > 1
     room, size = len(samples.points), block(BLOCK, len(samples.points))
     given = tuple(gradient.detach().contiguous() for gradient in given)
     model = _model(parameters, spec) if has_color else _density_model(parameters, spec)
@@ -334,7 +333,7 @@ def _backward(
         inputs_too=tl.constexpr(inputs_too),
     )
     count = all_of(samples.points) if count is None else count
-    parts = (samples, features, features.stored.shape[1], count, model, gradients, room)
+    parts = (asked, asked.features.stored.shape[1], count, model, gradients, room)
     launch(field_backward_program, (tiles(room, size),), *parts, BLOCK=size)
     factored = FactoredGradient(points=samples.points, features=gradients.features)
     to_density = weight_gradient(of_density, count, density) / factors[0]

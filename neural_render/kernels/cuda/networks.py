@@ -69,7 +69,7 @@ def weight_gradient(trace: Trace, count: Tensor, spec: MlpSpec) -> Tensor:
     slopes, inputs, start = [*trace.slopes, trace.last], [trace.inputs, *trace.hidden], 0
     for slope, value, (rows, columns) in zip(slopes, inputs, spec.layer_shapes, strict=True):
         shape = (tl.constexpr(rows), tl.constexpr(columns), padded(rows), padded(columns))
-        given = (slope, value, count, sums, start, spec.num_weights, shape)
+        given = ((slope, value), count, sums, start, spec.num_weights, shape)
         launch(weights_program, (programs,), *given, warps=SUMMED_WARPS, BLOCK=size)
         start += rows * columns
     return sums.sum(0)

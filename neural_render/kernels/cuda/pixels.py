@@ -20,7 +20,7 @@ def pick_pixels(block: Tensor, place: Tensor, layout: PixelLayout, masks: Tensor
     out = torch.empty_like(block)
     # Nobody looks at more than the places of photos.
     photos = _photos(layout, [block] * 5, channels=3)
-    _launch(pick_program, (block.contiguous(), place.contiguous(), photos, out), layout)
+    _launch(pick_program, (block.contiguous(), place.contiguous()), photos, out, layout)
     return out
 
 
@@ -33,7 +33,7 @@ def shoot_rays(pixel: Tensor, views: PixelViews) -> PixelRays:
     parts = [pixels, views.poses, views.intrinsics, views.table, views.table_starts.long()]
     photos = _photos(layout, parts, pixels.shape[1])
     out = (vectors[0], vectors[1], scalars[0], vectors[2], scalars[1], numbers[0], numbers[1])
-    _launch(shoot_program, (pixel.long().contiguous(), photos, out), layout)
+    _launch(shoot_program, (pixel.long().contiguous(),), photos, out, layout)
     return PixelRays(
         rays=Rays(origins=vectors[0], directions=vectors[1], footprint=scalars[0]),
         colors=vectors[2],
@@ -58,15 +58,21 @@ def _photos(layout: PixelLayout, parts: list[Tensor], channels: int) -> Photos:
         tl.constexpr(channels),
         tl.constexpr(len(table) > 0),
         tl.constexpr(len(intrinsics) == 1),
+        tl.constexpr(layout.block_shift),
+        tl.constexpr(1 << layout.block_shift),
+        tl.constexpr(max(1, (len(layout.offsets) - 1).bit_length())),
     )
 
 
 def _launch(
-    kernel: object, given: tuple[Tensor | Photos | tuple[Tensor, ...], ...], layout: PixelLayout
+    kernel: object,
+    wanted: tuple[Tensor, ...],
+    photos: Photos,
+    out: Tensor | tuple[Tensor, ...],
+    layout: PixelLayout,
 ) -> None:
-    """``given``: first a tensor of all rays."""
-    assert isinstance(given[0], Tensor)
-    count, views = len(given[0]), len(layout.offsets)
-    size, halvings = block(RAYS, count), max(1, (views - 1).bit_length())
-    constants = {"SHIFT": layout.block_shift, "BLOCK": size}
-    launch(kernel, (tiles(count, size),), *given, count, views, halvings, **constants)
+    """Runs a kernel for all rays, of which ``wanted`` are tensors."""
+    count = len(wanted[0])
+    size = block(RAYS, count)
+    given = (wanted, photos, out, count, len(layout.offsets))
+    launch(kernel, (tiles(count, size),), *given, BLOCK=size)

@@ -32,7 +32,7 @@ from neural_render.kernels.cuda.fields import (
     samples_on_rays,
 )
 from neural_render.kernels.cuda.marching import LightFront, TooManySamples, march_whole
-from neural_render.kernels.cuda.programs.fields import Features
+from neural_render.kernels.cuda.programs.fields import Asked, Features
 from neural_render.kernels.cuda.programs.grids import Places
 from neural_render.kernels.records import (
     ColorTargets,
@@ -125,7 +125,7 @@ def _colors(
 ) -> tuple[Tensor, Tensor]:
     """The density and the radiance of all that is lit."""
     samples = samples_on_rays(lit.place, lit.samples.ray_index, inputs, spec.field)
-    return query_samples((samples, lit.features), parameters, spec.field, lit.samples.count)
+    return query_samples(Asked(samples, lit.features), parameters, spec.field, lit.samples.count)
 
 
 def _surviving(
@@ -191,7 +191,7 @@ def _gathered_colors(
     place = points[asked], footprint[asked]
     samples = samples_on_rays(place, survivors.ray_index[asked], inputs, spec.field)
     features = listed(lit.features, lit.features.place[asked])
-    _, radiance = query_samples((samples, features), parameters, spec.field)
+    _, radiance = query_samples(Asked(samples, features), parameters, spec.field)
     # Behind the composited background, which stands in ``values`` already; in the order of samples.
     given = torch.zeros_like(no_radiance)
     given[asked] = shares[asked, None] * radiance
@@ -260,7 +260,7 @@ def _gradients(
         to_density, to_radiance = to_density * flowing, to_radiance * flowing[:, None]
     inputs_too = rays_too or spec.field.num_conditions > 0
     to_points, to_directions, to_conditions, factored, *to_weights = query_samples_backward(
-        (samples, lit.features),
+        Asked(samples, lit.features),
         parameters,
         spec.field,
         (to_density, to_radiance),

@@ -73,6 +73,13 @@ class Features(NamedTuple):
     listed: Any  # whether they are some, and not the first ones
 
 
+class Asked(NamedTuple):
+    """Where a field is asked, with the grid's features there."""
+
+    samples: Any
+    features: Any
+
+
 class Model(NamedTuple):
     """A field with all its parts."""
 
@@ -213,7 +220,7 @@ def density_program(features, stride, count, model, out, BLOCK: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=["count", "stride"])
-def field_program(samples, features, stride, count, model, out, BLOCK: tl.constexpr):
+def field_program(asked, stride, count, model, out, BLOCK: tl.constexpr):
     """Density ``out[0]`` and radiance ``out[1]`` ``[samples channels]`` of all samples.
 
     The device holds their ``count``, and does nothing behind it.
@@ -223,11 +230,11 @@ def field_program(samples, features, stride, count, model, out, BLOCK: tl.conste
         return
     sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = sample < number
-    tile = features_of(features, stride, sample, mask, model.grid)
+    tile = features_of(asked.features, stride, sample, mask, model.grid)
     latent = last_values(first_values(tile, model.density, model.grid), model.density)
     exponent = chosen(latent, tl.arange(0, model.density.outputs_tile) == 0) + model.field.bias
     tl.store(out[0] + sample, tl.exp(exponent), mask=mask)
-    rest = rest_of(samples, sample, mask, latent, model.field)
+    rest = rest_of(asked.samples, sample, mask, latent, model.field)
     raw = last_values(
         first_of_color(latent, rest, model.color, model.field, model.density.outputs_tile),
         model.color,
@@ -269,7 +276,7 @@ def back_to_rays(to_rest, latent, samples, place, field, gradients):
 
     ``place``: the samples and their mask.
     """
-    sample, mask = place
+    sample, mask = place[0], place[1]
     column = tl.arange(0, field.rest_tile)
     direction = direction_of(samples, sample, mask)
     start = 0
@@ -295,11 +302,9 @@ def back_to_rays(to_rest, latent, samples, place, field, gradients):
 
 
 @triton.jit
-def back_through_color(
-    samples, place, room, latent, color, field, gradients, LATENT_TILE: tl.constexpr
-):
+def back_through_color(samples, place, latent, color, field, gradients, LATENT_TILE: tl.constexpr):
     """The gradient to the latent values through the colour network."""
-    sample, mask = place
+    sample, mask = place[0], place[1]
     factor = tl.load(gradients.factors + 1)
     rest = rest_of(samples, sample, mask, latent, field)
     # Both lie in one row of the network's inputs.
@@ -315,7 +320,7 @@ def back_through_color(
     z1 = first_of_color(latent, rest, color, field, LATENT_TILE)
     slope = radiance_slope(last_values(z1, color), field)
     given = load_rows(gradients.radiance, sample, mask, color.outputs, color.outputs_tile)
-    gradient = back_to_first(given * slope * factor, z1, color, gradients.of_color, place, room)
+    gradient = back_to_first(given * slope * factor, z1, color, gradients.of_color, place)
     if gradients.inputs_too:
         of_rest = first_weights(color, field.latent, field.rest, field.rest_tile)
         to_rest = product(gradient, of_rest, color) / factor
@@ -344,9 +349,7 @@ def back_to_grid(gradient, samples, place, grid, gradients, factor):
 
 
 @triton.jit(do_not_specialize=["stride", "count", "room"])
-def field_backward_program(
-    samples, features, stride, count, model, gradients, room, BLOCK: tl.constexpr
-):
+def field_backward_program(asked, stride, count, model, gradients, room, BLOCK: tl.constexpr):
     """All gradients of density and radiance, and what those to weights are made of.
 
     The device holds the ``count`` of samples, and does nothing behind it; gradients have ``room``
@@ -359,8 +362,8 @@ def field_backward_program(
     first_column = tl.arange(0, model.density.outputs_tile) == 0
     sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = sample < number
-    place = (sample, mask)
-    values = features_of(features, stride, sample, mask, model.grid)
+    place = (sample, mask, room)
+    values = features_of(asked.features, stride, sample, mask, model.grid)
     inputs = gradients.of_density.inputs
     keep(inputs, values, place, model.density, model.density.inputs, model.grid.columns)
     z1 = first_values(values, model.density, model.grid)
@@ -370,9 +373,8 @@ def field_backward_program(
     to_latent = tl.where(first_column[None, :], to_first[:, None], 0.0)
     if gradients.has_color:
         to_latent += back_through_color(
-            samples,
+            asked.samples,
             place,
-            room,
             latent,
             model.color,
             model.field,
@@ -380,12 +382,12 @@ def field_backward_program(
             model.density.outputs_tile,
         )
     to_latent *= factor
-    gradient = back_to_first(to_latent, z1, model.density, gradients.of_density, place, room)
+    gradient = back_to_first(to_latent, z1, model.density, gradients.of_density, place)
     weights = first_weights(model.density, 0, model.density.inputs, model.grid.columns)
     back_to_grid(
         product(gradient, weights, model.density),
-        samples,
-        (sample, mask, room),
+        asked.samples,
+        place,
         model.grid,
         gradients,
         factor,

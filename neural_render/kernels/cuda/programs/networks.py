@@ -115,43 +115,45 @@ class Trace(NamedTuple):
 
 @triton.jit
 def keep(out, values, place, network, COUNT, COUNT_TILE: tl.constexpr):
-    """Stores rows in the network's numbers; ``place``: samples and their mask."""
-    sample, mask = place
-    store_rows(out, as_numbers(values, network.numbers), sample, mask, COUNT, COUNT_TILE)
+    """Stores rows in the network's numbers; ``place``: see ``back_to_first``."""
+    store_rows(out, as_numbers(values, network.numbers), place[0], place[1], COUNT, COUNT_TILE)
 
 
 @triton.jit
-def keep_slope(gradient, network, trace, place, room, LAYER: tl.constexpr):
+def keep_slope(gradient, network, trace, place, LAYER: tl.constexpr):
     """Stores the gradient to what a layer gives."""
     if network.hidden == LAYER:
         keep(trace.last, gradient, place, network, network.outputs, network.outputs_tile)
     else:
-        start = trace.slopes + LAYER * room.to(tl.int64) * network.width
+        start = trace.slopes + LAYER * place[2].to(tl.int64) * network.width
         keep(start, gradient, place, network, network.width, network.width_tile)
 
 
 @triton.jit
-def back_to_first(given, z1, network, trace, place, room):
+def back_to_first(given, z1, network, trace, place):
     """The gradient to z1, given that to the outputs; what weights want goes to ``trace``.
 
     Hidden layers are computed anew from z1: networks are shallow, and memory is slower.
-    ``place``: samples and their mask; ``room``: the trace's.
+    ``place``: samples, their mask, and how many the trace has room for.
     """
     gradient = given
     for back in tl.static_range(network.hidden):
-        keep_slope(gradient, network, trace, place, room, network.hidden - back)
+        keep_slope(gradient, network, trace, place, network.hidden - back)
         z = hidden_values(z1, network, network.hidden - back - 1)
-        start = trace.hidden + (network.hidden - back - 1) * room.to(tl.int64) * network.width
+        start = (network.hidden - back - 1) * place[2].to(tl.int64) * network.width
+        start = trace.hidden + start
         keep(start, tl.maximum(z, 0.0), place, network, network.width, network.width_tile)
         weights = layer_weights(network, network.hidden - back)
         gradient = tl.where(z > 0.0, product(gradient, weights, network), 0.0)
-    keep_slope(gradient, network, trace, place, room, 0)
+    keep_slope(gradient, network, trace, place, 0)
     return gradient
 
 
 @triton.jit(do_not_specialize=["count", "start", "stride"])
-def weights_program(slopes, inputs, count, sums, start, stride, shape, BLOCK: tl.constexpr):
-    """Each program's part of the gradient to the weights of a layer, ``slopes^T inputs``.
+def weights_program(layer, count, sums, start, stride, shape, BLOCK: tl.constexpr):
+    """Each program's part of the gradient to the weights of a layer.
+
+    It is ``layer[0]^T layer[1]``: what flows back to what it gives, and what it takes in.
 
     Programs take turns with the tiles. ``shape``: outputs and inputs, and their tiles. ``sums`` has
     a row of ``stride`` weights for each program, the layer's from ``start`` on. The device holds
@@ -164,8 +166,8 @@ def weights_program(slopes, inputs, count, sums, start, stride, shape, BLOCK: tl
     for tile in range(tl.program_id(0), tl.cdiv(number, BLOCK).to(tl.int32), tl.num_programs(0)):
         sample = tile * BLOCK + tl.arange(0, BLOCK)
         mask = sample < number
-        slope = load_rows(slopes, sample, mask, OUTPUTS, shape[2])
-        values = load_rows(inputs, sample, mask, INPUTS, shape[3])
+        slope = load_rows(layer[0], sample, mask, OUTPUTS, shape[2])
+        values = load_rows(layer[1], sample, mask, INPUTS, shape[3])
         total += tl.dot(tl.trans(slope), values, input_precision="ieee").to(tl.float32)
     place, inside = weight_places(OUTPUTS, INPUTS, INPUTS, shape[2], shape[3])
     row = sums + tl.program_id(0).to(tl.int64) * stride + start
@@ -208,12 +210,12 @@ def network_backward_program(inputs, network, gradients, trace, count, room, BLO
     factor = tl.load(gradients[2])
     sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = sample < count
-    place = (sample, mask)
+    place = (sample, mask, room)
     values = load_rows(inputs, sample, mask, network.inputs, network.inputs_tile)
     weights = first_weights(network, 0, network.inputs, network.inputs_tile)
     z1 = product(values, tl.trans(weights), network)
     keep(trace.inputs, values, place, network, network.inputs, network.inputs_tile)
     given = load_rows(gradients[0], sample, mask, network.outputs, network.outputs_tile)
-    gradient = back_to_first(given * factor, z1, network, trace, place, room)
+    gradient = back_to_first(given * factor, z1, network, trace, place)
     to_inputs = product(gradient, weights, network) / factor
     store_rows(gradients[1], to_inputs, sample, mask, network.inputs, network.inputs_tile)

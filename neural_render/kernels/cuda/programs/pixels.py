@@ -21,14 +21,17 @@ class Photos(NamedTuple):
     channels: Any
     tabled: Any  # whether directions lie in the table
     shared: Any  # whether all views have the same intrinsics
+    shift: Any  # of blocks, and their side
+    side: Any
+    halvings: Any  # that find a view among all
 
 
 @triton.jit
-def last_before(starts, value, number, halvings):
+def last_before(starts, value, number, HALVINGS: tl.constexpr):
     """The last of so many places, where starts ascend, whose start is not beyond the value."""
     low = value * 0
     high = low + number
-    for _ in range(halvings):
+    for _ in range(HALVINGS):
         middle = (low + high) // 2
         reached = tl.load(starts + middle) <= value
         low = tl.where(reached, middle, low)
@@ -36,39 +39,36 @@ def last_before(starts, value, number, halvings):
     return low
 
 
-@triton.jit(do_not_specialize=["count", "views", "halvings"])
-def pick_program(
-    block, place, photos, out, count, views, halvings, SHIFT: tl.constexpr, BLOCK: tl.constexpr
-):
-    """A pixel of each block, that at ``place``, all of them being usable."""
+@triton.jit(do_not_specialize=["count", "views"])
+def pick_program(wanted, photos, out, count, views, BLOCK: tl.constexpr):
+    """A pixel of each block, ``wanted[0]``, that at a place, ``wanted[1]``, all being usable."""
     ray = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     known = ray < count
-    wanted = tl.load(block + ray, mask=known, other=0)
-    view = last_before(photos.first_blocks, wanted, views, halvings)
+    block = tl.load(wanted[0] + ray, mask=known, other=0)
+    view = last_before(photos.first_blocks, block, views, photos.halvings)
     width = tl.load(photos.sizes + 2 * view)
     height = tl.load(photos.sizes + 2 * view + 1)
-    side: tl.constexpr = 1 << SHIFT
-    across = (width + side - 1) >> SHIFT
-    local = wanted - tl.load(photos.first_blocks + view)
-    x, y = (local % across) << SHIFT, (local // across) << SHIFT
-    wide, high = tl.minimum(width - x, side), tl.minimum(height - y, side)
+    across = (width + photos.side - 1) >> photos.shift
+    local = block - tl.load(photos.first_blocks + view)
+    x, y = (local % across) << photos.shift, (local // across) << photos.shift
+    wide, high = tl.minimum(width - x, photos.side), tl.minimum(height - y, photos.side)
     area = wide * high
-    chosen = tl.load(place + ray, mask=known, other=0.0) * area.to(tl.float64)
+    chosen = tl.load(wanted[1] + ray, mask=known, other=0.0) * area.to(tl.float64)
     chosen = tl.minimum(chosen.to(tl.int64), area - 1)
     corner = tl.load(photos.offsets + view) + y * width + x
     tl.store(out + ray, corner + chosen // wide * width + chosen % wide, mask=known)
 
 
-@triton.jit(do_not_specialize=["count", "views", "halvings"])
-def shoot_program(
-    pixel, photos, out, count, views, halvings, SHIFT: tl.constexpr, BLOCK: tl.constexpr
-):
-    """Rays through pixels; ``out``: origins, directions, footprints, colours, opacities, views and
-    blocks."""
+@triton.jit(do_not_specialize=["count", "views"])
+def shoot_program(wanted, photos, out, count, views, BLOCK: tl.constexpr):
+    """Rays through pixels, ``wanted[0]``.
+
+    ``out``: origins, directions, footprints, colours, opacities, views and blocks.
+    """
     ray = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     known = ray < count
-    index = tl.load(pixel + ray, mask=known, other=0)
-    view = last_before(photos.offsets, index, views, halvings)
+    index = tl.load(wanted[0] + ray, mask=known, other=0)
+    view = last_before(photos.offsets, index, views, photos.halvings)
     width = tl.load(photos.sizes + 2 * view)
     within = index - tl.load(photos.offsets + view)
     row = within // width
@@ -102,6 +102,10 @@ def shoot_program(
         opacity = tl.div_rn(tl.load(photos.pixels + index * 4 + 3).to(tl.float32), 255.0)
     tl.store(out[4] + ray, opacity, mask=known)
     tl.store(out[5] + ray, view, mask=known)
-    across = (width + (1 << SHIFT) - 1) >> SHIFT
-    block = tl.load(photos.first_blocks + view) + (row >> SHIFT) * across + (column >> SHIFT)
+    across = (width + photos.side - 1) >> photos.shift
+    block = (
+        tl.load(photos.first_blocks + view)
+        + (row >> photos.shift) * across
+        + (column >> photos.shift)
+    )
     tl.store(out[6] + ray, block, mask=known)
