@@ -70,11 +70,7 @@ def milliseconds(
     taken = []
     for _ in range(WARM + repeats):
         given = (prepare(),) if prepare else ()
-        wait_for(device)
-        began = time.perf_counter()
-        call(*given)
-        wait_for(device)
-        taken.append((time.perf_counter() - began) * 1e3)
+        taken.append(seconds_of(device, call, *given) * 1e3)
     return median(taken[WARM:])
 
 
@@ -111,31 +107,45 @@ def _kernels(options: BenchmarkOptions, backend: str, device: torch.device) -> d
 
 
 def _steps(options: BenchmarkOptions, backend: str, device: torch.device) -> dict[str, Any]:
-    """Whole training steps a second from the same beginning, and how many the reference makes."""
-    found = {}
+    """Whole training steps a second of a field that is past its beginning, and how many the
+    reference makes from where these ended."""
+    settings = _settings(device, num_steps=10 * profile.WARM)
+    steps, found = profile.Steps(_problem(options, settings, device)), {}
+    steps.take(profile.WARM)
     for name in dict.fromkeys((backend, "reference")):
-        steps = options.steps if name == backend else REFERENCE_STEPS
-        for budget in (WARM, WARM + steps):  # what comes up once only is left out
-            settings = _settings(device, num_steps=budget)
-            compute_with(name, options.precision)
-            wall, samples, _ = _trained(options, settings, name, device)
-            found[name] = {"wall": wall, "samples": samples, "steps": budget}
-            if budget == WARM:
-                before = wall
-        found[name]["per_second"] = steps / max(1e-9, found[name]["wall"] - before)
-    rates = {name: each["per_second"] for name, each in found.items()}
+        compute_with(name, options.precision)
+        count = options.steps if name == backend else REFERENCE_STEPS
+        steps.take(WARM)
+        before, wall = steps.state.progress, seconds_of(device, steps.take, count)
+        samples = (steps.state.progress.num_samples - before.num_samples) / count
+        found[name] = {"steps": count, "wall": wall, "per_second": count / wall, "samples": samples}
     rows = [
-        [name, f"{rate:.1f}", f"{rate / rates['reference']:.1f}x"] for name, rate in rates.items()
+        [
+            name,
+            f"{each['per_second']:.1f}",
+            f"{each['per_second'] / found['reference']['per_second']:.1f}x",
+            f"{each['samples']:.0f}",
+        ]
+        for name, each in found.items()
     ]
-    print_table("steps a second", ["backend", "steps/s", "ratio"], rows)
-    return {"samples": SAMPLES[device.type], "runs": found}
+    print_table("steps a second", ["backend", "steps/s", "ratio", "samples"], rows)
+    return {"samples": SAMPLES[device.type], "warm_steps": profile.WARM, "runs": found}
+
+
+def seconds_of(device: torch.device, call: Callable[..., Any], *given: Any) -> float:
+    """The wall seconds of a call, its device waited for."""
+    wait_for(device)
+    began = time.perf_counter()
+    call(*given)
+    wait_for(device)
+    return time.perf_counter() - began
 
 
 def _quality(options: BenchmarkOptions, backend: str, device: torch.device) -> dict[str, Any]:
-    """Mean PSNR of the test views after each budget, on white, and frames a second."""
+    """Mean PSNR of the test views on white after each budget, and frames a second."""
     found, rows = {}, []
     for seconds in options.seconds or SECONDS:
-        settings = _settings(device, max_seconds=seconds, background="white")
+        settings = _settings(device, max_seconds=seconds)
         wall, samples, scene = _trained(options, settings, backend, device)
         capture = _opened(options)
         score = _score(scene, capture, device)

@@ -47,6 +47,7 @@ from neural_render.training.step import (
     Problem,
     StepInput,
     StepOutcome,
+    batch_gradients,
     draw_step,
     observed_survivors,
     training_step,
@@ -175,6 +176,8 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
     metrics = MetricsLog(session.run, resumed_step=resumed, tensorboard=settings.tensorboard)
     noisy, outcomes = problem.color_space == "linear", Outcomes(problem.device.type == "cuda")
     with metrics, Reporter(metrics, settings.report_every, noisy_targets=noisy) as reporter:
+        if problem.device.type == "cuda":
+            compile_kernels(problem, state)
         clock.start()
         drawn = next_step(problem, state, clock, signals)
         while drawn is not None and signals.received is None:
@@ -210,6 +213,12 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
         clock.stop()
         session.audience.told(reporter.report(state))
     group.of_first(lambda: session.save(state))
+
+
+@told_if_slow("compiling kernels for this GPU")
+def compile_kernels(problem: Problem, state: TrainingState) -> None:
+    """Takes the next step's gradients once, for nothing: a budget of seconds is for training."""
+    batch_gradients(problem, state, draw_step(problem, state, fraction=0.0))
 
 
 @told_if_slow("settling which space is empty", over_bars=True)
@@ -326,8 +335,9 @@ def check_place(checkpoint: Checkpoint, record: RunRecord) -> None:
     if checkpoint.record.frame != record.frame:
         raise CheckpointError(
             f"{checkpoint.path} was trained with its scene placed otherwise: {record.capture} is"
-            " not the capture that it was, or capture.scene, capture.scale, capture.aabb_scale or"
-            " capture.find_points changed; restore them, or train anew without run=."
+            " not the capture that it was, or capture.scene, capture.scale, capture.aabb_scale,"
+            " capture.find_points or capture.holdout_every changed; restore them, or train anew"
+            " without run=."
         )
 
 

@@ -299,6 +299,7 @@ class Task:
             and self.blur == 0
             and renderer.projection.is_identity
             and not problem.field.has_far
+            and not torch.are_deterministic_algorithms_enabled()  # which wait for the device
         )
 
 

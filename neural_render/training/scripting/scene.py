@@ -78,8 +78,8 @@ class Scene:
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """The low and the high corner of a box outside of which there is nothing, in the world.
 
-        What was photographed from one side reaches without an end, of which the last hundredth
-        part, by disparity, is left out.
+        What was photographed from one side reaches without an end, of which the last 256th part,
+        by disparity, is left out: half a cell.
         """
         trained = self.trained
         low, high = world_bounds(trained.frame, trained.renderer.occupancy.bits)

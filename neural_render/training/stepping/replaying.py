@@ -15,7 +15,7 @@ from torch import Tensor
 from neural_render.kernels import dispatch
 from neural_render.kernels.specs import AdamSpec
 
-MOST_GRAPHS = 48  # that are kept; each numbers of rays that steps come back to
+MOST_GRAPHS = 128  # that are kept: numbers of rays that steps may come back to
 _ONE_BY_ONE = "kernels: steps are launched kernel by kernel, slower than as CUDA graphs: %s"
 _log = logging.getLogger("neural_render")
 Given = tuple[Tensor, ...]
