@@ -10,10 +10,10 @@ from torch import Tensor
 from neural_render.core.cameras import Cameras, image_directions, rays_from_pose
 from neural_render.core.protocols import FarField, Field
 from neural_render.core.rays import Rays
+from neural_render.kernels import dispatch
 from neural_render.rendering.renderer import Renderer
 
 RAYS_AT_ONCE = 1 << 18
-RAYS_AT_ONCE_ON_GPU = 1 << 21  # its launches cost more than its memory
 CPU = torch.device("cpu")
 SAMPLED_AT_ONCE = 1 << 16  # where a piece's samples are all in memory together
 PIXELS_AT_ONCE = 1 << 21  # larger pictures are made in bands: a pixel's ray takes a hundred bytes
@@ -102,8 +102,9 @@ def seen_along(
     device = background.device
     rays = rays.to(device)
     sparing = renderer.for_pictures()
-    at_once = RAYS_AT_ONCE if device.type == "cpu" else RAYS_AT_ONCE_ON_GPU
-    at_once = SAMPLED_AT_ONCE if field.fused_view() is None else at_once
+    at_once = SAMPLED_AT_ONCE if field.fused_view() is None else RAYS_AT_ONCE
+    if at_once == RAYS_AT_ONCE and device.type != "cpu":
+        at_once = getattr(dispatch.active(), "RAYS_AT_ONCE", at_once)
     pieces = []
     for start in range(0, max(len(rays), 1), at_once):
         here = rays[start : start + at_once]

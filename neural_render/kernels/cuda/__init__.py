@@ -26,7 +26,12 @@ from neural_render.kernels.cuda.fields import (
 from neural_render.kernels.cuda.marching import march_rays
 from neural_render.kernels.cuda.networks import mlp, mlp_backward
 from neural_render.kernels.cuda.pixels import pick_pixels, shoot_rays
-from neural_render.kernels.cuda.rendering import render_loss, render_rays, render_rays_backward
+from neural_render.kernels.cuda.rendering import (
+    RAYS_AT_ONCE,
+    render_loss,
+    render_rays,
+    render_rays_backward,
+)
 from neural_render.kernels.cuda.stepping.graphs import Recorded, new_pool
 from neural_render.kernels.cuda.stepping.optimizer import adam_step, row_adam_step, table_adam_step
 from neural_render.kernels.reference.compositing import color_loss

@@ -143,7 +143,7 @@ def new_features(room: int, parameters: FieldParameters, spec: FieldSpec) -> Fea
     return Features(values, no_places(like), tl.constexpr(False))
 
 
-def listed(features: Features, index: Tensor) -> Features:
+def some_of(features: Features, index: Tensor) -> Features:
     """Those of the samples at such places."""
     return Features(features.stored, index, tl.constexpr(True))
 

@@ -24,12 +24,12 @@ from neural_render.kernels.cuda.encoding import all_places, encode, no_places
 from neural_render.kernels.cuda.fields import (
     features_at,
     find_densities,
-    listed,
     new_features,
     places_on_rays,
     query_samples,
     query_samples_backward,
     samples_on_rays,
+    some_of,
 )
 from neural_render.kernels.cuda.marching import LightFront, TooManySamples, march_whole
 from neural_render.kernels.cuda.programs.fields import Asked, Features
@@ -57,6 +57,9 @@ PARTS = FieldParts(hash_encode=HashEncode.apply, mlp=Mlp.apply)  # of the backen
 # Samples of a ray that have been asked for their density when light is followed again.
 WAVES = (32, 128)
 PICTURE_WAVES = (12, 32, 96, 256)  # where nothing but the picture is asked for
+# Of a picture, whose launches cost more than its memory: where they have too many samples they are
+# rendered in pieces.
+RAYS_AT_ONCE = 1 << 21
 MOST_MARCHED = 1 << 25  # samples that are in memory together then: about 100 bytes each
 
 
@@ -153,14 +156,14 @@ def _surviving(
             break
         wave = Places(points, footprint, index, tl.constexpr(True))
         encode(wave, parameters.table, field.grid, count, features.stored)
-        find_densities(listed(features, index), count, parameters, field, density)
+        find_densities(some_of(features, index), count, parameters, field, density)
         front.advance(density, first, last)
         asked, first = asked + count, last
     survivors, index, kept = front.survivors(room)
     return Lit(
         samples=survivors,
         place=(points[index], footprint[index]),
-        features=listed(features, index),
+        features=some_of(features, index),
         density=density[index],
         num_marched=asked,
         fits=fits & kept,
@@ -190,7 +193,7 @@ def _gathered_colors(
     points, footprint = lit.place
     place = points[asked], footprint[asked]
     samples = samples_on_rays(place, survivors.ray_index[asked], inputs, spec.field)
-    features = listed(lit.features, lit.features.place[asked])
+    features = some_of(lit.features, lit.features.place[asked])
     _, radiance = query_samples(Asked(samples, features), parameters, spec.field)
     # Behind the composited background, which stands in ``values`` already; in the order of samples.
     given = torch.zeros_like(no_radiance)

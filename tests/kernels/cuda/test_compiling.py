@@ -20,13 +20,12 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     beside pytest's folders of the last runs."""
     base = tmp_path_factory.getbasetemp()
     runs = next((folder for folder in base.parents if folder.name.startswith("pytest-of-")), base)
-    return runs / "compiled_kernels"
+    return runs / "compiled_programs"
 
 
 def test_every_kernel_compiles(compiled: Path) -> None:
     words = [sys.executable, "-m", "tests.kernels.cuda.compile_all", *CAPABILITIES]
     environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(compiled)}
-    environment["TRITON_STORE_BINARY_ONLY"] = "1"
     done = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     assert "FP_FUSION" not in done.stderr, "Triton warns where it is not told"
