@@ -7,6 +7,7 @@ import hypothesis
 import pytest
 import torch
 
+from neural_render.captures.video.decoding import is_video
 from neural_render.core.color import srgb_from_linear
 from neural_render.core.rays import Rays
 from tests import conftest
@@ -24,6 +25,12 @@ def test_a_wrong_dtype_in_a_call_is_an_error() -> None:
     with pytest.raises(Exception, match="linear") as caught:
         srgb_from_linear(torch.zeros(3, dtype=torch.int64))
     assert "TypeCheckError" in type(caught.value).__name__
+
+
+def test_a_wrong_type_in_a_call_without_arrays_is_an_error() -> None:
+    with pytest.raises(Exception, match="path") as caught:
+        is_video("film.mp4")  # type: ignore[arg-type]
+    assert "BeartypeCallHint" in type(caught.value).__name__
 
 
 def test_random_cases_repeat_and_have_no_deadline() -> None:

@@ -267,7 +267,7 @@ def test_transparent_videos_keep_opacity(tmp_path: Path, codec: str) -> None:
         (frame, *_) = (decoder or stream.codec_context).decode(packets[0]) or (
             stream.codec_context.decode(None)
         )
-    opacity = frame.to_ndarray(format="rgba")[..., 3].astype(float) / 255
+    opacity = frame.to_ndarray(format="rgba", threads=1)[..., 3].astype(float) / 255
     assert np.abs(opacity[:, :14] - 0.75).max() < 0.01 and opacity[:, WIDTH - 4 :].max() < 0.01
 
 

@@ -18,6 +18,8 @@ ENDINGS = frozenset(
     {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".3gp", ".mpg", ".mpeg"}
     | {".wmv", ".ogv", ".insv"}
 )
+# FFmpeg's conversions run in one thread (threads=1): in several, the last row of one's part can run
+# over into the first row of another's, which may be there already (FFmpeg 8, uneven widths).
 # Transfer characteristics (ITU-T H.273) of high dynamic range: PQ and HLG.
 _HDR = (16, 18)
 _RECODE = "play it to see where it breaks, copy it again from the camera, or record it again"
@@ -69,7 +71,9 @@ def grey(frame: "VideoFrame", max_side: int) -> UInt8[np.ndarray, "height width"
     """A small look at a frame, as stored: its brightness, each pixel the average of an area."""
     scale = min(1.0, max_side / max(frame.width, frame.height))
     width, height = (max(2, round(side * scale)) for side in (frame.width, frame.height))
-    small = frame.reformat(width=width, height=height, format="gray", interpolation="AREA")
+    small = frame.reformat(
+        width=width, height=height, format="gray", interpolation="AREA", threads=1
+    )
     return small.to_ndarray()
 
 
@@ -84,7 +88,11 @@ def color(frame: "VideoFrame") -> UInt8[np.ndarray, "height width 3"]:
         is_large = max(frame.width, frame.height) >= 1280
         space = Colorspace.ITU709 if is_large else Colorspace.ITU601
     pixels = frame.reformat(
-        format="rgb24", src_colorspace=space, dst_color_range="JPEG", interpolation="BICUBIC"
+        format="rgb24",
+        src_colorspace=space,
+        dst_color_range="JPEG",
+        interpolation="BICUBIC",
+        threads=1,
     ).to_ndarray()
     return np.ascontiguousarray(np.rot90(pixels, quarter_turns(frame)))
 

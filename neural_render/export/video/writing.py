@@ -110,6 +110,7 @@ def _video_frame(pixels: np.ndarray, stored: str) -> Any:
             dst_color_range="MPEG",
             dst_colorspace="ITU709",
             interpolation="LANCZOS",
+            threads=1,  # see captures/video/decoding.py
         )
     else:
         frame = VideoFrame(pixels.shape[1], pixels.shape[0], stored)

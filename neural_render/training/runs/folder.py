@@ -203,8 +203,8 @@ class RunFolder:
             yield
 
 
-def _checked_view(view: dict[str, Any]) -> dict[str, Any]:
-    """A view's row of ``metrics.json``; TypeError where a value is of another kind."""
+def _checked_view(view: Any) -> dict[str, Any]:
+    """A view's row of ``metrics.json``; TypeError where it, or a value, is of another kind."""
     for key, kind in OF_VIEW.items():
         if not isinstance(view[key], kind):
             raise TypeError(f"{key} of a view is {view[key]!r:.40}")

@@ -39,9 +39,12 @@ class Document:
     buffers: list[bytes]
     lost: list[str] = field(default_factory=list)
 
-    def all(self, key: str) -> list[Values]:
-        """The list under a top-level key."""
-        return self.content.get(key, [])
+    def all(self, key: str) -> list[Any]:
+        """The list under a top-level key, in a sound file of objects; TypeError if it is none."""
+        found = self.content.get(key, [])
+        if not isinstance(found, list):
+            raise TypeError(f"{key} is no list")
+        return found
 
     def lose(self, what: str) -> None:
         """Notes something that the file has and we cannot express."""
