@@ -10,6 +10,7 @@ import torch
 from neural_render.captures.video.decoding import is_video
 from neural_render.core.color import srgb_from_linear
 from neural_render.core.rays import Rays
+from neural_render.evaluation.metrics import psnr
 from tests import conftest
 
 
@@ -24,7 +25,15 @@ def test_a_wrong_dtype_in_a_call_is_an_error() -> None:
     """The import hook fires: functions check what they are given."""
     with pytest.raises(Exception, match="linear") as caught:
         srgb_from_linear(torch.zeros(3, dtype=torch.int64))
-    assert "TypeCheckError" in type(caught.value).__name__
+    assert "BeartypeCallHint" in type(caught.value).__name__
+    assert not isinstance(caught.value, TypeError), "the package takes some for bad input"
+
+
+def test_sizes_in_a_call_that_differ_are_an_error() -> None:
+    picture = torch.zeros(2, 4, 3, dtype=torch.uint8)
+    with pytest.raises(Exception, match="kept") as caught:
+        psnr(picture, picture, torch.ones(3, 4, dtype=torch.bool))
+    assert "BeartypeCallHint" in type(caught.value).__name__
 
 
 def test_a_wrong_type_in_a_call_without_arrays_is_an_error() -> None:
