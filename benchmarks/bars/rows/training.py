@@ -122,6 +122,8 @@ ROWS = (
             ratio("neural_render", "nerfstudio", "over nerfstudio's torch field", 25),
         ),
         protocol="whole steps, 2^16 samples, 2^17 rows, median of 3 rounds of 10 s in turn",
+        missed="a Zen 4 (family 25, model 17) had 2.69x and 31x (f319484); on this Xeon PyTorch has"
+        " 0.66 of its speed there and our kernels 0.39, for causes that were not looked for",
     ),
     Row(
         name="isa",
