@@ -38,7 +38,7 @@ def test_sizes_in_a_call_that_differ_are_an_error() -> None:
 
 def test_a_wrong_type_in_a_call_without_arrays_is_an_error() -> None:
     with pytest.raises(Exception, match="path") as caught:
-        is_video("film.mp4")  # type: ignore[arg-type]
+        is_video("film.mp4")
     assert "BeartypeCallHint" in type(caught.value).__name__
 
 

@@ -18,10 +18,11 @@ ENDINGS = frozenset(
     {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".3gp", ".mpg", ".mpeg"}
     | {".wmv", ".ogv", ".insv"}
 )
-# FFmpeg's conversions run in one thread (threads=1): in several, the last row of one's part can run
-# over into the first row of another's, which may be there already (FFmpeg 8, uneven widths).
 # Transfer characteristics (ITU-T H.273) of high dynamic range: PQ and HLG.
 _HDR = (16, 18)
+# In several the last row of one's part can run over into the first row of another's, which may be
+# there already (FFmpeg 8, rows that vectors do not fill).
+_CONVERTING_THREADS = 1
 _RECODE = "play it to see where it breaks, copy it again from the camera, or record it again"
 
 _log = logging.getLogger("neural_render")
@@ -72,7 +73,7 @@ def grey(frame: "VideoFrame", max_side: int) -> UInt8[np.ndarray, "height width"
     scale = min(1.0, max_side / max(frame.width, frame.height))
     width, height = (max(2, round(side * scale)) for side in (frame.width, frame.height))
     small = frame.reformat(
-        width=width, height=height, format="gray", interpolation="AREA", threads=1
+        width=width, height=height, format="gray", interpolation="AREA", threads=_CONVERTING_THREADS
     )
     return small.to_ndarray()
 
@@ -92,7 +93,7 @@ def color(frame: "VideoFrame") -> UInt8[np.ndarray, "height width 3"]:
         src_colorspace=space,
         dst_color_range="JPEG",
         interpolation="BICUBIC",
-        threads=1,
+        threads=_CONVERTING_THREADS,
     ).to_ndarray()
     return np.ascontiguousarray(np.rot90(pixels, quarter_turns(frame)))
 

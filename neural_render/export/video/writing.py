@@ -110,7 +110,7 @@ def _video_frame(pixels: np.ndarray, stored: str) -> Any:
             dst_color_range="MPEG",
             dst_colorspace="ITU709",
             interpolation="LANCZOS",
-            threads=1,  # see captures/video/decoding.py
+            threads=1,  # several can write over each other's rows (FFmpeg 8)
         )
     else:
         frame = VideoFrame(pixels.shape[1], pixels.shape[0], stored)
