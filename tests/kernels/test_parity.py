@@ -103,6 +103,7 @@ def test_hash_encode_of_a_full_size_grid(backend: str) -> None:
         MlpSpec(inputs=32, width=64, hidden_layers=1, outputs=16),
         MlpSpec(inputs=7, width=24, hidden_layers=3, outputs=5),
         MlpSpec(inputs=3, width=13, hidden_layers=2, outputs=1),
+        MlpSpec(inputs=37, width=75, hidden_layers=2, outputs=19),
         MlpSpec(inputs=5, width=8, hidden_layers=0, outputs=9),
     ],
     ids=str,

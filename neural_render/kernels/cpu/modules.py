@@ -9,6 +9,7 @@ from neural_render.core.errors import KernelError
 
 # Best first, each with the numbers that its module computes with.
 PRECISIONS = {
+    "amx": "bfloat16",
     "avx512bf16": "bfloat16",
     "avx512": "float32",
     "avx2": "float32",

@@ -7,6 +7,13 @@
 
 #include <tuple>
 
+#if defined(__x86_64__) && defined(__linux__) && NR_HAS_AMX
+#define NR_TILES_BUILT 1
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "arrays.h"
 
 namespace nb = nanobind;
@@ -317,13 +324,29 @@ void bind_arrays(nb::module_& m) {
       Release());
 }
 
+// Whether this processor multiplies matrices of bfloat16, and the system lets this process do so: on
+// Linux it must ask, once, for all its threads (Documentation/arch/x86/xstate.rst).
+bool tiles_allowed() {
+#if NR_TILES_BUILT
+  constexpr uint32_t AMX_BF16 = 1u << 22, AMX_TILE = 1u << 24;
+  constexpr long REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;
+  uint32_t a, b, c, d;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) && (d & AMX_TILE) &&
+         syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+  return false;
+#endif
+}
+
 // The best instruction set of this processor among those that are built.
 const char* best_instruction_set() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    return __builtin_cpu_supports("avx512bf16") ? "avx512bf16" : "avx512";
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+    if (!__builtin_cpu_supports("avx512bf16")) return "avx512";
+    return tiles_allowed() ? "amx" : "avx512bf16";
+  }
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "avx2";
 #endif
   return "baseline";

@@ -2,7 +2,7 @@
 #pragma once
 #include "field/encode.h"
 #include "field/harmonics.h"
-#include "field/network.h"
+#include "networks/network.h"
 #include "phases.h"
 
 // Samples that are encoded together, level after level: what they touch of a level then stays in

@@ -117,29 +117,3 @@ static inline void mask_block(const float* rows, int stride, vf (*acc)[2]) {
 #endif
     }
 }
-
-// A plane whose lanes hold PER samples of one neuron, as sums over samples want them.
-struct BySample {
-  const float* rows;
-  int stride;
-};
-
-// The same for `rows` rows and n samples (a multiple of 2 W) of a plane; `to` is room for it.
-static inline BySample by_sample(const float* from, int stride, int rows, int n, float* to,
-                                 int to_stride) {
-#if defined(NR_BFLOAT16)
-  for (int r = 0; r < rows; r++) {
-    const float* a = from + (size_t)r * stride;
-    float *first = to + (size_t)(2 * r) * to_stride, *second = first + to_stride;
-    for (int s = 0; s < n; s += 2 * W, a += 2 * W, first += W, second += W) {
-      vu x = (vu)load(a), y = (vu)load(a + W);
-      store(first, (vf)((x & 0xffffu) | y << 16));
-      store(second, (vf)(x >> 16 | (y & 0xffff0000u)));
-    }
-  }
-  return {to, to_stride};
-#else
-  (void)rows, (void)n, (void)to, (void)to_stride;
-  return {from, stride};
-#endif
-}
