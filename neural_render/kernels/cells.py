@@ -25,6 +25,13 @@ def unpack_bits(packed: UInt8[Tensor, "cascades bytes"]) -> Bool[Tensor, "cascad
     return ((packed[..., None] & powers) != 0).view(packed.shape[0], -1)
 
 
+def count_bits(packed: UInt8[Tensor, "cascades bytes"]) -> int:
+    """How many cells are occupied, by sums of neighbouring bits, pairs and halves of each byte."""
+    pairs = packed - (packed >> 1 & 0x55)
+    halves = (pairs & 0x33) + (pairs >> 2 & 0x33)
+    return int((halves + (halves >> 4) & 0x0F).sum())
+
+
 @lru_cache(maxsize=4)
 def inner_cells(device: torch.device) -> Int[Tensor, " inner"]:
     """The cells that the next finer cascade covers: each covers eight of its cells, in order."""

@@ -18,6 +18,7 @@ from neural_render.kernels import ops
 from neural_render.kernels.cells import (
     NUM_CELLS,
     ROW,
+    count_bits,
     inner_cells,
     unpack_bits,
     with_neighbours,
@@ -73,7 +74,7 @@ class OccupancyGrid:
     @property
     def fraction(self) -> float:
         """The occupied fraction of all cells."""
-        return unpack_bits(self.bits).count_nonzero().item() / self.values.numel()
+        return count_bits(self.bits) / self.values.numel()
 
     @told_if_slow("finding the space that no camera sees")
     def mark_unseen(

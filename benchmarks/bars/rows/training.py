@@ -122,8 +122,6 @@ ROWS = (
             ratio("neural_render", "nerfstudio", "over nerfstudio's torch field", 25),
         ),
         protocol="whole steps, 2^16 samples, 2^17 rows, median of 3 rounds of 10 s in turn",
-        missed="a Zen 4 (family 25, model 17) had 2.69x and 31x (f319484); on this Xeon PyTorch has"
-        " 0.66 of its speed there and our kernels 0.39, for causes that were not looked for",
     ),
     Row(
         name="isa",
@@ -150,8 +148,9 @@ ROWS = (
         ),
         protocol="the same 100 steps in turn, median of 5; beside them as many programs at once,"
         " which share nothing, not even their tables in the cache",
-        missed="it lies at its bar: runs had 1.73 to 1.81, and two programs that share nothing have"
-        " 1.86 and 1.96; no further cause was looked for",
+        missed="9% of a step's CPU time is Python between the kernels, on one thread alone (what"
+        " the shares in records/train.jsonl leave): two threads that share the rest evenly can be"
+        " 1.83 times as fast. Fewer operations of PyTorch between them would close it",
     ),
     Row(
         name="bfloat16",

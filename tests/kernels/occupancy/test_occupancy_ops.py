@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neural_render.core.errors import KernelError
 from neural_render.kernels import dispatch, ops
-from neural_render.kernels.cells import NUM_CELLS, ROW, pack_bits
+from neural_render.kernels.cells import NUM_CELLS, ROW, count_bits, pack_bits, unpack_bits
 from neural_render.kernels.morton import morton_decode
 from neural_render.kernels.records import OccupancyState
 from neural_render.kernels.specs import OccupancySpec
@@ -208,3 +208,12 @@ def test_the_cpu_backend_refuses_a_grid_of_another_kind() -> None:
             ops.occupancy_update(double, cells, torch.zeros(1), spec_of(1))
         with pytest.raises(KernelError, match=r"density has shape \(2,\), but \(1,\) was wanted"):
             dispatch.load("cpu").occupancy_update(state, cells, torch.zeros(2), spec_of(1))
+
+
+def test_bits_are_counted_in_every_byte() -> None:
+    packed = torch.arange(256, dtype=torch.uint8).view(2, 128)
+    assert count_bits(packed) == int(unpack_bits(packed).sum()) == 256 * 4
+    for byte in (0, 1, 127, 128, 254, 255):
+        assert count_bits(torch.tensor([[byte]], dtype=torch.uint8)) == byte.bit_count()
+    full = torch.full((5, NUM_CELLS // 8), 255, dtype=torch.uint8)
+    assert count_bits(full) == 5 * NUM_CELLS
