@@ -4,6 +4,7 @@
 # `address` is AddressSanitizer and UndefinedBehaviorSanitizer together: the parity and fuzz tests.
 # `thread` is ThreadSanitizer: the parity tests of what is computed in parallel.
 # Both end with a small training. Without arguments: both, some twelve minutes on two idle cores.
+# What matrix tiles (AMX) load and store is out of their sight.
 # It works in a copy of the checkout, in the active Python environment; it needs g++, CMake, Ninja
 # and `pip install nanobind` (pip fetches that for a build and drops it again).
 set -euo pipefail

@@ -20,7 +20,8 @@ _used: dict[str, Any] = {"threads": 1}
 
 
 def runnable() -> tuple[str, ...]:
-    """The instruction sets that this processor can run, best first."""
+    """The instruction sets that can run here, best first: the processor, the system and the build
+    have them."""
     baseline = importlib.import_module("neural_render.kernels._native_baseline")
     return INSTRUCTION_SETS[INSTRUCTION_SETS.index(baseline.best_instruction_set()) :]
 
@@ -30,8 +31,8 @@ def choose(precision: str) -> str:
     wanted = os.environ.get("NEURAL_RENDER_ISA", "")
     if wanted and wanted not in runnable():
         raise KernelError(
-            f"NEURAL_RENDER_ISA={wanted} cannot run on this processor; choose one of "
-            f"{', '.join(runnable())}, or unset it."
+            f"NEURAL_RENDER_ISA={wanted} cannot run here: this processor, its system or this "
+            f"build lacks it; choose one of {', '.join(runnable())}, or unset it."
         )
     fitting = [
         name

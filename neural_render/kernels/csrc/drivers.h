@@ -108,7 +108,7 @@ static inline std::unique_ptr<ChunkState> take_chunk(NativeField& f) {
 
 static inline void keep_for_backward(const FieldShape& f, ChunkState& chunk) {
   chunk.kept = true;
-  chunk.feature_rows = pad4(f.feature_rows());  // weight gradients read rows by fours
+  chunk.feature_rows = pad4(f.feature_rows());  // read by fours: see make_room
   chunk.hidden_layers = f.color.hidden_layers;
   chunk.hidden_rows = pad_rows(f.color.width);
 }

@@ -324,9 +324,9 @@ void bind_arrays(nb::module_& m) {
       Release());
 }
 
-// Whether this processor multiplies matrices of bfloat16, and the system lets this process do so: on
-// Linux it must ask, once, for all its threads (Documentation/arch/x86/xstate.rst).
-bool tiles_allowed() {
+// Whether this processor multiplies matrices of bfloat16, and the system, which is asked here, lets
+// this process and all its threads do so from now on (Linux: Documentation/arch/x86/xstate.rst).
+bool request_tiles() {
 #if NR_TILES_BUILT
   constexpr uint32_t AMX_BF16 = 1u << 22, AMX_TILE = 1u << 24;
   constexpr long REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;
@@ -338,14 +338,14 @@ bool tiles_allowed() {
 #endif
 }
 
-// The best instruction set of this processor among those that are built.
+// The best instruction set of this processor among those that are built; asks for what it needs.
 const char* best_instruction_set() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
     if (!__builtin_cpu_supports("avx512bf16")) return "avx512";
-    return tiles_allowed() ? "amx" : "avx512bf16";
+    return request_tiles() ? "amx" : "avx512bf16";
   }
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "avx2";
 #endif

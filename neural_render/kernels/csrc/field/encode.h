@@ -58,6 +58,41 @@ ALWAYS_INLINE vf weighted_pairs(const Pairs& q, const Entry* t) {
          quad_splat<G>(q.weight[3]) * load_quads(t, q.at[3] + G);
 }
 
+#if defined(NR_GATHERS)  // where they are fast, as on Intel's processors: eight pairs at once
+
+// Lanes 0, 0, 1, 1, ... of v, or, for the second half, W / 2, W / 2, ...
+template <int Half, size_t... I>
+ALWAYS_INLINE vf each_twice(vf v, std::index_sequence<I...>) {
+  return __builtin_shufflevector(v, v, (int)(Half * W / 2 + I / 2)...);
+}
+
+// Half of the samples: sums of their four pairs, left and right by turns.
+template <int Half>
+ALWAYS_INLINE void weighted_half(const Pairs& q, const Entry* t, vf& f0, vf& f1) {
+  f0 = f1 = vf{};
+#pragma GCC unroll 4
+  for (int r = 0; r < 4; r++) {
+    __m256i at;
+    std::memcpy(&at, q.at[r] + Half * W / 2, sizeof at);
+    vf pairs = (vf)_mm512_i32gather_epi64(at, t, sizeof(Entry));
+    vf weight = each_twice<Half>(q.weight[r], LaneNumbers());
+    f0 += weight * first_of(pairs);
+    f1 += weight * second_of(pairs);
+  }
+}
+
+ALWAYS_INLINE void encode_pairs(const Pairs& q, const Entry* t, uint32_t, vf& f0, vf& f1) {
+  vf a0, a1, b0, b1, left, right;
+  weighted_half<0>(q, t, a0, a1);
+  weighted_half<1>(q, t, b0, b1);
+  split_pairs(a0, b0, left, right);
+  f0 = q.left * left + q.right * right;
+  split_pairs(a1, b1, left, right);
+  f1 = q.left * left + q.right * right;
+}
+
+#else
+
 ALWAYS_INLINE void encode_pairs(const Pairs& q, const Entry* t, uint32_t rows, vf& f0, vf& f1) {
   if (__builtin_expect(q.wraps, 0)) return encode_wrapping(q, t, rows, f0, f1);
   vf z[4] = {weighted_pairs<0>(q, t), weighted_pairs<1>(q, t), weighted_pairs<2>(q, t),
@@ -66,6 +101,8 @@ ALWAYS_INLINE void encode_pairs(const Pairs& q, const Entry* t, uint32_t rows, v
   f0 = q.left * z[0] + q.right * z[2];
   f1 = q.left * z[1] + q.right * z[3];
 }
+
+#endif
 
 static inline vf footprint_weights(const float* footprint, float scale) {
   vf weight;

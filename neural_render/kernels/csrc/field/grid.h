@@ -122,4 +122,8 @@ ALWAYS_INLINE void prefetch_pairs(const Pairs& q, const T* t) {
 }
 // Rows of larger levels are asked for ahead. Alone, a lookup is faster without that while a level
 // fits into the second cache; in a training step Adam has driven it out.
+#if defined(NR_GATHERS)
+constexpr uint32_t PREFETCH_BYTES = 1 << 21;  // gathers ask for enough at once by themselves
+#else
 constexpr uint32_t PREFETCH_BYTES = 1 << 17;
+#endif

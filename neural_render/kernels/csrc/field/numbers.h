@@ -3,7 +3,7 @@
 // A lane is 32 bits: one float, or, where the module is built for bfloat16 (Kalamkar et al. 2019),
 // two neighbouring neurons of one sample. A plane has a row of lanes for every PER neurons, samples
 // side by side, so that a vector holds W samples. `float*` points to lanes of either kind: they are
-// moved, never looked at, by anything but the functions below.
+// moved, never looked at, by anything but the functions below and those of networks/.
 #pragma once
 #include "field/vec.h"
 

@@ -3,8 +3,8 @@
 // by pairs, samples side by side. Included by products.h.
 #include <immintrin.h>
 
-static_assert(W == 16 && PER == 2 && JB <= 16, "tiles are of 16 rows of 16 lanes");
 constexpr int TILE_ROWS = 16;
+static_assert(W == 16 && PER == 2 && TILE_ROWS % JB == 0, "tiles are of 16 rows of 16 lanes");
 
 // A layer's weights: output by output, whole tiles of them.
 static inline size_t num_weights(int outs, int rows) {
@@ -22,8 +22,9 @@ static inline size_t sum_place(int out, int column, int columns) {
          column % TILE_ROWS * W + out % TILE_ROWS;
 }
 
-// The sizes of this thread's tiles while it lives: 0 to 4 are whole, 5 has `left` lanes in a row, 6
-// and 7 have `left` rows. What was stored before is what tiles load.
+// The sizes of this thread's tiles while it lives: 5 has `left` lanes in a row, 6 and 7 have `left`
+// rows, unless that is 0; all others are whole. To be made after all stores to what tiles load: its
+// asm is the barrier that the compiler's own loads of tiles lack.
 class Tiles {
  public:
   explicit Tiles(int left) {
@@ -37,7 +38,8 @@ class Tiles {
       sizes.row_bytes[5] = left * sizeof(float);
       sizes.rows[6] = sizes.rows[7] = left;
     }
-    asm volatile("ldtilecfg %0" : : "m"(sizes) : "memory");
+    asm volatile("" : : "m"(sizes) : "memory");
+    _tile_loadconfig(&sizes);
   }
   ~Tiles() { _tile_release(); }
   Tiles(const Tiles&) = delete;
@@ -110,8 +112,8 @@ static inline void transpose_tiles(float* rows, int stride, int lanes) {
   }
 }
 
-// As with vectors: the sums of d[j] in[k] over n samples. Rows behind the last neuron, whatever is
-// in them, come to sums that nobody reads.
+// As with vectors: adds the sums of d[j] in[k] over n samples. Rows behind the last neuron, whatever
+// is in them, come to sums of their own, which are never unpacked.
 static inline void weight_gradient(Lanes d, int outs, Lanes in, int rows, int n,
                                    GradientRoom& room, float* sums) {
   const int lanes = n / PER, columns = rows * PER;

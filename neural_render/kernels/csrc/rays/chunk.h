@@ -63,7 +63,7 @@ struct ChunkState {
     latent_rows = feature_rows = hidden_layers = hidden_rows = 0;
   }
   void make_room(int samples) {
-    // Weight gradients read blocks of four rows: the last features' may reach behind them.
+    // Weight gradients in float32 read blocks of four rows: the last features' may reach behind them.
     constexpr int SPARE = 3;
     columns.make_room(NUM_SAMPLE_ROWS + channels + latent_rows + feature_rows +
                           hidden_layers * hidden_rows + SPARE,
