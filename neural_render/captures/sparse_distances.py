@@ -10,7 +10,7 @@ from neural_render.captures.photos import OfCapture
 from neural_render.captures.records import Capture
 from neural_render.core.cameras import Cameras, one_lens, project
 from neural_render.core.errors import CaptureError
-from neural_render.core.protocols import RaySource, RegionSource, SteppedSource
+from neural_render.core.protocols import RaySource, has_regions, is_stepped
 from neural_render.core.rays import RayBatch
 
 MIN_PHOTOS = 3  # that show a point: two can agree by chance
@@ -32,7 +32,7 @@ class SurveyedPhotos(OfCapture):
 
     def __init__(self, source: RaySource, capture: Capture) -> None:
         """CaptureError where no training photo shows a point of ``capture``."""
-        assert isinstance(source, RegionSource), "photos lie in regions"
+        assert has_regions(source), "photos lie in regions"
         super().__init__(capture)
         self._source = source
         field = capture.frame.world_from_field.inverse()
@@ -57,7 +57,7 @@ class SurveyedPhotos(OfCapture):
 
     def turn_to(self, step: int) -> None:
         """Lets the source go on, if it is one that does."""
-        if isinstance(self._source, SteppedSource):
+        if is_stepped(self._source):
             self._source.turn_to(step)
 
     def sample(self, num_rays: int, generator: torch.Generator) -> RayBatch:

@@ -1,7 +1,7 @@
 """What the floors ask of each other: a field to query, a source of rays, a frame to place both."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -127,3 +127,22 @@ class FarField(Field, Protocol):
     def far_radiance(self, directions: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays channels"]:
         """What is seen there; differentiable in its parameters and in directions."""
         ...
+
+
+# What steps ask of their source and field: one look at a method, where `isinstance` would ask for
+# every property of the protocol, and compute it.
+
+
+def has_regions(source: RaySource) -> TypeGuard[RegionSource]:
+    """Whether a source's rays lie in regions."""
+    return hasattr(source, "sample_regions")
+
+
+def is_stepped(source: RaySource) -> TypeGuard[SteppedSource]:
+    """Whether a source is to be told of each step."""
+    return hasattr(source, "turn_to")
+
+
+def knows_far(field: Field) -> TypeGuard[FarField]:
+    """Whether a field knows what is farther than all of its samples."""
+    return hasattr(field, "far_radiance") and bool(getattr(field, "has_far", False))

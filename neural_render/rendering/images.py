@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from neural_render.core.cameras import Cameras, image_directions, rays_from_pose
-from neural_render.core.protocols import FarField, Field
+from neural_render.core.protocols import Field, knows_far
 from neural_render.core.rays import Rays
 from neural_render.kernels import dispatch
 from neural_render.rendering.renderer import Renderer
@@ -119,7 +119,7 @@ def seen_along(
     values, opacity, distance = (
         parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*pieces, strict=True)
     )
-    if isinstance(field, FarField) and field.has_far:
+    if knows_far(field):
         # What is far covers all that is behind, and is at no distance.
         distance = distance.where(opacity > 0.5, 0.0)
         opacity = torch.ones_like(opacity)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from neural_render.core.cameras import Cameras
 from neural_render.core.projection import IDENTITY_PROJECTION, Projection
-from neural_render.core.protocols import FarField, Field, SceneFrame
+from neural_render.core.protocols import Field, SceneFrame, knows_far
 from neural_render.core.rays import Rays
 from neural_render.kernels import ops
 from neural_render.kernels.records import (
@@ -179,7 +179,7 @@ class Renderer:
         }
         to_inputs = _input_gradients(found)
         if len(far):
-            assert isinstance(field, FarField)
+            assert knows_far(field)
             leaves = field.far_parameters() | {"directions": rays.directions}
             to_far = _pulled_back(far, leaves, found.background)
             turning = to_inputs.directions + to_far.pop("directions")
@@ -316,7 +316,7 @@ def _composed_gradients(
 def far_behind(field: Field, rays: Rays) -> Float[Tensor, "seen channels"]:
     """What rays (field frame) see behind everything that is sampled; of no length: nothing is known
     of it."""
-    if isinstance(field, FarField) and field.has_far:
+    if knows_far(field):
         return field.far_radiance(rays.directions)
     return rays.directions.new_zeros(0, field.num_channels)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neural_render.captures.adjustment.adjustment import AdjustedBatch
 from neural_render.core.processes import group
-from neural_render.core.protocols import RaySource, SteppedSource
+from neural_render.core.protocols import RaySource, is_stepped
 from neural_render.core.rays import RayBatch, Rays
 from neural_render.fields import RadianceField
 from neural_render.kernels.records import (
@@ -187,7 +187,7 @@ def draw_step(problem: Problem, state: TrainingState, fraction: float) -> StepIn
     if device.type == "cuda":
         num_rays = rung(num_rays)
     generator = generator_for(problem.seed, step, "rays", device)
-    if isinstance(problem.source, SteppedSource):
+    if is_stepped(problem.source):
         problem.source.turn_to(step)
     batch, regions = state.errors.draw(problem.source, num_rays, generator)
     generator = generator_for(problem.seed, step, "march", device)

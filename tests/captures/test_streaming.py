@@ -13,7 +13,7 @@ from neural_render.captures.pixel_blocks import pixel_layout
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.captures.streaming import StreamedPhotos, photo_source, window_at
-from neural_render.core.protocols import RegionSource, SteppedSource
+from neural_render.core.protocols import RegionSource, SteppedSource, has_regions, is_stepped
 from neural_render.core.waiting import patience
 from tests.captures.formats import NAMES, make_frames, noise_image, save_image, write_transforms
 from tests.captures.readers.test_transforms_points import write_ply
@@ -132,6 +132,8 @@ def test_regions_are_those_of_photos_in_memory(tmp_path: Path) -> None:
     inside, streamed = PhotoSource(whole), StreamedPhotos(capture)
     assert isinstance(streamed, RegionSource) and isinstance(streamed, SteppedSource)
     assert not isinstance(inside, SteppedSource)
+    assert has_regions(streamed) and is_stepped(streamed)
+    assert has_regions(inside) and not is_stepped(inside)
     assert pixel_layout(capture.train.window(0), 2).block_shift == 2
     assert torch.equal(4 * streamed.region_sizes, inside.region_sizes)
     regions = torch.arange(0, len(inside.region_sizes), 7)

@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from neural_render.core.errors import SettingError
-from neural_render.core.protocols import RaySource, RegionSource
+from neural_render.core.protocols import RaySource, has_regions
 from neural_render.core.rays import RayBatch
 from neural_render.training.settings import TrainingSettings
 
@@ -91,7 +91,7 @@ class ErrorMap:
         if self._share == 0:
             batch = source.sample(num_rays, generator)
             return batch, batch.view[:0]
-        assert isinstance(source, RegionSource)
+        assert has_regions(source)
         shape, device = (self.num_chosen(num_rays),), self._deck.device
         cards = torch.randint(len(self._deck), shape, generator=generator, device=device)
         regions = self._deck.index_select(0, cards).long()
@@ -202,7 +202,7 @@ def new_error_map(source: RaySource, settings: TrainingSettings) -> ErrorMap:
     """The map of a run that begins; SettingError if its source has no regions to tell apart."""
     share = settings.error_sampling
     if share < 0:
-        share = CHOSEN_SHARE if isinstance(source, RegionSource) else 0.0
+        share = CHOSEN_SHARE if has_regions(source) else 0.0
     if settings.transients and share == 0:
         raise SettingError(
             "training.transients=true finds what moved by the errors of regions, which"
@@ -210,7 +210,7 @@ def new_error_map(source: RaySource, settings: TrainingSettings) -> ErrorMap:
         )
     if share == 0:
         return ErrorMap(torch.zeros(0, dtype=torch.long), 0.0)
-    if not isinstance(source, RegionSource):
+    if not has_regions(source):
         raise SettingError(
             f"training.error_sampling={share} needs a source whose rays lie in regions, as those of"
             " photos do, and this one has none: set it to 0."

@@ -3,7 +3,7 @@
 import torch
 
 from neural_render.core.projection import Projection
-from neural_render.core.protocols import FarField
+from neural_render.core.protocols import FarField, knows_far
 from neural_render.kernels.cells import NUM_CELLS
 from neural_render.kernels.morton import morton_decode
 from neural_render.rendering import OccupancyGrid, Renderer, RenderingSettings, build_renderer
@@ -64,7 +64,7 @@ def test_a_field_without_its_far_surroundings_is_the_same_near() -> None:
     field = small_field()
     assert isinstance(field, FarField)
     near, points = NearField(field), torch.rand(20, 3)
-    assert not isinstance(near, FarField)
+    assert not isinstance(near, FarField) and not knows_far(near)
     assert torch.equal(near.density(points), field.density(points))
     directions = torch.nn.functional.normalize(torch.randn(20, 3), dim=1)
     for mine, theirs in zip(
