@@ -46,8 +46,9 @@ ROWS = (
         " training.clock=cpu render.output=none",
         asked=(psnr(24),),
         protocol="COLMAP's model, every 8th photo, 720x1280; 600 CPU seconds per thread",
-        missed="it lies at its bar: a Zen 4 (family 25, model 17) had 24.09 dB (README at a7fd38c)"
-        " and 23.97 (dd8cc9b) after the same seconds. More seconds would close it",
+        missed="it lies at its bar: runs of as many seconds had 24.09 dB (17,852 steps, README at"
+        " a7fd38c), 23.97 (19,548, dd8cc9b) and on a Xeon 23.73 (17,340, 96ba299); the nine views"
+        " spread by more than what is missing. What would close it was not looked for",
     ),
     Row(
         name="can-photos",
