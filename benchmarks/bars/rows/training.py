@@ -151,7 +151,7 @@ ROWS = (
         missed="9% of a step's CPU time is Python between the kernels, on one thread alone (what"
         " the shares in records/train.jsonl leave): two threads that share the rest evenly can be"
         " 1.83 times as fast; a Zen 4 had 1.79. With AMX the kernels take half as long, Python does"
-        " not. Fewer operations of PyTorch between kernels would close it",
+        " not. Fewer operations of PyTorch between kernels would bring it nearer",
     ),
     Row(
         name="bfloat16",

@@ -32,32 +32,6 @@ struct FloatRows {
   }
 };
 
-// The pair that starts at `at`, its right half taken from the level's start where it wraps.
-static inline v4 load_pair(const Entry* level_table, uint32_t at, uint32_t rows) {
-  const Entry* p = level_table + at;
-  const Entry* q = at / 2 + 1 < rows ? p + 2 : level_table;
-  return v4{float_of(p[0]), float_of(p[1]), float_of(q[0]), float_of(q[1])};
-}
-
-// The rare vector in which some pair wraps, one sample after another.
-__attribute__((noinline)) static void encode_wrapping(const Pairs& q, const Entry* t, uint32_t rows, vf& f0, vf& f1) {
-  for (int i = 0; i < W; i++) {
-    v4 a = q.weight[0][i] * load_pair(t, q.at[0][i], rows);
-    for (int r = 1; r < 4; r++) a += q.weight[r][i] * load_pair(t, q.at[r][i], rows);
-    f0[i] = q.left[i] * a[0] + q.right[i] * a[2];
-    f1[i] = q.left[i] * a[1] + q.right[i] * a[3];
-  }
-}
-
-// Sample 4 i + G of each quad i: its four pairs, weighted; a quad holds left and right features.
-template <int G>
-ALWAYS_INLINE vf weighted_pairs(const Pairs& q, const Entry* t) {
-  return quad_splat<G>(q.weight[0]) * load_quads(t, q.at[0] + G) +
-         quad_splat<G>(q.weight[1]) * load_quads(t, q.at[1] + G) +
-         quad_splat<G>(q.weight[2]) * load_quads(t, q.at[2] + G) +
-         quad_splat<G>(q.weight[3]) * load_quads(t, q.at[3] + G);
-}
-
 #if defined(NR_GATHERS)  // where they are fast, as on Intel's processors: eight pairs at once
 
 // Lanes 0, 0, 1, 1, ... of v, or, for the second half, W / 2, W / 2, ...
@@ -92,6 +66,32 @@ ALWAYS_INLINE void encode_pairs(const Pairs& q, const Entry* t, uint32_t, vf& f0
 }
 
 #else
+
+// The pair that starts at `at`, its right half taken from the level's start where it wraps.
+static inline v4 load_pair(const Entry* level_table, uint32_t at, uint32_t rows) {
+  const Entry* p = level_table + at;
+  const Entry* q = at / 2 + 1 < rows ? p + 2 : level_table;
+  return v4{float_of(p[0]), float_of(p[1]), float_of(q[0]), float_of(q[1])};
+}
+
+// The rare vector in which some pair wraps, one sample after another.
+__attribute__((noinline)) static void encode_wrapping(const Pairs& q, const Entry* t, uint32_t rows, vf& f0, vf& f1) {
+  for (int i = 0; i < W; i++) {
+    v4 a = q.weight[0][i] * load_pair(t, q.at[0][i], rows);
+    for (int r = 1; r < 4; r++) a += q.weight[r][i] * load_pair(t, q.at[r][i], rows);
+    f0[i] = q.left[i] * a[0] + q.right[i] * a[2];
+    f1[i] = q.left[i] * a[1] + q.right[i] * a[3];
+  }
+}
+
+// Sample 4 i + G of each quad i: its four pairs, weighted; a quad holds left and right features.
+template <int G>
+ALWAYS_INLINE vf weighted_pairs(const Pairs& q, const Entry* t) {
+  return quad_splat<G>(q.weight[0]) * load_quads(t, q.at[0] + G) +
+         quad_splat<G>(q.weight[1]) * load_quads(t, q.at[1] + G) +
+         quad_splat<G>(q.weight[2]) * load_quads(t, q.at[2] + G) +
+         quad_splat<G>(q.weight[3]) * load_quads(t, q.at[3] + G);
+}
 
 ALWAYS_INLINE void encode_pairs(const Pairs& q, const Entry* t, uint32_t rows, vf& f0, vf& f1) {
   if (__builtin_expect(q.wraps, 0)) return encode_wrapping(q, t, rows, f0, f1);
