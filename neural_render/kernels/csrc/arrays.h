@@ -176,13 +176,13 @@ static inline void march_block(const March& march_spec, const Lattice& lattice,
 static inline void march_packed(const March& march_spec, const uint8_t* bits,
                                 const RenderProblem& in, int num_rays, Packed& out) {
   Lattice lattice(march_spec);
-  Occupancy occupancy(bits, march_spec.cascades);
+  std::shared_ptr<const Occupancy> occupancy = occupancy_of(bits, march_spec.cascades);
   int blocks = (num_rays + BLOCK_RAYS - 1) / BLOCK_RAYS;
   std::vector<std::vector<int32_t>> found(blocks);
   std::vector<int64_t> per_ray(num_rays);
   parallel_for(blocks, [&](int b, int) {
     int first = b * BLOCK_RAYS;
-    march_block(march_spec, lattice, occupancy, in, first, std::min(BLOCK_RAYS, num_rays - first),
+    march_block(march_spec, lattice, *occupancy, in, first, std::min(BLOCK_RAYS, num_rays - first),
                 found[b], &per_ray[first]);
   });
   out.wanted = 0;

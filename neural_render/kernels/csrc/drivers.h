@@ -122,7 +122,7 @@ static inline void render_forward(NativeField& f, const March& march, float min_
   std::lock_guard<std::mutex> lock(f.mutex);
   f.prepare();
   Renderer renderer(f.shape, march, min_weight);
-  Occupancy occupancy(bits, march.cascades);
+  std::shared_ptr<const Occupancy> occupancy = occupancy_of(bits, march.cascades);
   const int per_chunk = chunk_rays(num_rays);
   int chunks = (num_rays + per_chunk - 1) / per_chunk;
   for (int c = 0; c < (keep ? chunks : pool_threads()); c++)
@@ -134,7 +134,7 @@ static inline void render_forward(NativeField& f, const March& march, float min_
                 f.shape.num_channels);
     chunk.latent_rows = f.shape.latent_rows();
     if (keep) keep_for_backward(f.shape, chunk);
-    render_chunk(renderer, *weights, occupancy, in, chunk, f.workspace(worker));
+    render_chunk(renderer, *weights, *occupancy, in, chunk, f.workspace(worker));
     marched[c] = chunk.marched;
     survived[c] = chunk.count;
   });
@@ -287,7 +287,7 @@ static inline void render_fit(NativeField& f, const March& march, const FieldWei
   f.prepare();
   in.make_room(f.shape.num_channels, num_rays, f.ray_buffer);
   Renderer renderer(f.shape, march);
-  Occupancy occupancy(bits, march.cascades);
+  std::shared_ptr<const Occupancy> occupancy = occupancy_of(bits, march.cascades);
   const int per_chunk = chunk_rays(num_rays), chunks = (num_rays + per_chunk - 1) / per_chunk;
   while ((int)f.spare.size() < pool_threads()) f.spare.push_back(std::make_unique<ChunkState>());
   state.owner = &f;
@@ -303,7 +303,7 @@ static inline void render_fit(NativeField& f, const March& march, const FieldWei
                   f.shape.num_channels);
       chunk.latent_rows = f.shape.latent_rows();
       keep_for_backward(f.shape, chunk);
-      fit_chunk(renderer, weights, occupancy, in, num_rays, out, chunk,
+      fit_chunk(renderer, weights, *occupancy, in, num_rays, out, chunk,
                 {state.factors[c], seen[c], sums.of(group)}, buffers, f.workspace(worker));
     }
   });

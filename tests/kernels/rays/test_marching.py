@@ -87,6 +87,24 @@ def test_scattered_cells(backend: str, cascades: int, cone_angle: float) -> None
     assert_same_samples(*results, let_off=int(len(rays) * (1 - SAME_SAMPLES)))
 
 
+def test_changed_cells_are_seen(backend: str) -> None:
+    """What is known of the cells that were asked for last is not said of others."""
+    rays = Rays(
+        origins=torch.tensor([[0.001, 0.001, -1.0], [0.999, 0.999, -1.0]]),
+        directions=torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]),
+        footprint=torch.zeros(2),
+    )
+    occupancy, spec = empty_occupancy(1), marching(1, 0.0)
+    assert counts_of(marched(rays, occupancy, spec, backend)).tolist() == [0, 0]
+    occupancy[0, 0] = 1
+    first = counts_of(marched(rays, occupancy, spec, backend))
+    assert first[0] > 0 and first[1] == 0
+    occupancy[0, 0], occupancy[0, -1] = 0, 128
+    last = counts_of(marched(rays, occupancy, spec, backend))
+    assert last[0] == 0 and last[1] > 0
+    assert counts_of(marched(rays, empty_occupancy(2), marching(2, 0.0), backend)).sum() == 0
+
+
 @pytest.mark.parametrize("cascades", [2, 3, 4])
 @pytest.mark.parametrize("empty", [0, 1])
 def test_leaps_end_where_another_cascade_begins(backend: str, cascades: int, empty: int) -> None:

@@ -8,15 +8,13 @@
 #include <vector>
 
 #include "field/vec.h"
+#include "rays/cells.h"
 
 struct March {
   float step, near, cone_angle, max_step, min_transmittance;
   int cascades, max_samples;
 };
 
-constexpr int CELLS = 128;
-constexpr int CASCADE_BITS = CELLS * CELLS * CELLS;
-constexpr int WORDS = CASCADE_BITS / 64;  // 4x4x4 cells a word
 // From here on float32 cannot tell interval from interval: no ray goes further.
 constexpr int LAST_INTERVAL = 1 << 24;
 constexpr float NEVER = 1e30f;
@@ -83,83 +81,18 @@ static inline vu spread_bits(vu v) {
   return (v | v << 2) & 0x49249u;
 }
 
-// The way back, of one number.
-static inline int gather_bits(uint32_t v) {
-  v &= 0x49249u;
-  v = (v | v >> 2) & 0x430c3u;
-  v = (v | v >> 4) & 0x700fu;
-  return (int)((v | v >> 8) & 0x7fu);
-}
-
-// Occupancy bits, with the size of the empty block around each word of them, so that empty space
-// is left in long strides, and the box around all that is occupied, outside of which no ray begins
-// or ends.
-struct Occupancy {
-  const uint8_t* bits;
-  int cascades;
-  // [cascades WORDS]: 2 cells if the word is occupied (one of its bytes, 2x2x2 cells, may be
-  // empty), else 4, 8, 16 or 32. Blocks of 32 and less never straddle the next finer cascade.
-  std::vector<uint8_t> width;
-  float low[3] = {1, 1, 1}, high[3] = {0, 0, 0};
-
-  Occupancy(const uint8_t* bits, int cascades)
-      : bits(bits), cascades(cascades), width((size_t)cascades * WORDS) {
-    for (int c = 0; c < cascades; c++) {
-      Words words;
-      measure((size_t)c * WORDS, WORDS, words);
-      enclose(c, words);
-    }
-  }
-  bool empty() const { return low[0] > high[0]; }
-
- private:
-  // The box of a cascade's occupied words, in words.
-  struct Words {
-    int low[3] = {CELLS, CELLS, CELLS}, high[3] = {-1, -1, -1};
-  };
-
-  // In Morton order a block is a run: of 8, 64 or 512 words. Gives whether this one is occupied.
-  bool measure(size_t first, size_t run, Words& found) {
-    bool any = false;
-    if (run > 8) {
-      for (size_t i = 0; i < run; i += run / 8) any |= measure(first + i, run / 8, found);
-    } else {
-      uint64_t words[8];
-      std::memcpy(words, bits + first * 8, sizeof words);
-      for (uint64_t word : words) any |= word != 0;
-      for (int i = 0; any && i < 8; i++) {
-        width[first + i] = words[i] ? 2 : 4;
-        for (int a = 0; words[i] && a < 3; a++) {
-          int at = gather_bits((uint32_t)((first + i) % WORDS) >> a);
-          found.low[a] = std::min(found.low[a], at), found.high[a] = std::max(found.high[a], at);
-        }
-      }
-    }
-    if (!any) std::memset(&width[first], run == 8 ? 8 : run == 64 ? 16 : 32, run);
-    return any;
-  }
-
-  void enclose(int cascade, const Words& words) {
-    float side = std::ldexp(1.0f, cascade - cascades + 1), word = side * 4 / CELLS;
-    for (int a = 0; words.high[0] >= 0 && a < 3; a++) {
-      low[a] = std::min(low[a], 0.5f - 0.5f * side + words.low[a] * word);
-      high[a] = std::max(high[a], 0.5f - 0.5f * side + (words.high[a] + 1) * word);
-    }
-  }
-};
-
 // Rays on their way. `k` is the next interval to look at, `rounding` how far a computed position
 // may be off.
 struct Walks {
   std::vector<float> o[3], d[3], inverse[3], jitter, t_exit, rounding;
-  std::vector<int32_t> k, taken, over;
+  std::vector<int32_t> k, taken, over, direction;
 
   // What was there before is forgotten, its memory is not.
   void resize(int rays) {
     for (auto* v : {o, d, inverse})
       for (int a = 0; a < 3; a++) v[a].resize(rays);
     for (auto* v : {&jitter, &t_exit, &rounding}) v->resize(rays);
-    for (auto* v : {&k, &taken, &over}) v->resize(rays);
+    for (auto* v : {&k, &taken, &over, &direction}) v->resize(rays);
   }
   bool ended(int ray) const { return over[ray]; }
 };
@@ -191,6 +124,7 @@ static inline Span span_in_box(const Walks& w, int ray, const Occupancy& occupan
 static inline void start_walk(Walks& w, int ray, const Lattice& lattice, const Occupancy& occupancy,
                               const float* origin, const float* direction, float jitter) {
   float size = std::fabs(jitter), farthest = 1;
+  w.direction[ray] = 0;
   for (int a = 0; a < 3; a++) {
     float d = direction[a];
     // Components too small to move anything are none; their border is far ahead, never behind.
@@ -198,6 +132,7 @@ static inline void start_walk(Walks& w, int ray, const Lattice& lattice, const O
     w.o[a][ray] = origin[a];
     w.d[a][ray] = still ? 0.0f : d;
     w.inverse[a][ray] = still ? 1e20f : 1 / d;
+    w.direction[ray] += w.inverse[a][ray] > 0 ? WORDS << a : 0;
     farthest = std::max(farthest, std::fabs(origin[a]));
     size += std::fabs(origin[a]) + std::fabs(d);
   }
@@ -225,6 +160,7 @@ struct Crew {
   alignas(64) float o[3][LANES], d[3][LANES], inverse[3][LANES];
   alignas(64) float jitter[LANES], t_exit[LANES], rounding[LANES];
   alignas(64) int32_t k[LANES], active[LANES];
+  alignas(64) int32_t direction[LANES];  // where the sides of empty cubes ahead of it begin
   alignas(64) int32_t place[LANES], end[LANES];  // where the next sample goes, where none may
   int item[LANES];                               // in the list of living rays; -1: none
   bool busy[GROUPS];
@@ -248,18 +184,29 @@ static inline Cascades cascades_of(vf extent, vf length, const Lattice& lattice,
   return found;
 }
 
-// Bits and widths of the empty blocks at Morton indices.
-static inline void look_up(const Occupancy& occupancy, vu index, vi& bit, vi& width) {
-  alignas(64) uint32_t at[W];
-  alignas(64) int32_t bits[W], widths[W];
-  store(at, index);
+// The number at a byte of each lane, and the three behind it.
+static inline vu numbers_at(const uint8_t* from, vu at) {
+#if defined(__AVX512F__)
+  return (vu)_mm512_i32gather_epi32((__m512i)at, from, 1);
+#else
+  vu found;
   for (int i = 0; i < W; i++) {
-    uint32_t byte = occupancy.bits[at[i] >> 3];
-    int empty = occupancy.width[at[i] >> 6];
-    bits[i] = byte >> (at[i] & 7) & 1;
-    widths[i] = byte ? 1 : empty;
+    uint32_t number;
+    std::memcpy(&number, from + at[i], sizeof number);
+    found[i] = number;
   }
-  bit = load(bits), width = load(widths);
+  return found;
+#endif
+}
+
+// Whether cells, by their Morton index and the place of their word, are occupied (0 or 1), and the
+// side of the empty cube ahead of them.
+static inline void look_up(const Occupancy& occupancy, vu index, vu word, vi& bit, vi& side) {
+  vu bits = numbers_at(occupancy.bits(), index >> 5 << 2);
+  bit = (vi)(bits >> (index & 31u) & 1u);
+  vi byte = (vi)(bits >> (index & 24u) & 255u);
+  side = (vi)(numbers_at(occupancy.ahead(), word) & 255u);
+  side = byte != 0 ? vi{} + 1 : side;
 }
 
 // One look of W rays at their next interval. Samples go to their places; what is none goes to
@@ -290,22 +237,26 @@ static inline void advance(Crew& l, int lane, const Lattice& lattice, const Occu
     index = (vu)found.number * (uint32_t)CASCADE_BITS;
   }
   vi cell[3];
+  vu word{};
   for (int a = 0; a < 3; a++) {
     q[a] = q[a] * zoom + 0.5f;
     vi c = to_ints(q[a] * (float)CELLS);
     c = c < 0 ? vi{} : c;
     cell[a] = c > CELLS - 1 ? vi{} + (CELLS - 1) : c;
     index |= spread_bits((vu)cell[a]) << a;
+    word |= (vu)cell[a] / 4 << 5 * a;
   }
-  vi bit, width;
-  look_up(occupancy, index, bit, width);
+  word |= (index >> 21) * (uint32_t)(DIRECTIONS * WORDS) + (vu)load(l.direction + lane);
+  vi bit, side;
+  look_up(occupancy, index, word, bit, side);
   vi hit = inside & (bit != 0);
 
-  // Otherwise leave the largest empty block around the point.
+  // Otherwise leave the empty cube ahead, whose hindmost cell, byte or word the point is in.
   vf leave = splat(NEVER), rounding = load(l.rounding + lane);
+  vi hindmost = side < 4 ? side : vi{} + 4;
   for (int a = 0; a < 3; a++) {
     vf inverse = load(l.inverse[a] + lane);
-    vi border = (cell[a] & -width) + (inverse > 0.0f ? width : vi{});
+    vi border = (cell[a] & -hindmost) + (inverse > 0.0f ? side : hindmost - side);
     vf distance = (to_floats(border) * (1.0f / CELLS) - q[a]) * shrink;
     leave = vmin(leave, distance * inverse - rounding * vabs(inverse));
   }
@@ -341,6 +292,7 @@ static inline void board(Crew& l, int lane, const Walks& w, int ray, int place, 
     l.d[a][lane] = w.d[a][ray];
     l.inverse[a][lane] = w.inverse[a][ray];
   }
+  l.direction[lane] = w.direction[ray];
   l.jitter[lane] = w.jitter[ray], l.t_exit[lane] = w.t_exit[ray];
   l.rounding[lane] = w.rounding[ray], l.k[lane] = w.k[ray];
   l.place[lane] = place, l.end[lane] = place + room;
