@@ -142,15 +142,14 @@ def rate(problem: Problem, backend: str, threads: int) -> dict[str, Any]:
     """One training run's figures; million surviving samples per CPU second per thread."""
     context = context_of(backend, threads)
     parts = (problem.source, problem.field, problem.renderer, problem.settings)
-    with tempfile.TemporaryDirectory() as folder, seconds_of_ops(dispatch.active()) as spent:
-        if backend == "cpu":
-            native().count_phases(True)
-            native().take_phases()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        seconds_of_ops(dispatch.active()) as spent,
+        seconds_of_phases(backend) as phases,
+    ):
         done = train(*parts, RunFolder.create(Path(folder), "benchmark"), context)
-        phases = native().take_phases() if backend == "cpu" else []
-        if backend == "cpu":
-            native().count_phases(False)
     shares = {name: seconds / threads / done.train_cpu_seconds for name, seconds in spent.items()}
+    fused = {name: seconds / threads / done.train_seconds for name, seconds in phases.items()}
     return {
         "million_samples_per_second": done.num_samples / done.train_cpu_seconds / 1e6,
         "seconds": done.train_cpu_seconds,
@@ -160,8 +159,24 @@ def rate(problem: Problem, backend: str, threads: int) -> dict[str, Any]:
         "samples_marched": done.num_samples_marched,
         "rays": done.num_rays,
         "shares": shares,
-        "phases": {name: seconds / threads / done.train_seconds for name, seconds in phases},
+        "phases": fused,
     }
+
+
+@contextmanager
+def seconds_of_phases(backend: str) -> Iterator[dict[str, float]]:
+    """Filled at the end with the seconds of all threads in each phase of the fused CPU ops."""
+    found: dict[str, float] = {}
+    if backend != "cpu":
+        yield found
+        return
+    native().count_phases(True)
+    native().take_phases()
+    try:
+        yield found
+        found |= {name: seconds for name, seconds in native().take_phases() if seconds}
+    finally:
+        native().count_phases(False)
 
 
 def scaling(

@@ -163,6 +163,19 @@ def test_processes_are_compared_with_the_mean_of_both_runs_of_one() -> None:
     assert row.asked[1].wanted == "reported" and "seeds=0,1," in row.command
 
 
+def test_bfloat16_is_compared_over_all_seeds() -> None:
+    lines = [
+        {"variant": [], "psnr": 32.0},
+        {"variant": ["kernels.precision=float32"], "psnr": 32.3},
+        {"variant": [], "psnr": 32.2},
+        {"variant": ["kernels.precision=float32"], "psnr": 32.1},
+    ]
+    (row,) = suite.chosen(("bfloat16",))
+    assert row.asked[0].figure(Found(lines=tuple(lines))) == pytest.approx(0.1)
+    assert math.isnan(row.asked[0].figure(Found(lines=tuple(lines[:3]))))
+    assert math.isnan(row.asked[0].figure(Found()))
+
+
 def test_kills_are_counted_by_part() -> None:
     found = Found(record={"cases": {"training": [30, 0], "disks": [25, 1], "clocks": [3, 1]}})
     assert house.bad_in("training").figure(found) == 0 and house.bad_elsewhere(found) == 2
