@@ -8,6 +8,7 @@ from torch import Tensor
 
 from neural_render.core.rays import Rays
 from neural_render.kernels import dispatch, ops
+from neural_render.kernels.morton import morton_encode
 from neural_render.kernels.records import PackedSamples
 from neural_render.kernels.specs import MORTON_RESOLUTION, MarchSpec
 from tests.kernels.comparison import remembered
@@ -84,6 +85,40 @@ def test_scattered_cells(backend: str, cascades: int, cone_angle: float) -> None
         remembered(lambda: marched(rays, occupancy, spec, "reference")),
     )
     assert results[1].count > 500
+    assert_same_samples(*results, let_off=int(len(rays) * (1 - SAME_SAMPLES)))
+
+
+def cells_far_apart(cascades: int) -> tuple[Tensor, Tensor]:
+    """A dozen cells of each cascade, two of them in its corners, and the centres of all of them."""
+    n = MORTON_RESOLUTION
+    occupancy, centers = empty_occupancy(cascades), []
+    for cascade in range(cascades):
+        cells = torch.randint(0, n, (12, 3), generator=generator(20 + cascade))
+        cells[0], cells[1] = 0, n - 1
+        code = morton_encode(cells)
+        for at in code.tolist():
+            occupancy[cascade, at // 8] |= 1 << at % 8
+        centers.append(0.5 + ((cells + 0.5) / n - 0.5) * 2.0 ** (cascade - cascades + 1))
+    return occupancy, torch.cat(centers)
+
+
+@pytest.mark.parametrize("cascades", [1, 2, 3])
+def test_the_longest_leaps_end_before_the_next_cell(backend: str, cascades: int) -> None:
+    """From all eight octants, and along each axis, towards single cells in an empty cube."""
+    occupancy, centers = cells_far_apart(cascades)
+    sides = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0, 1.0])] * 3)
+    sides = sides[sides.any(1)]
+    bent = sides + 0.3 * torch.rand(len(sides), 3, generator=generator(8)) * sides
+    directions = torch.nn.functional.normalize(torch.cat([sides, bent]), dim=1)
+    origins = (centers[:, None] - 1.7 * directions).view(-1, 3)
+    directions = directions.repeat(len(centers), 1)
+    rays = Rays(origins=origins, directions=directions, footprint=torch.zeros(len(origins)))
+    spec = marching(cascades, 0.0, max_step=1.0)
+    results = (
+        marched(rays, occupancy, spec, backend),
+        remembered(lambda: marched(rays, occupancy, spec, "reference")),
+    )
+    assert counts_of(results[1]).count_nonzero() > 0.8 * len(rays)
     assert_same_samples(*results, let_off=int(len(rays) * (1 - SAME_SAMPLES)))
 
 

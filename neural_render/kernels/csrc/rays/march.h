@@ -85,14 +85,14 @@ static inline vu spread_bits(vu v) {
 // may be off.
 struct Walks {
   std::vector<float> o[3], d[3], inverse[3], jitter, t_exit, rounding;
-  std::vector<int32_t> k, taken, over, direction;
+  std::vector<int32_t> k, taken, over, octant;
 
   // What was there before is forgotten, its memory is not.
   void resize(int rays) {
     for (auto* v : {o, d, inverse})
       for (int a = 0; a < 3; a++) v[a].resize(rays);
     for (auto* v : {&jitter, &t_exit, &rounding}) v->resize(rays);
-    for (auto* v : {&k, &taken, &over, &direction}) v->resize(rays);
+    for (auto* v : {&k, &taken, &over, &octant}) v->resize(rays);
   }
   bool ended(int ray) const { return over[ray]; }
 };
@@ -124,7 +124,7 @@ static inline Span span_in_box(const Walks& w, int ray, const Occupancy& occupan
 static inline void start_walk(Walks& w, int ray, const Lattice& lattice, const Occupancy& occupancy,
                               const float* origin, const float* direction, float jitter) {
   float size = std::fabs(jitter), farthest = 1;
-  w.direction[ray] = 0;
+  w.octant[ray] = 0;
   for (int a = 0; a < 3; a++) {
     float d = direction[a];
     // Components too small to move anything are none; their border is far ahead, never behind.
@@ -132,7 +132,7 @@ static inline void start_walk(Walks& w, int ray, const Lattice& lattice, const O
     w.o[a][ray] = origin[a];
     w.d[a][ray] = still ? 0.0f : d;
     w.inverse[a][ray] = still ? 1e20f : 1 / d;
-    w.direction[ray] += w.inverse[a][ray] > 0 ? WORDS << a : 0;
+    w.octant[ray] |= (w.inverse[a][ray] > 0) << a;
     farthest = std::max(farthest, std::fabs(origin[a]));
     size += std::fabs(origin[a]) + std::fabs(d);
   }
@@ -160,7 +160,7 @@ struct Crew {
   alignas(64) float o[3][LANES], d[3][LANES], inverse[3][LANES];
   alignas(64) float jitter[LANES], t_exit[LANES], rounding[LANES];
   alignas(64) int32_t k[LANES], active[LANES];
-  alignas(64) int32_t direction[LANES];  // where the sides of empty cubes ahead of it begin
+  alignas(64) int32_t octant[LANES];
   alignas(64) int32_t place[LANES], end[LANES];  // where the next sample goes, where none may
   int item[LANES];                               // in the list of living rays; -1: none
   bool busy[GROUPS];
@@ -184,9 +184,9 @@ static inline Cascades cascades_of(vf extent, vf length, const Lattice& lattice,
   return found;
 }
 
-// The number at a byte of each lane, and the three behind it.
+// The byte at `at` of each lane in the lowest bits of a number, the three behind it above.
 static inline vu numbers_at(const uint8_t* from, vu at) {
-#if defined(__AVX512F__)
+#if defined(NR_GATHERS)
   return (vu)_mm512_i32gather_epi32((__m512i)at, from, 1);
 #else
   vu found;
@@ -246,12 +246,13 @@ static inline void advance(Crew& l, int lane, const Lattice& lattice, const Occu
     index |= spread_bits((vu)cell[a]) << a;
     word |= (vu)cell[a] / 4 << 5 * a;
   }
-  word |= (index >> 21) * (uint32_t)(DIRECTIONS * WORDS) + (vu)load(l.direction + lane);
+  word += ((index >> 21) * (uint32_t)OCTANTS + (vu)load(l.octant + lane)) * (uint32_t)WORDS;
   vi bit, side;
   look_up(occupancy, index, word, bit, side);
   vi hit = inside & (bit != 0);
 
-  // Otherwise leave the empty cube ahead, whose hindmost cell, byte or word the point is in.
+  // Otherwise leave the empty cube ahead, whose hindmost cell, byte or word the point is in: along
+  // no axis do computed positions ever go back.
   vf leave = splat(NEVER), rounding = load(l.rounding + lane);
   vi hindmost = side < 4 ? side : vi{} + 4;
   for (int a = 0; a < 3; a++) {
@@ -292,7 +293,7 @@ static inline void board(Crew& l, int lane, const Walks& w, int ray, int place, 
     l.d[a][lane] = w.d[a][ray];
     l.inverse[a][lane] = w.inverse[a][ray];
   }
-  l.direction[lane] = w.direction[ray];
+  l.octant[lane] = w.octant[ray];
   l.jitter[lane] = w.jitter[ray], l.t_exit[lane] = w.t_exit[ray];
   l.rounding[lane] = w.rounding[ray], l.k[lane] = w.k[ray];
   l.place[lane] = place, l.end[lane] = place + room;
