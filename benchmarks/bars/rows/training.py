@@ -97,9 +97,9 @@ ROWS = (
         protocol="median of 7 of each of 5 test views of lego after 300 s",
         missed="it was set on a processor (Zen 5, 2026-11-21) that is 1.5 times as fast: what"
         " needed 189 ms there (commit a0f6569) needs 287 and 315 ms on a Zen 4 (family 25, model"
-        " 17), where the present code needs 288 and 295 ms for the same run (suite=render, both in"
-        " turn). On a Xeon with AMX reading the grid is two fifths of it. Fewer samples on each ray"
-        " would close it, as with smaller cells near surfaces",
+        " 17), where f319484 needed 288 and 295 ms for the same run (suite=render, both in turn)."
+        " On a Xeon with AMX reading the grid is two fifths of it (suite=render). Fewer samples on"
+        " each ray would bring it nearer, as with smaller cells near surfaces",
     ),
     _lego("lego-1200", 1200, 32.5),
     Row(
@@ -166,6 +166,8 @@ ROWS = (
         asked=(Asked(what="float32 better by", figure=lost_by_bfloat16, at_most=0.1),),
         protocol="4,500 steps each (60 s of bfloat16), photos held out of training, mean of three"
         " seeds, for one parts from another by more than the limit",
-        missed="three seeds part by chance by as much as is missed. More seeds would close it",
+        missed="a figure of before 8733c9a is of one seed, which parts from others by more than the"
+        " limit: on a Xeon with AMX seeds 0, 1 and 2 had +0.15, +0.02 and -0.10 dB"
+        " (records/tuning.jsonl), +0.02 together",
     ),
 )
