@@ -25,7 +25,7 @@ from benchmarks.abuse.cases import WELL, Answer
 
 ROOT = Path(__file__).resolve().parents[2]
 # What programs import at their work.
-LATE = ("torchmetrics.functional.image", "scipy.ndimage", "scipy.spatial", "trimesh", "PIL.Image")
+LATE = ("scipy.ndimage", "scipy.spatial", "trimesh", "PIL.Image")
 SECONDS = 60.0
 MEMORY = 12 << 30
 LARGEST_FILE = 1 << 30

@@ -4,6 +4,7 @@ Each run is recorded as it ends, so a series that was stopped goes on where it w
 of all runs at this commit.
 """
 
+import os
 import resource
 import subprocess
 import sys
@@ -66,8 +67,15 @@ def suite_run(folder: Path, command: Sequence[str] = COMMAND) -> SuiteRun:
         results = Path(place) / "results.xml"
         words = [*command, f"--junitxml={results}", "-o", "junit_family=xunit1"]
         began, before = perf_counter(), _children_cpu()
+        # Programs keep their bytecode, as in .ci/run.
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         done = subprocess.run(
-            [sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False
+            [sys.executable, *words],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         wall, cpu = perf_counter() - began, _children_cpu() - before
         cases = list(ElementTree.parse(results).iter("testcase")) if results.exists() else []

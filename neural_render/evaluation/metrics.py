@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
+from torch.nn.functional import conv2d, pad
 
 from neural_render.core.color import quantised
 from neural_render.core.errors import SettingError
@@ -23,6 +24,7 @@ from neural_render.core.errors import SettingError
 MAX_PSNR = 100.0  # of equal images, whose PSNR is infinite: neither JSON nor a mean takes that
 SSIM_WINDOW = 11
 SSIM_SIGMA_PX = 1.5
+SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 FLIP_PIXELS_PER_DEGREE = 67.02064  # 0.7 m before a display of 3840 pixels and 0.7 m (FLIP's own)
 HEAT_ENDS = {"FLIP": 0.5, "|error|": 0.25}  # where heat maps end; their headers say so too
 STRIP_ROWS = 256  # bounds the memory of large images; no result depends on it
@@ -68,8 +70,6 @@ def ssim_map(
     render: UInt8[Tensor, "height width 3"], photo: UInt8[Tensor, "height width 3"]
 ) -> Float[Tensor, "height width"]:
     """Structural similarity in [-1, 1] around each pixel, mean over the channels."""
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
     height, width = photo.shape[:2]
     halo = SSIM_WINDOW // 2
     if min(height, width) <= halo:
@@ -79,14 +79,12 @@ def ssim_map(
         )
 
     def of_strip(first: int, last: int) -> Tensor:
-        found = structural_similarity_index_measure(
-            _batched(render[first:last]),
-            _batched(photo[first:last]),
-            sigma=SSIM_SIGMA_PX,
-            data_range=1.0,
-            return_full_image=True,
-        )[1]
-        return found[0].mean(dim=0)
+        x, y = (_channels(image[first:last]) for image in (render, photo))
+        mean_x, mean_y, xx, yy, xy = _windowed(torch.stack([x, y, x * x, y * y, x * y]))
+        variances = (xx - mean_x**2).clamp(min=0) + (yy - mean_y**2).clamp(min=0)
+        luminance = (2 * mean_x * mean_y + SSIM_C1) / (mean_x**2 + mean_y**2 + SSIM_C1)
+        structure = (2 * (xy - mean_x * mean_y) + SSIM_C2) / (variances + SSIM_C2)
+        return (luminance * structure).mean(dim=0)
 
     return _in_strips(of_strip, photo, halo)
 
@@ -149,8 +147,21 @@ def _in_strips(
     return whole
 
 
-def _batched(
+def _channels(
     image: UInt8[Tensor, "height width channels"],
-) -> Float[Tensor, "1 channels height width"]:
-    """An image as torchmetrics takes it."""
-    return image.permute(2, 0, 1)[None].float() / 255
+) -> Float[Tensor, "channels height width"]:
+    """An image in [0, 1], one channel after the other."""
+    return image.permute(2, 0, 1).float() / 255
+
+
+def _windowed(
+    images: Float[Tensor, "images channels height width"],
+) -> Float[Tensor, "images channels height width"]:
+    """Means under SSIM's window around each pixel; over a border, images are reflected."""
+    halo, planes = SSIM_WINDOW // 2, images.shape[0] * images.shape[1]
+    offsets = torch.arange(-halo, halo + 1, device=images.device)
+    weights = torch.exp(-((offsets / SSIM_SIGMA_PX) ** 2) / 2)
+    column = (weights / weights.sum()).view(1, 1, -1, 1).expand(planes, 1, -1, 1)
+    padded = pad(images.flatten(0, 1)[None], (halo,) * 4, mode="reflect")
+    # As groups of one image: several times faster than as a batch.
+    return conv2d(conv2d(padded, column, groups=planes), column.mT, groups=planes).view_as(images)

@@ -219,7 +219,7 @@ def test_a_new_table_in_a_freed_ones_place_is_another() -> None:
         places.add(table.data_ptr())
         assert is_current(table)
         del table
-        gc.collect()
+    gc.collect()
     assert len(places) < 30, "no memory was used again: the test has become blind"
     tables._find(table_of(0), GRID)
     assert not tables._copies, "the copies of tables that are gone are dropped"

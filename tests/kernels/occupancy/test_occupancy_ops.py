@@ -1,6 +1,7 @@
 """The occupancy grid's upkeep: every backend against the reference, exactly, and closed forms."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -19,6 +20,11 @@ from tests.kernels.tolerances import CLOSED_FORM, assert_close
 
 def random_state(cascades: int) -> OccupancyState:
     """Values of which a third is unseen, and other bits than follow from them."""
+    return copied(_random_state(cascades))
+
+
+@cache
+def _random_state(cascades: int) -> OccupancyState:
     values = torch.rand((cascades, NUM_CELLS), generator=generator(1)) - 0.33
     values[values < 0] = -1.0
     occupied = torch.rand((cascades, NUM_CELLS), generator=generator(2)) < 0.05

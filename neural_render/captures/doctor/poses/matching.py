@@ -101,13 +101,16 @@ def match_features(first: Features, second: Features) -> Int64[np.ndarray, "matc
     """Pairs of features that are each other's nearest, and far nearer than the second nearest."""
     if min(len(first.pixels), len(second.pixels)) < 2:
         return np.zeros((0, 2), dtype=np.int64)
-    cosine = torch.from_numpy(first.descriptors) @ torch.from_numpy(second.descriptors).T
-    nearest, back = cosine.topk(2, dim=1), cosine.argmax(0)
-    partner = nearest.indices[:, 0]
-    angle = nearest.values.clamp(-1, 1).acos()
-    mutual = back[partner] == torch.arange(len(partner))
-    kept = (mutual & (angle[:, 0] < LOWES_RATIO * angle[:, 1])).nonzero()[:, 0]
-    return torch.stack([kept, partner[kept]], dim=1).numpy()
+    cosine = first.descriptors @ second.descriptors.T
+    partner, back = cosine.argmax(1), cosine.argmax(0)
+    mutual = (back[partner] == np.arange(len(partner))).nonzero()[0]
+    partner, cosine = partner[mutual], cosine[mutual]
+    pair = np.arange(len(mutual)), partner
+    nearest = cosine[pair]
+    cosine[pair] = -1
+    angles = np.arccos(np.stack([nearest, cosine.max(1)]).clip(-1, 1))
+    kept = angles[0] < LOWES_RATIO * angles[1]
+    return np.stack([mutual[kept], partner[kept]], axis=1)
 
 
 def verified_match(
@@ -125,7 +128,7 @@ def verified_match(
     ]
     options = pycolmap.RANSACOptions()
     options.max_error = MAX_ERROR_PX
-    options.max_num_trials = 5000
+    options.min_num_trials, options.max_num_trials = 30, 5000
     options.random_seed = 0
     found = pycolmap.estimate_fundamental_matrix(plane[0], plane[1], options)
     if found is None:
