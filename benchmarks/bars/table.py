@@ -47,7 +47,7 @@ def table_of(rows: Sequence[Row], newest: Mapping[str, Mapping[str, Any]]) -> st
             "",
             f"Machines and backends: {told or 'none yet'}.",
             "",
-            "Missed or not measured:",
+            "Missed, not measured, or missed now and then:",
             *reasons,
             "",
             "Commands (`DATA`: the folder of captures, `RUN(name)`: the run that a row made,"

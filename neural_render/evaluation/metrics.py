@@ -28,7 +28,7 @@ SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 FLIP_PIXELS_PER_DEGREE = 67.02064  # 0.7 m before a display of 3840 pixels and 0.7 m (FLIP's own)
 HEAT_ENDS = {"FLIP": 0.5, "|error|": 0.25}  # where heat maps end; their headers say so too
 STRIP_ROWS = 256  # bounds the memory of large images; no result depends on it
-STRIP_PIXELS = 1 << 18  # and that of wide ones: SSIM's windows take 500 bytes a pixel
+STRIP_PIXELS = 1 << 18  # and that of wide ones: SSIM's windows take 350 bytes a pixel
 _FLIP_HALO = 16  # rows around a pixel on which its FLIP depends: 10
 
 METRIC_DEFINITIONS = {

@@ -128,6 +128,7 @@ def verified_match(
     ]
     options = pycolmap.RANSACOptions()
     options.max_error = MAX_ERROR_PX
+    # It ends once it is sure: pycolmap's 1000 at least are for nothing where most matches fit.
     options.min_num_trials, options.max_num_trials = 30, 5000
     options.random_seed = 0
     found = pycolmap.estimate_fundamental_matrix(plane[0], plane[1], options)
