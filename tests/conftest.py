@@ -4,7 +4,9 @@ import gc
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ import torch
 PACKAGE = Path(__file__).resolve().parents[1] / "neural_render"
 # Triton reads the source of what lies here, and would read the checks' decorators too.
 UNCHECKED = "neural_render.kernels.cuda.programs"
+MOST_CHECKED = 30
+_calls: Counter[Callable[..., Any]] = Counter()  # in the test that runs
 
 
 def checked_modules() -> list[str]:
@@ -36,7 +40,8 @@ def checked(*, typechecker: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """What the import hook decorates with: what `jaxtyping.jaxtyped` finds, in less time a call.
 
     Arguments are checked once, not again with what is returned, and sizes are compared where arrays
-    are annotated. What is found is no TypeError, which the package might take for bad input.
+    are annotated. What is found is no TypeError, which the package might take for bad input. A test
+    has the first ``MOST_CHECKED`` calls of each function checked: most are of a few in a loop.
     """
     slowly = jaxtyped(typechecker=typechecker)
 
@@ -46,8 +51,15 @@ def checked(*, typechecker: Callable[[Any], Any]) -> Callable[[Any], Any]:
         if isinstance(item, type) or any(isinstance(hint, str) for hint in hints):
             return slowly(item)
         call = typechecker(item)
-        has_arrays = any("jaxtyping" in str(hint) for hint in hints)
-        return jaxtyped(typechecker=None)(call) if has_arrays else call
+        if any("jaxtyping" in str(hint) for hint in hints):
+            call = jaxtyped(typechecker=None)(call)
+
+        @wraps(call)
+        def counted(*arguments: Any, **named: Any) -> Any:
+            _calls[item] += 1
+            return (call if _calls[item] <= MOST_CHECKED else item)(*arguments, **named)
+
+        return counted
 
     return decorated
 
@@ -96,7 +108,11 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     """Lets a test draw the same numbers whichever tests ran before it in its worker."""
-    torch.manual_seed(0)
+    # torch.manual_seed writes down, in a millisecond, who asked for GPUs that may yet be found.
+    torch.default_generator.manual_seed(0)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(0)
+    _calls.clear()
 
 
 def pytest_unconfigure() -> None:

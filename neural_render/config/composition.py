@@ -7,6 +7,7 @@ dataclasses; the folder of presets adds the group ``preset``. Hydra writes no fi
 import dataclasses
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any
 
 import hydra
 import yaml
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import KeyValidationError, OmegaConfBaseException
 from yaml import YAMLError
 
@@ -29,6 +31,7 @@ from neural_render.core.files import checked_file, expanded
 from neural_render.training.packages.file import is_package
 from neural_render.training.runs.folder import RunFolder
 
+HYDRA_VERSION = "1.3"  # whose defaults are meant
 HYDRA = {
     # No folder outputs/<date>, no .hydra folder, no log files; a sweep has one folder for all jobs.
     "run": {"dir": "."},
@@ -75,7 +78,33 @@ def run_job(task: Callable[[Settings], None], *, configs: Path, needs_run: bool)
         except Exception as error:
             raise Escape(error) from error
 
-    launch(job, configs)
+    words = sys.argv[1:]
+    if any(word.startswith(("-", "hydra")) for word in words):
+        launch(job, configs)
+        return
+    # Without words for Hydra itself there is no need of its program, which composes twice.
+    with composing():
+        config = _composed(words, configs)
+    task(settings_of_job(config, configs, needs_run))
+
+
+def _composed(words: list[str], configs: Path) -> DictConfig:
+    """What Hydra would hand to a job, which can ask for its configuration."""
+    _register()
+    with initialize_config_dir(str(configs), version_base=HYDRA_VERSION):
+        config = compose("main", overrides=words, return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    with open_dict(config):
+        del config["hydra"]
+    return config
+
+
+def _register(own: Mapping[str, Any] = HYDRA) -> None:
+    """Tells Hydra of the main configuration, whose part for itself is ``own``."""
+    store = ConfigStore.instance()
+    if "settings.yaml" not in store.repo:  # which takes a while
+        store.store(name="settings", node=Settings)
+    store.store(name="main", node={"defaults": DEFAULTS, "hydra": own})
 
 
 def launch(job: Callable[[DictConfig], None], configs: Path, sweep_folder: str = "") -> None:
@@ -85,12 +114,11 @@ def launch(job: Callable[[DictConfig], None], configs: Path, sweep_folder: str =
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its errors itself and exits with 1
     own = {**HYDRA, "sweep": {"dir": sweep_folder, "subdir": "."}} if sweep_folder else HYDRA
-    store = ConfigStore.instance()
-    store.store(name="settings", node=Settings)
-    store.store(name="main", node={"defaults": DEFAULTS, "hydra": own})
+    _register(own)
+    program = hydra.main(config_path=str(configs), config_name="main", version_base=HYDRA_VERSION)
     try:
         with composing():
-            hydra.main(config_path=str(configs), config_name="main", version_base="1.3")(job)()
+            program(job)()
     except Escape as escaped:
         raise escaped.error from None
 

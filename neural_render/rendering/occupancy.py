@@ -176,7 +176,7 @@ class OccupancyGrid:
         generator: torch.Generator,
         cone_angle: float = 0.0,
     ) -> None:
-        """Looks at several random points of the cells at or beside occupied ones, and forgets none.
+        """Looks at several random points of empty cells beside occupied ones, and forgets none.
 
         Updates during training drop a cell that a thin surface only grazes whenever chance misses
         the surface often enough: edges then look serrated. Cells far from anything stay as they
@@ -185,6 +185,9 @@ class OccupancyGrid:
         cells = self._near_occupied()
         spec = self._spec(step, cone_angle, decay=1.0)
         for _ in range(SETTLE_ROUNDS):
+            cells = cells[~unpack_bits(self.bits).view(-1)[cells]]
+            if not len(cells):
+                break
             density = self._density_in(cells, field, generator)
             ops.occupancy_update(self._state, cells, density, spec)
 

@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -35,13 +35,19 @@ class Source:
     @cached_property
     def tree(self) -> ast.Module:
         """The parsed module."""
-        return ast.parse(self.text, filename=self.name)
+        return _parsed(self.text, self.name)
 
     @cached_property
     def module(self) -> str:
         """The dotted name under which the file is imported from the root."""
         parts = list(self.path.relative_to(self.root).with_suffix("").parts)
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def _parsed(text: str, name: str) -> ast.Module:
+    """Once for all tests that look."""
+    return ast.parse(text, filename=name)
 
 
 def walk(root: Path = REPOSITORY) -> Iterator[Source]:

@@ -109,7 +109,12 @@ def test_documented_settings_exist() -> None:
 
 
 CALLS = sorted(set(programs(README)))
-FIRST = {name: next(call for call in CALLS if call[0] == name) for name in {c[0] for c in CALLS}}
+# Programs that tests of flows start anyway.
+STARTED = {"train.py", "render.py", "scripts/bake.py"}
+FIRST = {
+    name: next(call for call in CALLS if call[0] == name)
+    for name in {c[0] for c in CALLS} - STARTED
+}
 
 
 @pytest.mark.parametrize("call", CALLS, ids=" ".join)
@@ -121,7 +126,8 @@ def test_documented_commands_are_understood(
 ) -> None:
     """Each composes its settings; nothing is trained, rendered or left behind.
 
-    A program's first call is a process, which takes seconds to start, the others run in this one.
+    A program's first call is a process, which takes seconds to start, where no other test starts
+    it; all others run in this one.
     """
     more = [] if "--help" in call else ["--cfg", "job"]
     words = list(call)

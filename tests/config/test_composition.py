@@ -66,6 +66,12 @@ def test_words_beat_presets_and_presets_beat_defaults(compose: Compose) -> None:
     assert settings.training.max_seconds == 7.0
 
 
+def test_words_for_hydra_change_no_setting(compose: Compose) -> None:
+    """With them Hydra's own program composes, which gets the presets' folder in another way."""
+    words = "preset=short", "seed=3", "name=a b"
+    assert compose(*words, "hydra.verbose=false") == compose(*words)
+
+
 def test_a_sweep_has_a_job_for_each_combination(compose: Compose) -> None:
     jobs = compose("-m", "seed=0,1", "name=a b,c")
     assert [(job.seed, job.name) for job in jobs] == [(0, "a b"), (0, "c"), (1, "a b"), (1, "c")]

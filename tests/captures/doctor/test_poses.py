@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ from PIL import Image
 from neural_render.captures.doctor.examination import Examination, examine
 from neural_render.captures.doctor.findings import Finding, Severity
 from neural_render.captures.doctor.poses.choosing import Album
-from neural_render.captures.doctor.poses.matching import Features
 from neural_render.captures.doctor.poses.verdict import check_poses
 from neural_render.captures.doctor.subject import subject_of
 from neural_render.captures.opening import open_capture
@@ -22,24 +22,29 @@ Change = Callable[[np.ndarray], np.ndarray]
 
 
 @pytest.fixture(scope="session")
-def features(textured: Path) -> dict[int, Features]:
-    """What its photos show, which no fault of cameras changes."""
+def album(textured: Path) -> Album:
+    """What its photos show, and which of them the same, which no fault of poses changes."""
     subject = subject_of(open_capture(CaptureSettings(path=str(textured)), progress=False))
     album = Album(subject=subject)
     album.prepare(range(len(subject)))
-    return album.features
+    return album
 
 
-def blamed(folder: Path, features: dict[int, Features]) -> list[Finding]:
-    """What the doctor holds against the poses of a capture; no features: its photos' own.
+def blamed(folder: Path, **known: Any) -> list[Finding]:
+    """What the doctor holds against the poses of a capture of whose photos this is known.
 
     It looks at no points, which would take longer to find than all else.
     """
     settings = CaptureSettings(path=str(folder), find_points=False)
     capture = open_capture(settings, progress=False)
-    album = Album(subject=subject_of(capture), features=dict(features))
+    album = Album(subject=subject_of(capture), **known)
     check = check_poses(album, capture.frame.world_from_field.scale, num_anchors=8)
     return [finding for finding in check.findings if finding.severity > Severity.NOTE]
+
+
+def blamed_like(album: Album, folder: Path) -> list[Finding]:
+    """The same of a capture with the photos and lenses of the album."""
+    return blamed(folder, features=album.features, compared=album.compared)
 
 
 def transposed(matrices: np.ndarray) -> np.ndarray:
@@ -86,16 +91,22 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
 }
 
 
-def test_a_good_capture_is_not_blamed(textured: Path, features: dict[int, Features]) -> None:
-    assert blamed(textured, features) == []
+def test_no_pair_is_compared_twice(album: Album) -> None:
+    """Also one that shows nothing in common."""
+    pairs = [(0, 1), (0, len(album.subject) // 2)]
+    first = album.match(pairs)
+    assert set(pairs) <= album.compared.keys()
+    assert all(a is b for a, b in zip(album.match(pairs), first, strict=True))
+
+
+def test_a_good_capture_is_not_blamed(textured: Path, album: Album) -> None:
+    assert blamed_like(album, textured) == []
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_named(
-    textured: Path, features: dict[int, Features], tmp_path: Path, fault: str
-) -> None:
+def test_a_planted_fault_is_named(textured: Path, album: Album, tmp_path: Path, fault: str) -> None:
     change, name, words = FAULTS[fault]
-    found = blamed(broken(textured, tmp_path / "broken", change), features)
+    found = blamed_like(album, broken(textured, tmp_path / "broken", change))
     assert [(finding.name, finding.severity) for finding in found] == [(name, Severity.FAULT)]
     assert words in found[0].sentence and found[0].mend
 
@@ -104,9 +115,11 @@ def test_a_planted_fault_is_named(
     ("factor", "words"), [(1.3, "0.77"), (0.75, "1.3"), (1.1, "0.91"), (0.9, "1.1")]
 )
 def test_a_wrong_focal_length_is_measured(
-    textured: Path, features: dict[int, Features], tmp_path: Path, factor: float, words: str
+    textured: Path, album: Album, tmp_path: Path, factor: float, words: str
 ) -> None:
-    found = blamed(broken(textured, tmp_path, lambda m: m, FOCAL_PX * factor), features)
+    found = blamed(
+        broken(textured, tmp_path, lambda m: m, FOCAL_PX * factor), features=album.features
+    )
     assert [finding.name for finding in found] == ["wrong focal length"]
     assert f"photos ask for {words}" in found[0].sentence
 
@@ -119,33 +132,31 @@ def test_half_resolution_images_are_named(textured: Path, tmp_path: Path) -> Non
     for path in (textured / "images").iterdir():
         with Image.open(path) as image:
             image.reduce(2).save(small / "images" / path.name)
-    found = blamed(small, {})
+    found = blamed(small)
     assert [finding.name for finding in found] == ["half-resolution images"]
     assert "1/2 of the size" in found[0].sentence and "state the w and h" in found[0].mend
 
 
 def test_two_exchanged_poses_are_found_by_name(
-    textured: Path, features: dict[int, Features], tmp_path: Path
+    textured: Path, album: Album, tmp_path: Path
 ) -> None:
     def exchanged(matrices: np.ndarray) -> np.ndarray:
         changed = matrices.copy()
         changed[[3, 12]] = matrices[[12, 3]]
         return changed
 
-    found = blamed(broken(textured, tmp_path, exchanged), features)
+    found = blamed_like(album, broken(textured, tmp_path, exchanged))
     assert [finding.name for finding in found] == ["shuffled names"]
     assert re.search(r"/3.png and .*/12.png have each other's poses", found[0].sentence)
 
 
-def test_a_single_wrong_pose_is_found_by_name(
-    textured: Path, features: dict[int, Features], tmp_path: Path
-) -> None:
+def test_a_single_wrong_pose_is_found_by_name(textured: Path, album: Album, tmp_path: Path) -> None:
     def moved(matrices: np.ndarray) -> np.ndarray:
         changed = matrices.copy()
         changed[5, :3, 3] += [0.3, -0.2, 0.4]
         return changed
 
-    found = blamed(broken(textured, tmp_path, moved), features)
+    found = blamed_like(album, broken(textured, tmp_path, moved))
     assert [finding.name for finding in found] == ["single poses"]
     assert found[0].sentence.endswith("/5.png")
 

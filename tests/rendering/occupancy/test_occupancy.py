@@ -193,6 +193,14 @@ def test_settling_brings_back_what_chance_has_missed() -> None:
     assert grid.decay == 0.75
 
 
+def test_settling_asks_nothing_of_cells_that_are_occupied() -> None:
+    everywhere, grid = SphereField(2.0, 50.0, None), OccupancyGrid(1, CPU)
+    grid.update(everywhere, step=STEP, generator=generator(), full=True)
+    assert everywhere.num_asked == NUM_CELLS and grid.fraction == 1
+    grid.settle(everywhere, step=STEP, generator=generator())
+    assert everywhere.num_asked == NUM_CELLS
+
+
 def test_held_cells_are_empty_until_they_are_released() -> None:
     grid = OccupancyGrid(1, CPU)
     unseen, outside = torch.zeros(2, 1, NUM_CELLS, dtype=torch.bool)

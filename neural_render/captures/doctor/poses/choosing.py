@@ -31,10 +31,11 @@ NEIGHBOURS = 3  # that each photo keeps, then
 
 @dataclass(frozen=True, kw_only=True)
 class Album:
-    """The photos with the features that were already found, so that none is searched twice."""
+    """The photos with what was already found, so that none is searched, no pair compared twice."""
 
     subject: Subject
     features: dict[int, Features] = field(default_factory=dict)
+    compared: dict[tuple[int, int], Match | None] = field(default_factory=dict)
     progress: bool = False  # whether a bar is shown
 
     def prepare(self, photos: Iterable[int]) -> None:
@@ -51,15 +52,18 @@ class Album:
     def match(self, pairs: Iterable[tuple[int, int]]) -> list[Match]:
         """The pairs that show the same things."""
         pairs = sorted(set(pairs))
-        self.prepare(itertools.chain.from_iterable(pairs))
+        missing = [pair for pair in pairs if pair not in self.compared]
+        self.prepare(itertools.chain.from_iterable(missing))
 
         def verify(pair: tuple[int, int]) -> Match | None:
             return verified_match(
                 self.subject, pair, [self.features[pair[0]], self.features[pair[1]]]
             )
 
-        found = self._of_each(verify, pairs, "comparing pairs of photos")
-        return [match for match in found if match is not None]
+        found = self._of_each(verify, missing, "comparing pairs of photos")
+        self.compared.update(zip(missing, found, strict=True))
+        matches = (self.compared[pair] for pair in pairs)
+        return [match for match in matches if match is not None]
 
     def _of_each(
         self, work: Callable[[Item], Result], items: Sequence[Item], description: str

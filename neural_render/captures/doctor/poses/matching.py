@@ -101,16 +101,15 @@ def match_features(first: Features, second: Features) -> Int64[np.ndarray, "matc
     """Pairs of features that are each other's nearest, and far nearer than the second nearest."""
     if min(len(first.pixels), len(second.pixels)) < 2:
         return np.zeros((0, 2), dtype=np.int64)
-    cosine = first.descriptors @ second.descriptors.T
-    partner, back = cosine.argmax(1), cosine.argmax(0)
-    mutual = (back[partner] == np.arange(len(partner))).nonzero()[0]
-    partner, cosine = partner[mutual], cosine[mutual]
-    pair = np.arange(len(mutual)), partner
-    nearest = cosine[pair]
+    # Not by NumPy, whose threads get into each other's way when several pairs are compared.
+    cosine = (torch.from_numpy(first.descriptors) @ torch.from_numpy(second.descriptors).T).numpy()
+    partner = cosine.argmax(1)
+    pair = np.arange(len(partner)), partner
+    nearest, of_partner = cosine[pair], cosine.max(0)[partner]
     cosine[pair] = -1
     angles = np.arccos(np.stack([nearest, cosine.max(1)]).clip(-1, 1))
-    kept = angles[0] < LOWES_RATIO * angles[1]
-    return np.stack([mutual[kept], partner[kept]], axis=1)
+    kept = ((nearest == of_partner) & (angles[0] < LOWES_RATIO * angles[1])).nonzero()[0]
+    return np.stack([kept, partner[kept]], axis=1)
 
 
 def verified_match(
