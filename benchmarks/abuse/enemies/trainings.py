@@ -65,9 +65,17 @@ def _at(instant: float) -> Callable[[Path], Due]:
 
 def _when_there(pattern: str, longest: float) -> Callable[[Path], Due]:
     def due(outputs: Path) -> Due:
-        return lambda seconds: any(outputs.glob(pattern)) or seconds > longest
+        return lambda seconds: is_there(outputs, pattern) or seconds > longest
 
     return due
+
+
+def is_there(folder: Path, pattern: str) -> bool:
+    """Whether a file matches, in folders that come and go meanwhile."""
+    try:
+        return any(folder.glob(pattern))
+    except FileNotFoundError:
+        return False
 
 
 def training_cases(material: Material, number: int) -> list[Callable[[], Case]]:

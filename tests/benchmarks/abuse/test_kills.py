@@ -46,6 +46,26 @@ def test_what_outlives_a_killed_program_is_found_and_ended(
     assert not any(path.exists() for path in program.files)
 
 
+def test_a_folder_that_goes_while_it_is_looked_through_is_no_error(tmp_path: Path) -> None:
+    link, looking = tmp_path / "latest.partial", True
+    (tmp_path / "run" / "a" / "b").mkdir(parents=True)
+
+    def come_and_go() -> None:
+        while looking:
+            link.symlink_to("run")
+            link.replace(tmp_path / "latest")
+
+    with ThreadPoolExecutor(1) as pool:
+        going = pool.submit(come_and_go)
+        try:
+            for _ in range(3000):
+                assert not trainings.is_there(tmp_path, "*/*/gone/*")
+        finally:
+            looking = False
+        going.result()
+    assert trainings.is_there(tmp_path, "*/*/b")
+
+
 @pytest.mark.parametrize(
     ("what", "fault"),
     [
