@@ -50,7 +50,10 @@ DEFAULTS = [
 
 # What a run is begun with stays: the field, its place, and which photos it must not have seen.
 FIXED = ("field.", "scene.", "capture.scale", "capture.aabb_scale", "capture.test_every", "seed")
-FIXED += ("capture.find_points",)
+FIXED += ("capture.find_points", "views.")
+FREE = ("views.reference_samples", "views.supersampling")  # of a bake's: how views are measured
+# Photos that were held out can be trained on; those that were seen cannot be held out any more.
+HELD_OUT = "capture.holdout_every"
 # Where the settings of a run say nothing of these, they were not there yet.
 BEFORE = {"capture": {"find_points": False}}
 # How OmegaConf says which of Python's errors it met.
@@ -207,7 +210,9 @@ def _overridden(settings: Settings, words: list[str], configs: Path) -> Settings
 def _check_unchanged(stored: Settings, settings: Settings) -> None:
     """SettingError for a setting that a run cannot change once it has begun."""
     for before, after in zip(list_settings(stored), list_settings(settings), strict=True):
-        if before.key.startswith(FIXED) and before.default != after.default:
+        fixed = before.key.startswith(FIXED) and before.key not in FREE
+        fixed |= before.key == HELD_OUT and after.default != 0
+        if fixed and before.default != after.default:
             raise SettingError(
                 f"{typed(after)} cannot be had in a run that was begun with {typed(before)}: leave"
                 " it out, or train anew without run=."

@@ -1,5 +1,6 @@
 """Which film is shot from a run: the user's words about path, size and format, made cameras."""
 
+import logging
 import math
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from neural_render.captures.records import Capture
 from neural_render.core.cameras import Cameras, Lens
 from neural_render.core.errors import SettingError
-from neural_render.core.flight.keyframes import keyframe_path
+from neural_render.core.flight.keyframes import keyframe_path, stated_rate
 from neural_render.core.flight.paths import (
     fit_orbit,
     is_forward_facing,
@@ -27,7 +28,10 @@ from neural_render.core.optics.eyes import (
 )
 from neural_render.export.settings import RenderSettings, size_of
 
+USUAL_RATE = 30.0  # frames a second
+NAMED = ("auto", "orbit", "spiral", "train", "test")  # paths that no file holds
 WIDEST_GAP_RAD = math.radians(100.0)  # between neighbours of cameras that go all around
+_log = logging.getLogger("neural_render")
 
 
 def film_cameras(
@@ -56,6 +60,22 @@ def film_cameras(
             " render.size."
         )
     return f"{name}_fisheye", cameras
+
+
+def frames_per_second(settings: RenderSettings) -> float:
+    """What is asked for, else what the path's file states, else the usual rate.
+
+    UserError where the path's file is broken.
+    """
+    if settings.path in NAMED:
+        return settings.fps or USUAL_RATE
+    stated = stated_rate(Path(settings.path))
+    if settings.fps and stated not in (0, settings.fps):
+        _log.info(
+            "video: %g frames a second, as render.fps says; %s states %g (render.fps=0)",
+            *(settings.fps, settings.path, stated),
+        )
+    return settings.fps or stated or USUAL_RATE
 
 
 def film_eyes(settings: RenderSettings, cameras: Cameras) -> tuple[Eye, ...]:

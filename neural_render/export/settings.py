@@ -127,8 +127,12 @@ class RenderSettings:
         metadata={"help": "the length of an orbit or a spiral", "minimum": 1, "maximum": 100000},
     )
     fps: float = field(
-        default=30.0,
-        metadata={"help": "frames per second of a video", "minimum": 1.0, "maximum": 1000.0},
+        default=0.0,
+        metadata={
+            "help": "frames per second of a video; 0: what the path's file states, else 30",
+            "minimum": 0.0,
+            "maximum": 1000.0,
+        },
     )
     exposure: float = field(
         default=0.0,
@@ -215,6 +219,11 @@ def check_film(settings: RenderSettings) -> None:
     """SettingError for what can be seen to be wrong without a capture."""
     outputs = outputs_of(settings)
     size_of(settings)
+    if 0 < settings.fps < 1:
+        raise SettingError(
+            f"render.fps={settings.fps:g} is too small; give at least 1, or 0 for what the path"
+            " states."
+        )
     check_light_at(settings.light_at, "render.light_at")
     _check_view(settings)
     _check_lens(settings)

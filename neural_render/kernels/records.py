@@ -138,12 +138,16 @@ class ColorTargets:
 
 @dataclass(frozen=True, kw_only=True)
 class RenderLoss:
-    """The loss of a batch of rays, each ray's squared error, and the counts of `RenderOutput`."""
+    """The loss of a batch of rays, each ray's squared error, and the counts of `RenderOutput`.
+
+    ``num_fitting`` rays found room for their samples (see `LossSpec`); None: all did.
+    """
 
     loss: Float[Tensor, ""]
     squared: Float[Tensor, " rays"]
     num_marched: Int[Tensor, ""]
     num_survived: Int[Tensor, ""]
+    num_fitting: Int[Tensor, ""] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

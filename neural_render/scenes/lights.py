@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from neural_render.core.errors import SettingError
+from neural_render.core.errors import SceneError, SettingError
 from neural_render.scenes.records import EMISSIONS, LoadedScene, SceneLight, Triple
 
-PICTURES = ("radiance.data", "radiance.bitmap.data", "intensity.data")
+# What is dimmed as a whole, its hue staying as it is; the last two are those of skies.
+PICTURES = ("radiance.data", "radiance.bitmap.data", "intensity.data", "sky_scale", "sun_scale")
+SKY_ROWS = 512  # of the picture of a sky that has none
 BLACK: Triple = (0.0, 0.0, 0.0)
 PLACES = {"directional": "to_world", "point": "position"}
 
@@ -89,7 +91,7 @@ class LightSwitch:
 
         self._drjit, self._mitsuba = drjit, mitsuba
         self._parameters: Any = mitsuba.traverse(scene.scene)
-        self._lights = scene.lights
+        self._lights, self._scene = scene.lights, scene.scene
         keys = list(self._parameters.keys())
         self._emissions: dict[str, list[str]] = {}
         self._pictures: dict[str, Any] = {}
@@ -101,7 +103,11 @@ class LightSwitch:
                     self._emissions[light.name].append(key)
                     picture = self._parameters[key]
                     self._pictures[key] = type(picture), np.array(picture, np.float32)
-            assert self._emissions[light.name], f"{light.emitter} has no emission in {keys}"
+            if not self._emissions[light.name]:
+                raise SceneError(
+                    f"{scene.path}: what the light {light.name} emits cannot be dimmed, as a colour"
+                    " and a picture can: give it one of these"
+                )
 
     def set(self, emission: Mapping[str, Triple]) -> None:
         """Lights by name; those that are not named are off."""
@@ -119,12 +125,31 @@ class LightSwitch:
     ) -> tuple[Float[np.ndarray, "height width 3"], list[list[float]]]:
         """An environment's picture, as Mitsuba's ``envmap`` has it, and its rotation."""
         data, turn = f"{light.emitter}.data", f"{light.emitter}.to_world"
+        if f"{light.emitter}.sky_scale" in self._parameters:
+            return self._seen_sky(light), np.eye(3).tolist()
         if data not in self._parameters:
             return np.ones((2, 4, 3), np.float32), np.eye(3).tolist()
         # Mitsuba repeats the last column before the first one, and the first one behind it.
         picture = np.array(self._parameters[data], np.float32)[:, 1:-1, :3]
         matrix = np.array(self._parameters[turn].matrix, np.float64).reshape(4, 4)
         return np.ascontiguousarray(picture), matrix[:3, :3].tolist()
+
+    def _seen_sky(self, light: SceneLight) -> Float[np.ndarray, "height width 3"]:
+        """What an environment without a picture shows in each direction of one."""
+        mitsuba = self._mitsuba
+        self.set({light.name: (1.0, 1.0, 1.0)})
+        v, u = np.mgrid[0.5:SKY_ROWS, 0.5 : 2 * SKY_ROWS].reshape(2, -1) * np.pi / SKY_ROWS
+        ahead = np.stack([np.sin(u) * np.sin(v), np.cos(v), -np.cos(u) * np.sin(v)], axis=1)
+        sky, looked = self._scene.environment(), self._drjit.zeros(mitsuba.SurfaceInteraction3f)
+        seen = np.empty((SKY_ROWS, 2 * SKY_ROWS, 3), np.float32)
+        if (mitsuba.variant() or "").startswith("scalar"):
+            for pixel, direction in zip(seen.reshape(-1, 3), -ahead, strict=True):
+                looked.wi = direction
+                pixel[:] = sky.eval(looked)
+        else:
+            looked.wi = mitsuba.Vector3f(-ahead.T.astype(np.float32))
+            seen[:] = np.array(sky.eval(looked), np.float32).T.reshape(seen.shape)
+        return seen
 
     def place(self, light: SceneLight, at: Triple) -> None:
         """Moves a point light, or turns a directional one to shine along ``at``."""

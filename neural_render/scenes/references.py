@@ -170,11 +170,15 @@ def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _files_beside(path: Path, outputs: Path) -> Iterator[tuple[str, int]]:
-    """Names and sizes of the files in a scene's folder and below, in a fixed order."""
+def _files_beside(path: Path, outputs: Path) -> Iterator[tuple[str, int, int]]:
+    """Names, sizes and times of the files in a scene's folder and below, in a fixed order.
+
+    They are not read: among them may be anything, of any size.
+    """
     for folder, folders, files in os.walk(path.parent):
         here = Path(folder)
         folders[:] = sorted(name for name in folders if here / name != outputs)
         for name in sorted(files):
             if (entry := here / name).is_file():
-                yield str(entry.relative_to(path.parent)), entry.stat().st_size
+                found = entry.stat()
+                yield str(entry.relative_to(path.parent)), found.st_size, found.st_mtime_ns

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from signal import Signals
 
@@ -47,13 +48,14 @@ from neural_render.training.step import (
     Problem,
     StepInput,
     StepOutcome,
+    adam_spec,
     batch_gradients,
     draw_step,
     observed_survivors,
     training_step,
 )
 from neural_render.training.stepping.gathering import SYNCHRONISE_EVERY, synchronise
-from neural_render.training.stepping.optimizer import new_moments
+from neural_render.training.stepping.optimizer import new_moments, optimizer_step
 from neural_render.training.stopping import SIGNALS, StopSignals, TrainingInterrupted
 from neural_render.training.watching.audience import NOBODY, Audience
 from neural_render.training.watching.stages import training_stage
@@ -217,8 +219,17 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
 
 @told_if_slow("compiling kernels for this GPU")
 def compile_kernels(problem: Problem, state: TrainingState) -> None:
-    """Takes the next step's gradients once, for nothing: a budget of seconds is for training."""
-    batch_gradients(problem, state, draw_step(problem, state, fraction=0.0))
+    """Takes the next step once, of a copy, and looks at space: a budget of seconds is for
+    training."""
+    drawn, settings = draw_step(problem, state, fraction=0.0), problem.settings
+    found = batch_gradients(problem, state, drawn)
+    field = deepcopy(problem.field)
+    moments = {name: moment.clone() for name, moment in state.moments.items()}
+    adam = adam_spec(settings, drawn)
+    optimizer_step(field, moments, found.parameters, adam, settings.weight_decay)
+    ops.finish()
+    with torch.no_grad():
+        field.density(torch.zeros(1, 3, device=problem.device))
 
 
 @told_if_slow("settling which space is empty", over_bars=True)
@@ -283,7 +294,7 @@ def counted(before: Progress, outcome: StepOutcome, plan: StepPlan) -> Progress:
     """The progress with what one more step saw."""
     return replace(
         before,
-        survivors_per_ray=observed_survivors(before.survivors_per_ray, outcome, plan.step_scale),
+        survivors_per_ray=observed_survivors(before.survivors_per_ray, outcome, plan),
         num_rays=before.num_rays + outcome.num_rays,
         num_samples=before.num_samples + outcome.num_samples,
         num_samples_marched=before.num_samples_marched + outcome.num_samples_marched,

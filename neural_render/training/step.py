@@ -59,6 +59,7 @@ class StepOutcome:
     loss: float
     squared_error: float
     num_rays: int
+    num_fitting: int  # rays that found room for their samples (see `LossSpec`)
     num_samples: int
     num_samples_marched: int
 
@@ -67,7 +68,8 @@ class UnreadOutcome:
     """What a step saw, on its way to the host: nobody waits for a GPU before it is read."""
 
     def __init__(self, figures: Float64[Tensor, " figures"], num_rays: int) -> None:
-        """``figures``: loss, squared error, samples that survived, samples that were marched."""
+        """``figures``: loss, squared error, samples that survived and that were marched, rays that
+        found room."""
         self._figures, self._num_rays, self._copied = figures, num_rays, None
         if figures.is_cuda:
             self._figures = torch.empty_like(figures, device="cpu", pin_memory=True)
@@ -79,11 +81,12 @@ class UnreadOutcome:
         """The outcome, once the step is done."""
         if self._copied is not None:
             self._copied.synchronize()
-        loss, squared_error, num_survived, num_marched = self._figures.tolist()
+        loss, squared_error, num_survived, num_marched, num_fitting = self._figures.tolist()
         return StepOutcome(
             loss=loss,
             squared_error=squared_error,
             num_rays=self._num_rays,
+            num_fitting=int(num_fitting),
             num_samples=int(num_survived),
             num_samples_marched=int(num_marched),
         )
@@ -107,9 +110,16 @@ def rung(num_rays: int) -> int:
     return max(MIN_RAYS, round(2 ** (round(math.log2(num_rays) * RUNGS) / RUNGS) / 64) * 64)
 
 
-def observed_survivors(survivors_per_ray: float, outcome: StepOutcome, step_scale: float) -> float:
-    """The estimate of survivors per ray (at a march step of scale 1) after one more step."""
-    seen = outcome.num_samples * step_scale / outcome.num_rays
+def observed_survivors(survivors_per_ray: float, outcome: StepOutcome, plan: StepPlan) -> float:
+    """The estimate of survivors per ray (at a march step of scale 1) after one more step.
+
+    Where rays found no room, those that did are as many as can be: they count as if they had left
+    all the survivors that are wanted.
+    """
+    num_samples = outcome.num_samples
+    if outcome.num_fitting < outcome.num_rays:
+        num_samples = max(num_samples, plan.num_samples)
+    seen = num_samples * plan.step_scale / max(1, outcome.num_fitting)
     return max(1e-3, SURVIVORS_MEMORY * survivors_per_ray + (1 - SURVIVORS_MEMORY) * seen)
 
 
@@ -230,17 +240,21 @@ class Outcomes:
 
 def training_step(problem: Problem, state: TrainingState, drawn: StepInput) -> UnreadOutcome:
     """Fits the field to what was drawn, in place; the table may change until ``ops.finish``."""
-    settings, plan, adjustment = problem.settings, drawn.plan, state.adjustment
-    adam = AdamSpec(
-        learning_rate=plan.learning_rate,
+    adam = adam_spec(problem.settings, drawn)
+    figures, to_cameras = fit_batch(problem, state, drawn, adam)
+    state.adjustment.descend(to_cameras, drawn.step, drawn.fraction)
+    return UnreadOutcome(figures, drawn.num_rays)
+
+
+def adam_spec(settings: TrainingSettings, drawn: StepInput) -> AdamSpec:
+    """Adam's numbers for a step."""
+    return AdamSpec(
+        learning_rate=drawn.plan.learning_rate,
         step=drawn.step,
         beta1=settings.beta1,
         beta2=settings.beta2,
         epsilon=settings.epsilon,
     )
-    figures, to_cameras = fit_batch(problem, state, drawn, adam)
-    adjustment.descend(to_cameras, drawn.step, drawn.fraction)
-    return UnreadOutcome(figures, drawn.num_rays)
 
 
 def fit_batch(
@@ -277,7 +291,9 @@ def observed(
     state.errors.observe(regions, seen.squared)
     # Of the uniform rays alone: those drawn by the error map say nothing of the whole.
     squared_error = seen.squared[state.errors.num_chosen(num_rays) :].mean()
-    figures = seen.loss, squared_error, seen.num_survived, seen.num_marched
+    fitting = seen.num_fitting
+    fitting = seen.num_survived.new_full((), num_rays) if fitting is None else fitting
+    figures = seen.loss, squared_error, seen.num_survived, seen.num_marched, fitting
     return torch.stack([figure.double() for figure in figures])
 
 

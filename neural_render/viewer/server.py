@@ -65,11 +65,17 @@ def is_foreign(server: "viser.ViserServer", client_id: int) -> bool:
     """Whether a visitor comes from a page of somebody else's, open in a browser of this computer.
 
     Browsers let any page connect to any address, but say which one it is; programs say nothing.
+    A page whose name leads to this computer is its own to the browser ("DNS rebinding"): where
+    only this computer can look in, it has to be called so.
     """
     connection = server._websock_server._live_connections.get(client_id)
     headers = getattr(getattr(connection, "request", None), "headers", {})
     origin = headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc != headers.get("Host")
+    if origin is None:
+        return False
+    called = urlsplit(origin)
+    unknown = is_own(server.get_host()) and not is_own(called.hostname or "")
+    return unknown or called.netloc != headers.get("Host")
 
 
 def free_port(host: str, wanted: int) -> int:

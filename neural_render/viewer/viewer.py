@@ -131,7 +131,10 @@ class Viewer:
         now = time.perf_counter()
         jobs: list[tuple[float, Page, Job]] = []
         for page in list(self._pages.values()):
-            page.steer(now)
+            with self._guarded(page):
+                page.steer(now)
+            if page.is_gone:
+                continue
             if job := page.visitor.next_job(now, version):
                 last = page.visitor.shown[0].at if page.visitor.shown else 0.0
                 jobs.append((last, page, job))
@@ -139,7 +142,8 @@ class Viewer:
             return False
         # Who moves comes first, then who has waited longest.
         _, page, job = min(jobs, key=lambda entry: (entry[2].waits, entry[0]))
-        page.make(job, version)
+        with self._guarded(page):
+            page.make(job, version)
         return True
 
     def wait(self, at_most: float, version: int = 0) -> None:
@@ -153,9 +157,10 @@ class Viewer:
         """Whether the picture that is being made should be given up for what browsers ask now."""
         self._read_mail()
         now = time.perf_counter()
-        for other in self._pages.values():
-            other.steer(now)
-        if page.visitor.is_outdated(job):
+        for other in list(self._pages.values()):
+            with self._guarded(other):
+                other.steer(now)
+        if page.is_gone or page.visitor.is_outdated(job):
             return True
         others = (p for p in self._pages.values() if p is not page)
         return any(
@@ -246,6 +251,15 @@ class Viewer:
         if page is not None:
             page.is_gone = True
             self.flights_changed()
+
+    @contextmanager
+    def _guarded(self, page: Page) -> Iterator[None]:
+        """Inside, what goes wrong ends a page's visit, and neither training nor other visits."""
+        try:
+            yield
+        except Exception:
+            _log.exception("viewer: a page could not be shown its picture, and is shown no more")
+            self._forget(page.client.client_id)
 
     def _progress(self) -> list[ProgressPanel]:
         """The panels of all pages that say how training goes."""

@@ -97,3 +97,33 @@ def test_a_wrong_value_of_a_run_is_told_with_its_file(
     monkeypatch.setattr(sys, "argv", ["train.py", f"run={run}", "export.splats.max_side=3"])
     assert main(command, found.append) == 2
     assert "config.yaml" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stored", "words", "refused"),
+    [
+        (0, "capture.holdout_every=10", True),  # what training saw is no test
+        (10, "capture.holdout_every=5", True),
+        (10, "capture.holdout_every=0", False),
+        (0, "views.test=16", True),
+        (0, "views.kind=shell", True),
+        (0, "views.reference_samples=512", False),
+    ],
+)
+def test_what_a_run_has_held_out_stays(
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stored: int,
+    words: str,
+    refused: bool,
+) -> None:
+    begun = Settings()
+    begun.capture.holdout_every = stored
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(yaml_of(begun), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["train.py", f"run={run}", words])
+    assert main(command, lambda settings: None) == (2 if refused else 0)
+    assert (f"{words} cannot be had in a run" in capsys.readouterr().err) == refused

@@ -1,6 +1,7 @@
 """Which cameras a film gets from the user's words."""
 
 import json
+import logging
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from neural_render.core.cameras import Cameras, Lens
 from neural_render.core.errors import SettingError
 from neural_render.core.flight.paths import up_of
 from neural_render.core.transforms import look_at
-from neural_render.export.film import film_cameras, film_eyes, surround
+from neural_render.export.film import film_cameras, film_eyes, frames_per_second, surround
 from neural_render.export.settings import LensSettings, RenderSettings, StereoSettings
 from tests.tiny_capture import camera_poses, write_blender_capture
 
@@ -135,3 +136,17 @@ def test_photos_with_wide_lenses_have_no_aperture_and_no_convergence(
     wide = replace(cameras, lens=torch.full_like(cameras.lens, int(Lens.FISHEYE)))
     with pytest.raises(SettingError, match=rf"render\.{group}\..* add render\.camera=pinhole"):
         film_eyes(settings, wide)
+
+
+def test_a_video_is_as_fast_as_its_path_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "flight.json"
+    path.write_text('{"keyframes": [], "seconds": 2, "fps": 60}')
+    caplog.set_level(logging.INFO)
+    assert frames_per_second(RenderSettings()) == 30
+    assert frames_per_second(RenderSettings(fps=24.0)) == 24
+    assert frames_per_second(RenderSettings(path=str(path))) == 60
+    assert caplog.text == ""
+    assert frames_per_second(RenderSettings(path=str(path), fps=30.0)) == 30
+    assert "flight.json states 60 (render.fps=0)" in caplog.text

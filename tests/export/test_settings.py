@@ -89,6 +89,7 @@ def test_what_can_be_had_passes(words: dict[str, object]) -> None:
         ({"camera": "panorama", "size": "800x600"}, r"twice .* give render\.size=1200x600"),
         ({"fov": 90.0}, r"render\.fov=90 is of pinholes and fisheyes and render\.camera is own"),
         ({"fov": 175.0, "camera": "pinhole"}, r"fov=175 is wider than a pinhole can show"),
+        ({"fps": 0.5}, r"render\.fps=0\.5 is too small; give at least 1, or 0 for what the path"),
         ({"shutter": 0.5, "path": "test"}, r"render\.path=test are no movement"),
         ({"shutter": 0.5, "frames": 1}, r"one frame does not: give render\.frames=2"),
         ({"stereo_layout": "side_by_side"}, r"needs the distance between the eyes .*stereo\.eyes"),

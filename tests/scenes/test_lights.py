@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neural_render.core.errors import SettingError
+from neural_render.core.errors import SceneError, SettingError
 from neural_render.scenes.lights import (
     LightSwitch,
     SceneGroup,
@@ -180,3 +180,36 @@ def test_the_files_colours_are_found(tmp_path: Path) -> None:
     found: dict[str, Triple] = file_emission(scene)
     assert found["bulb"] == pytest.approx(BULB) and found["lamp"] == pytest.approx(LAMP)
     assert found == {name: pytest.approx(COLORS[name]) for name in ALL}
+
+
+def test_a_sky_that_is_computed_is_dimmed_and_shown(tmp_path: Path) -> None:
+    mitsuba()
+    path = write_scene(tmp_path, "lamp")
+    sun = '<vector name="sun_direction" x="0.3" y="0.6" z="0.4"/>'
+    computed = f'<emitter type="sunsky">{sun}</emitter></scene>'
+    path.write_text(path.read_text().replace("</scene>", computed))
+    scene = load(path)
+    (light,) = [light for light in scene.lights if light.kind == "environment"]
+    switch = LightSwitch(scene)
+    switch.set({light.name: (1.0, 1.0, 1.0)})
+    whole = seen(scene, 64)
+    switch.set({light.name: (0.25, 0.25, 0.25)})
+    np.testing.assert_allclose(seen(scene, 64), whole / 4, rtol=1e-3, atol=1e-6)
+    picture, turn = switch.environment(light)
+    np.testing.assert_array_equal(turn, np.eye(3))
+    rows, columns, _ = picture.shape
+    row, column = np.unravel_index(picture.max(-1).argmax(), (rows, columns))
+    v, u = (row + 0.5) * np.pi / rows, (column + 0.5) * 2 * np.pi / columns
+    at = [np.sin(u) * np.sin(v), np.cos(v), -np.cos(u) * np.sin(v)]
+    np.testing.assert_allclose(at, np.array([0.3, 0.6, 0.4]) / np.sqrt(0.61), atol=0.02)
+    assert picture.min() >= 0
+
+
+def test_a_light_that_cannot_be_dimmed_is_named(tmp_path: Path) -> None:
+    mitsuba()
+    path = write_scene(tmp_path, "lamp")
+    red = f'<rgb name="radiance" value="{", ".join(map(str, LAMP))}"/>'
+    board = '<texture type="checkerboard" name="radiance"/>'
+    path.write_text(path.read_text().replace(red, board))
+    with pytest.raises(SceneError, match="what the light lamp emits cannot be dimmed"):
+        LightSwitch(load(path))

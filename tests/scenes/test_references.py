@@ -74,6 +74,20 @@ def test_halves_agree_within_their_noise_and_are_kept(tmp_path: Path) -> None:
         assert all(picture.max() > 0 for picture in single)
 
 
+def test_a_file_that_changed_is_traced_anew(tmp_path: Path) -> None:
+    """Also where its size stays, as of a colour in a file of materials."""
+    path = scene_file(tmp_path)
+    beside = path.parent / "paint.mtl"
+    beside.write_text("Kd 0.5")
+    os.utime(beside, ns=(10**18, 10**18))
+    views = replace(VIEWS, test=1, test_size=8, reference_samples=1)
+    with closing(started(path, views)) as process:
+        assert traced(process, path, views)[1]
+        assert not traced(process, path, views)[1]
+        beside.write_text("Kd 0.8")
+        assert traced(process, path, views)[1]
+
+
 def test_views_of_several_formats(tmp_path: Path) -> None:
     """Each is as large as its camera says."""
     path = scene_file(tmp_path)

@@ -8,9 +8,22 @@ from torch import Tensor
 
 from neural_render.core.rays import RayBatch
 from neural_render.fields import FieldSettings, RadianceField, field_spec
+from neural_render.kernels import dispatch
+from neural_render.training.ema import AveragedWeights
+from neural_render.training.loop import compile_kernels
 from neural_render.training.runs.restore import load_for_rendering
+from neural_render.training.runs.state import Progress, TrainingState
+from neural_render.training.sampling.error_map import new_error_map
+from neural_render.training.schedules import plan_step
 from neural_render.training.settings import TrainingSettings
-from neural_render.training.step import loss_spec
+from neural_render.training.step import (
+    Problem,
+    StepOutcome,
+    loss_spec,
+    observed_survivors,
+    rays_for,
+)
+from neural_render.training.stepping.optimizer import new_moments
 from tests.training.problems import (
     CPU,
     GRID,
@@ -18,6 +31,8 @@ from tests.training.problems import (
     StripedBall,
     new_run,
     settings_for,
+    tiny_field,
+    tiny_renderer,
     train_ball,
 )
 
@@ -137,3 +152,55 @@ def test_distances_harden_a_surface(tmp_path):
         inside = batch.distance > 0
         away.append((seen.distance - batch.distance)[inside].abs().mean())
     assert away[1] < 0.5 * away[0]
+
+
+def test_rays_without_room_do_not_bring_more_rays() -> None:
+    """Where few rays fit, as many as do are what is aimed at; else their survivors decide."""
+    plan = plan_step(TrainingSettings(samples_per_step=1000), 100, 0.5, CPU)
+    survivors, num_rays = 8.0, 125
+    for _ in range(100):
+        num_rays = rays_for(survivors, plan)
+        fitting = min(num_rays, 60)
+        outcome = StepOutcome(
+            loss=0.0,
+            squared_error=0.0,
+            num_rays=num_rays,
+            num_fitting=fitting,
+            num_samples=4 * fitting,
+            num_samples_marched=400 * fitting,
+        )
+        survivors = observed_survivors(survivors, outcome, plan)
+    assert 55 <= num_rays <= 90
+    for _ in range(100):
+        num_rays = rays_for(survivors, plan)
+        outcome = replace(
+            outcome, num_rays=num_rays, num_fitting=num_rays, num_samples=4 * num_rays
+        )
+        survivors = observed_survivors(survivors, outcome, plan)
+    assert num_rays == pytest.approx(1000 / 4, rel=0.02)
+
+
+def test_compiling_changes_nothing() -> None:
+    field, source, settings = tiny_field(), StripedBall(), settings_for(10)
+    problem = Problem(
+        source=source,
+        field=field,
+        renderer=tiny_renderer(),
+        settings=settings,
+        seed=0,
+        device=CPU,
+        color_space="srgb",
+    )
+    state = TrainingState(
+        field=field,
+        occupancy=problem.renderer.occupancy,
+        moments=new_moments(field),
+        average=AveragedWeights(field, settings.ema_decay),
+        errors=new_error_map(source, settings),
+        progress=Progress(),
+    )
+    before = {name: tensor.clone() for name, tensor in state.tensors().items()}
+    with dispatch.using(dispatch.resolve("auto")):
+        compile_kernels(problem, state)
+    after = state.tensors()
+    assert all(torch.equal(before[name], after[name]) for name in before)

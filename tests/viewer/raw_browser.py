@@ -1,6 +1,7 @@
 """A browser without a window: it speaks the page's own language, also where that makes no sense."""
 
 import io
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,13 +26,22 @@ class RawBrowser:
     """One visitor of a viewer that the same thread serves."""
 
     def __init__(
-        self, viewer: Viewer, size: tuple[int, int] = (48, 32), origin: str | None = None
+        self,
+        viewer: Viewer,
+        size: tuple[int, int] = (48, 32),
+        origin: str | None = None,
+        host: str | None = None,
     ) -> None:
         self._viewer, self._size = viewer, size
         address = f"ws://127.0.0.1:{viewer.port}"
         protocol = Subprotocol(f"viser-v{viser.__version__}")
         site = None if origin is None else Origin(origin)
-        self._socket = connect(address, subprotocols=[protocol], max_size=None, origin=site)
+        wanted = {"subprotocols": [protocol], "max_size": None, "origin": site}
+        if host is None:
+            self._socket = connect(address, **wanted)
+        else:  # what the browser takes it for
+            there = socket.create_connection(("127.0.0.1", viewer.port))
+            self._socket = connect(f"ws://{host}", sock=there, **wanted)
         self.messages: list[dict[str, Any]] = []
 
     def close(self) -> None:

@@ -92,19 +92,36 @@ def test_who_leaves_is_forgotten(viewer, visit):
     assert not viewer.is_wanted()
 
 
-def test_pages_of_other_sites_see_nothing_and_steer_nothing(viewer, caplog):
-    """Any site that is open in a browser could connect to this computer."""
-    foreign = RawBrowser(viewer, origin="https://elsewhere.example")
+@pytest.mark.parametrize("rebound", [False, True])
+def test_pages_of_other_sites_see_nothing_and_steer_nothing(viewer, caplog, rebound):
+    """Any site that is open in a browser could connect to this computer, some by their own name."""
+    name = f"elsewhere.example:{viewer.port}" if rebound else None
+    foreign = RawBrowser(viewer, origin=f"http://{name or 'elsewhere.example'}", host=name)
     foreign.look_from()
     foreign.serve(lambda: "a page of another site tried to look in" in caplog.text)
     foreign.settle()
     assert foreign.pictures() == []
     assert not any(m["type"].startswith("GuiFolder") for m in foreign.messages)
     foreign.close()
-    own = RawBrowser(viewer, origin=f"http://127.0.0.1:{viewer.port}")
-    own.look_from()
-    assert is_ball(own.picture())
-    own.close()
+    for name in ("127.0.0.1", "localhost"):
+        own = RawBrowser(
+            viewer, origin=f"http://{name}:{viewer.port}", host=f"{name}:{viewer.port}"
+        )
+        own.look_from()
+        assert is_ball(own.picture())
+        own.close()
+
+
+def test_a_page_that_breaks_ends_no_other(viewer, visit, caplog, monkeypatch):
+    first, second = visit(), visit()
+    first.picture()
+    second.picture()
+    broken = next(iter(viewer._pages.values()))
+    monkeypatch.setattr(broken.helm, "steer", None, raising=False)
+    monkeypatch.setattr(broken, "visitor", None)
+    second.look_from(position=(2.4, 0.0, 0.0))
+    assert is_ball(second.picture())
+    assert "is shown no more" in caplog.text and len(viewer._pages) == 1
 
 
 NONSENSE = (

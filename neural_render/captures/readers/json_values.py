@@ -39,6 +39,11 @@ class JsonTable:
         """Whether ``key`` is stated and not null."""
         return self._value(key) is not None
 
+    def is_number(self, key: str) -> bool:
+        """Whether ``key`` is stated as one number."""
+        value = self._value(key)
+        return isinstance(value, int | float) and not isinstance(value, bool)
+
     def number(self, key: str, default: float) -> float:
         """A finite number, ``default`` where there is none."""
         return _number(self._value(key), key, self.place(key)) if self.has(key) else default

@@ -23,6 +23,9 @@ _HDR = (16, 18)
 # In several the last row of one's part can run over into the first row of another's, which may be
 # there already (FFmpeg 8, rows that vectors do not fill).
 _CONVERTING_THREADS = 1
+# PyAV's names of the matrices that a file may state, by FFmpeg's numbers (AVColorSpace), which are
+# not those of PyAV's own enumeration.
+_MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M"}
 _RECODE = "play it to see where it breaks, copy it again from the camera, or record it again"
 
 _log = logging.getLogger("neural_render")
@@ -82,12 +85,10 @@ def color(frame: "VideoFrame") -> UInt8[np.ndarray, "height width 3"]:
     """A frame's sRGB pixels, turned as the file says that it is to be shown."""
     from av.video.reformatter import Colorspace
 
-    stated = int(frame.colorspace)
-    if stated in (int(Colorspace.ITU709), int(Colorspace.ITU601), int(Colorspace.SMPTE240M)):
-        space = Colorspace(stated)
-    else:  # silent, or wide gamut: what players assume by the size
-        is_large = max(frame.width, frame.height) >= 1280
-        space = Colorspace.ITU709 if is_large else Colorspace.ITU601
+    is_large = max(frame.width, frame.height) >= 1280
+    # Where a file is silent, or of wide gamut: what players assume by the size.
+    assumed = "ITU709" if is_large else "ITU601"
+    space = Colorspace[_MATRICES.get(int(frame.colorspace), assumed)]
     pixels = frame.reformat(
         format="rgb24",
         src_colorspace=space,

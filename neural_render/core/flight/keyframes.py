@@ -8,9 +8,9 @@ Our own format, JSON::
 
 ``transform_matrix`` is camera-to-world with Blender's axes (x right, y up, z backward), as in
 ``transforms.json``. Optional: ``fov_deg`` (vertical, in degrees; else the photos'), ``time`` (any
-growing numbers; else even; all or none), the length, ``loop`` (after the last keyframe back to the
-first). nerfstudio's ``camera_path.json`` holds finished frames, which are taken as they are, in the
-coordinates of the capture.
+growing numbers; else even; all or none), the length, ``fps`` (of a video of it), ``loop`` (after
+the last keyframe back to the first). nerfstudio's ``camera_path.json`` holds finished frames, which
+are taken as they are, in the coordinates of the capture.
 
 Legend: R rotation, w rotation vector, D its derivative by time, h the time between two keyframes,
 s in [0, 1] the place between them, b1, b2, b3 the cumulative cubic Bernstein polynomials.
@@ -32,6 +32,7 @@ from neural_render.core.flight.paths import path_cameras, pinholes_with_fov
 from neural_render.core.transforms import rotation_from_vector, vector_from_rotation
 
 MAX_FRAMES = 100_000
+MAX_RATE = 1000
 RIGID_TOLERANCE = 1e-3
 OPENCV_FROM_BLENDER = (1.0, -1.0, -1.0)
 
@@ -63,6 +64,20 @@ def keyframe_path(path: Path, like: Cameras, num_frames: int) -> Cameras:
     poses, log_focal = interpolate(keyframes, times)
     fov = 2 * (0.5 * torch.exp(-log_focal)).atan()
     return pinholes_with_fov(poses, fov, _size(like), like)
+
+
+def stated_rate(path: Path) -> float:
+    """The frames a second that a path's file states, ours or nerfstudio's; 0 if none.
+
+    UserError where the file is no path, or the rate none that a video could have.
+    """
+    content = _load(path)
+    if "fps" not in content:
+        return 0.0
+    rate = _number(f"the camera path {path}", "fps", content["fps"])
+    if not 1 <= rate <= MAX_RATE:
+        raise UserError(f"the camera path {path}: fps={rate:g} is no rate; give 1 to {MAX_RATE}.")
+    return rate
 
 
 def load_keyframes(path: Path, like: Cameras) -> tuple[Keyframes, int]:

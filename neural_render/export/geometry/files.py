@@ -12,6 +12,7 @@ from jaxtyping import Float, Float64, Int64, UInt8
 from neural_render.core.files import whole_file
 
 UNLIT = "KHR_materials_unlit"
+MATERIAL = "surface"  # an OBJ's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +105,7 @@ def _write_obj(path: Path, mesh: Any) -> tuple[Path, ...]:
     picture = mesh.visual.material.baseColorTexture
     material, image = path.with_suffix(".mtl"), path.with_suffix(".png")
     mesh.visual.material = mesh.visual.material.to_simple()
+    mesh.visual.material.name = MATERIAL
     text, _ = export_obj(
         mesh,
         include_normals=True,
@@ -113,7 +115,7 @@ def _write_obj(path: Path, mesh: Any) -> tuple[Path, ...]:
     )
     encoded = io.BytesIO()
     picture.save(encoded, format="PNG")
-    lines = ("newmtl material_0", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", f"map_Kd {image.name}", "")
+    lines = (f"newmtl {MATERIAL}", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", f"map_Kd {image.name}", "")
     for file, content in (
         (image, encoded.getvalue()),
         (material, "\n".join(lines).encode()),

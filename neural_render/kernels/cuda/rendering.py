@@ -311,9 +311,11 @@ def render_loss(
     fits = lit.fits
     if not room:
         return loss_through(passes, inputs, targets, parameters, specs, rays_too, PARTS)
-    share = len(fits) / fits.sum().clamp(min=1)
+    num_fitting = fits.sum()
+    share = len(fits) / num_fitting.clamp(min=1)
     counted = replace(targets, weights=targets.weights * fits * share)
     found, gradients = loss_through(passes, inputs, counted, parameters, specs, rays_too, PARTS)
     # What is not known is average.
-    mean = (found.squared * fits).sum() / fits.sum().clamp(min=1)
-    return replace(found, squared=found.squared.where(fits, mean)), gradients
+    mean = (found.squared * fits).sum() / num_fitting.clamp(min=1)
+    squared = found.squared.where(fits, mean)
+    return replace(found, squared=squared, num_fitting=num_fitting), gradients

@@ -159,6 +159,7 @@ class Worker:
         for light in self.scene.lights:
             if light.kind == "environment":
                 picture, turn = self._switch.environment(light)
+                self._lit = UNLIT  # whatever is switched on to look at it
                 np.save(path, picture)
         self._answer("environment", world_from_environment=turn)
 

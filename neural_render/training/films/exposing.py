@@ -153,7 +153,7 @@ class _Band:
             shifts, pixel = torch.rand(math.prod(self.size), 3, generator=generator), 0.0
         mean = _mean(self.sub_frame(moment, shifts, pixel) for moment in shared_out)
         light, opacity = mean.pop("light"), mean.pop("opacity")
-        distance = mean.pop("distance") / opacity.clamp(min=1e-9)
+        distance = mean.pop("distance") / mean.pop("near").clamp(min=1e-9)
         data: dict[str, Tensor] = {}
         if self.gathering.data:
             if camera.blurs or camera.side > 1:
@@ -167,7 +167,8 @@ class _Band:
     def sub_frame(
         self, moment: Moment, shifts: Float[Tensor, "shifted 3"], pixel: float
     ) -> dict[str, Tensor]:
-        """What is averaged: light, opacity, distance as far as it is covered, layers by name."""
+        """What is averaged: light, opacity, distances as far as they are covered (and how far that
+        is: a far sky, which covers too, is at none), layers by name."""
         rays, development = self.rays(moment, shifts), self.gathering.development
         image = self.image(rays)
         directions = self.in_rows(rays.directions)
@@ -175,6 +176,7 @@ class _Band:
             "light": development.light(Render(image=image, directions=directions, pixel=pixel)),
             "opacity": image.opacity,
             "distance": image.distance * image.opacity,
+            "near": image.opacity * (image.distance > 0),
         }
         return {**seen, **development.layers(image)} if self.gathering.layers else seen
 

@@ -24,7 +24,7 @@ from neural_render.export.developing import (
     PlainBackdrop,
     PlainDevelopment,
 )
-from neural_render.export.film import film_eyes
+from neural_render.export.film import film_eyes, frames_per_second
 from neural_render.export.frames import Delivery, Film
 from neural_render.export.images import Attribute
 from neural_render.export.layers import camera_attributes
@@ -86,6 +86,7 @@ def scene_film(
         conditions=told_conditions(scene, dials.conditions),
     )
     eyes, delivery = film_eyes(settings, cameras), delivery_of(settings, cameras)
+    rate = delivery.video.frames_per_second
     gathering = Gathering(
         subject=subject,
         development=development,
@@ -97,7 +98,7 @@ def scene_film(
         num_frames=len(cameras),
         expose=exposes(_film_camera(subject, eyes, settings), gathering),
         development=development,
-        attributes=lambda index: _attributes(eyes, index, settings),
+        attributes=lambda index: _attributes(eyes, index, rate),
         description=_described(scene, cameras, settings, dials, behind),
         unit_of_depth=scene.frame.world_from_field.scale,
     )
@@ -111,7 +112,7 @@ def delivery_of(settings: RenderSettings, cameras: Cameras) -> Delivery:
         video=VideoStyle(
             codec=CODECS[settings.video.codec],
             crf=settings.video.crf,
-            frames_per_second=settings.fps,
+            frames_per_second=frames_per_second(settings),
             panorama=is_panorama(cameras),
             layout=settings.stereo.layout,
         ),
@@ -152,10 +153,10 @@ def _development(
 
 
 def _attributes(
-    eyes: tuple[Eye, ...], index: int, settings: RenderSettings
+    eyes: tuple[Eye, ...], index: int, frames_per_second: float
 ) -> dict[str, Attribute]:
     """Of a frame's EXR; two eyes in one picture are no camera that could be told."""
-    rate = Fraction(settings.fps).limit_denominator(1001).as_integer_ratio()
+    rate = Fraction(frames_per_second).limit_denominator(1001).as_integer_ratio()
     told: dict[str, Attribute] = {
         "Software": "neural_render",
         "FramesPerSecond": ("rational", rate),

@@ -37,6 +37,8 @@ LIMITS |= {
     "num_conditions": 4096,
     "cascades": 16,
 }
+SHORTEST_STEP = 1e-6  # of rays through a cube of side 1
+MOST_SAMPLES = 1 << 20  # on a ray
 MAY_BE_ZERO = ("density_layers", "color_layers", "num_conditions", "reflection_degree", "far_rows")
 
 
@@ -102,6 +104,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """
     with _reading(path):
         document = _document(path)
+        check_numbers(document["run"], "its record")
         record = records.from_json(RunRecord, document["run"], "run")
         progress = records.from_json(Progress, document["progress"], "progress")
         check_limits(record)
@@ -228,13 +231,40 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def check_limits(record: RunRecord) -> None:
-    """ValueError for a size that nothing should be computed from."""
+    """ValueError for what nothing should be computed from: sizes, grids, rays without an end."""
     for owner in (record.field, record.field.grid, record.march, record.frame):
         for entry in dataclasses.fields(owner):
             value = getattr(owner, entry.name)
             low = 0 if entry.name in MAY_BE_ZERO else 1
             if entry.name in LIMITS and not low <= value <= LIMITS[entry.name]:
                 raise ValueError(f"its record says {entry.name}={value}, which is out of range")
+    grid, march, frame = record.field.grid, record.march, record.frame
+    if grid.dims != 3 or grid.finest < grid.coarsest or grid.coarsest < 2:
+        raise ValueError("its grid is none of three dimensions that grows finer")
+    if not all(0 < multiplier < 1 << 32 for multiplier in grid.multipliers):
+        raise ValueError("its grid's multipliers are not of 32 bits")
+    steps = SHORTEST_STEP <= march.step <= march.max_step
+    ends = march.near >= 0 and march.cone_angle >= 0 and 0 <= march.min_transmittance < 1
+    if not (steps and ends and 0 < march.max_samples_per_ray <= MOST_SAMPLES):
+        raise ValueError("its march is none that ends")
+    if not (frame.world_from_field.scale > 0 and frame.near >= 0):
+        raise ValueError("its frame has no size, or its near distance is below 0")
+    if frame.cascades != march.cascades:
+        raise ValueError("its frame and its march differ in cascades")
+    if len(frame.projection.matrix) != 16:
+        raise ValueError("its projection is no matrix of 16 numbers")
+
+
+def check_numbers(value: Any, name: str) -> None:
+    """ValueError for the first number that is not finite; JSON as Python reads it has them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} holds a number that is not finite")
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            check_numbers(entry, f"{name}.{key}")
+    if isinstance(value, list):
+        for entry in value:
+            check_numbers(entry, name)
 
 
 def check_lighting(lighting: Lighting, spec: FieldSpec) -> None:

@@ -12,10 +12,17 @@ import torch
 
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
+from neural_render.core.cameras import Lens
 from neural_render.core.errors import CheckpointError, SettingError
 from neural_render.core.files import expanded
 from neural_render.core.flight.keyframes import keyframe_path
-from neural_render.core.flight.paths import orbit_path, reframed, spiral_path, up_of
+from neural_render.core.flight.paths import (
+    orbit_path,
+    path_cameras,
+    reframed,
+    spiral_path,
+    up_of,
+)
 from neural_render.core.lights import check_dials
 from neural_render.evaluation.protocol import background_name
 from neural_render.export.settings import RenderSettings
@@ -113,9 +120,12 @@ class Scene:
     ) -> Camera:
         """A camera at a place that looks at a point.
 
-        What is not stated is as in the photos: the angle of view, what is up, the size.
+        What is not stated is as in the photos: the angle of view, what is up, the size; where
+        photos are wider than any pinhole, as in films.
         """
-        like = self.cameras.train[0]
+        photos, like = self._capture.train.cameras, self.cameras.train[0]
+        if bool((photos.lens[:1] != Lens.PERSPECTIVE).any()):
+            (like,) = cameras_of(path_cameras(photos.world_from_camera[:1], photos))
         upward = up_of(self._capture.train.cameras).numpy() if up is None else up
         return Camera.looking(
             position, look_at, up=upward, fov_deg=fov_deg or like.fov_deg, size=size or like.size

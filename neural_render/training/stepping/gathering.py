@@ -48,7 +48,9 @@ def of_whole_batch(part: BatchGradients, num_rays: int) -> BatchGradients:
     flat = torch.cat([share * slope.flatten() for slope in slopes])
     counts = [len(gradient.points) for gradient in factored.values()]
     seen = part.seen
-    figures = [share * seen.loss.double(), seen.num_marched, seen.num_survived]
+    fitting = seen.num_fitting
+    fitting = seen.num_survived.new_full((), len(seen.squared)) if fitting is None else fitting
+    figures = [share * seen.loss.double(), seen.num_marched, seen.num_survived, fitting]
     rows = -(-num_rays // group.size())
     figures, flat, squared, regions = group.gathered(
         torch.stack([*figures, *map(seen.loss.double().new_tensor, counts)]),
@@ -56,7 +58,7 @@ def of_whole_batch(part: BatchGradients, num_rays: int) -> BatchGradients:
         _padded(seen.squared, rows),
         _padded(part.regions, rows),
     )
-    loss, marched, survived, *kept = figures.unbind(1)
+    loss, marched, survived, fitting, *kept = figures.unbind(1)
     summed = functools.reduce(torch.add, flat.unbind())
     parts = summed.split([slope.numel() for slope in slopes])
     whole = [part.view(slope.shape) for part, slope in zip(parts, slopes, strict=True)]
@@ -70,6 +72,7 @@ def of_whole_batch(part: BatchGradients, num_rays: int) -> BatchGradients:
             squared=squared.T.flatten()[:num_rays],
             num_marched=marched.sum().long(),
             num_survived=survived.sum().long(),
+            num_fitting=fitting.sum().long(),
         ),
         regions=regions.T.flatten()[:num_rays],
         parameters=dict(zip(dense, whole, strict=False)) | joined,

@@ -50,10 +50,8 @@ class Replays:
             self._graphs.move_to_end(key)
         else:
             try:
-                self._graphs[key] = self._record(backend, given, work, adam)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
+                self._graphs[key] = self._recorded(backend, given, work, adam)
+            except RuntimeError as error:  # also of no memory
                 self._fails = True
                 _log.warning(_ONE_BY_ONE, str(error).partition("\n")[0])
                 return work(given, adam)
@@ -63,6 +61,16 @@ class Replays:
         kept, recorded = self._graphs[key]
         _copy(kept, given)
         return recorded.replay(adam)
+
+    def _recorded(
+        self, backend: Any, given: Given, work: Work, adam: AdamSpec
+    ) -> tuple[list[Tensor], Any]:
+        """See ``_record``. Graphs have memory of their own: for it what is free is given back."""
+        try:
+            return self._record(backend, given, work, adam)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            return self._record(backend, given, work, adam)
 
     def _record(
         self, backend: Any, given: Given, work: Work, adam: AdamSpec

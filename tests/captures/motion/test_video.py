@@ -15,7 +15,7 @@ from neural_render.captures.opening import open_capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.captures.video import frames
 from neural_render.captures.video.choosing import Looks, MotionMeter, choose, sharpness
-from neural_render.captures.video.decoding import count_frames, each_frame
+from neural_render.captures.video.decoding import color, count_frames, each_frame
 from neural_render.captures.video.frames import chosen_frames, frames_folder, look
 from neural_render.core.errors import CaptureError
 from tests.captures.motion.textured_room import photo, walk, write_video
@@ -243,3 +243,19 @@ def test_real_video(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     near = [np.median(looked.sharpness[max(0, n - 5) : n + 6]) for n in numbers]
     sharper = looked.sharpness[numbers] / near
     assert sharper.mean() > 1.07 and (sharper > 0.9).mean() > 0.93 and sharper.min() > 0.6
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize("matrix", ["SMPTE170M", "ITU601", "ITU709"])
+def test_colours_are_those_of_the_matrix_that_is_stated(
+    tmp_path: Path, width: int, matrix: str
+) -> None:
+    """Whatever the size, by which players guess where nothing is."""
+    colors = np.array([[[220, 40, 30], [30, 200, 60], [40, 60, 210]]], np.uint8)
+    image = np.ascontiguousarray(colors.repeat(width // 4, 1).repeat(64, 0)[:, : width // 2])
+    image = np.concatenate([image, image[:, ::-1]], axis=1)
+    video = write_video(tmp_path / "a.mp4", [image] * 2, matrix=matrix)
+    found = color(next(iter(each_frame(video))))
+    middle = np.arange(width // 8, width // 2, width // 4)
+    difference = found[32, middle].astype(int) - image[32, middle]
+    assert np.abs(difference).max() <= 6

@@ -71,8 +71,11 @@ def write_photos(folder: Path, poses: list[np.ndarray], **options: Any) -> Path:
     return folder
 
 
-def write_video(path: Path, images: list[np.ndarray], *, turned: int = 0) -> Path:
-    """The path, now an H.264 video of the images; players turn it by ``turned`` degrees."""
+def write_video(path: Path, images: list[np.ndarray], *, turned: int = 0, matrix: str = "") -> Path:
+    """The path, now an H.264 video of the images; players turn it by ``turned`` degrees.
+
+    ``matrix``: PyAV's name of the colour matrix that it has and states.
+    """
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,8 +85,14 @@ def write_video(path: Path, images: list[np.ndarray], *, turned: int = 0) -> Pat
         stream.pix_fmt = "yuv420p"
         if turned:
             stream.set_display_rotation(turned)
+        if matrix:
+            stream.codec_context.colorspace = STATED[matrix]
         for image in images:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            if matrix:
+                frame = frame.reformat(format="yuv420p", dst_colorspace=matrix)
+                frame.colorspace = STATED[matrix]
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
 
@@ -94,6 +103,10 @@ def _looking(position: np.ndarray, target: np.ndarray) -> np.ndarray:
     right = np.cross([0.0, 1.0, 0.0], forward)
     right /= np.linalg.norm(right)
     return np.stack([right, np.cross(forward, right), forward, position], axis=1)
+
+
+# FFmpeg's numbers of colour matrices (AVColorSpace).
+STATED = {"ITU709": 1, "ITU601": 5, "SMPTE170M": 6}
 
 
 @cache

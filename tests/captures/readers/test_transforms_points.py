@@ -150,3 +150,12 @@ def test_depth_maps_are_told_to_be_unused(tmp_path: Path) -> None:
     write_transforms(tmp_path, make_frames(depth_file_path="depth/1.png"))
     (warning,) = transforms.read(tmp_path).warnings
     assert warning.startswith("depth_file_path of 5 frames in") and "is not used" in warning
+
+
+@pytest.mark.parametrize("stated", [{"offset": 0.25}, {"offset": [0.25, 0.25, 0.25]}])
+def test_one_number_stands_for_three(tmp_path: Path, stated: dict[str, object]) -> None:
+    """Of instant-ngp's ``offset``, as it reads it itself."""
+    content = {**INTRINSICS, "scale": 0.5, **stated, "frames": make_frames()}
+    folder = write_transforms(tmp_path)
+    write_json(folder / "transforms.json", content)
+    assert transforms.read(folder).placement.center == (0.5, 0.5, 0.5)

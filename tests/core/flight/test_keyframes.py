@@ -9,7 +9,12 @@ from torch import Tensor
 
 from neural_render.core.cameras import Cameras, Lens
 from neural_render.core.errors import UserError
-from neural_render.core.flight.keyframes import Keyframes, interpolate, keyframe_path
+from neural_render.core.flight.keyframes import (
+    Keyframes,
+    interpolate,
+    keyframe_path,
+    stated_rate,
+)
 from neural_render.core.transforms import rotation_from_vector, vector_from_rotation
 
 PHOTOS = Cameras(
@@ -243,3 +248,16 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         UserError, match=r"cannot be read \(it is a folder and no file\): give a JSON file"
     ):
         keyframe_path(tmp_path, PHOTOS, 120)
+
+
+@pytest.mark.parametrize(("stated", "rate"), [({}, 0), ({"fps": 24}, 24), ({"fps": 12.5}, 12.5)])
+def test_the_rate_of_the_path(tmp_path: Path, stated: dict[str, Any], rate: float) -> None:
+    assert stated_rate(written(tmp_path, example(**stated))) == rate
+    pose = flat(matrix((0.0, 0.0, 0.0), (0.0, 0.0, 1.0)))
+    content = {"camera_path": [{"camera_to_world": pose, "fov": 50}], **stated}
+    assert stated_rate(written(tmp_path, content)) == rate
+
+
+def test_a_rate_that_no_video_has(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"fps=0\.5 is no rate; give 1 to 1000"):
+        stated_rate(written(tmp_path, example(fps=0.5)))

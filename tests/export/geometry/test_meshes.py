@@ -91,6 +91,9 @@ def test_other_forms_hold_the_same_sphere_and_say_that_it_is_closed(
     away = np.linalg.norm(found.vertices - world().numpy(), axis=1)
     assert abs(away.mean() - RADIUS) < NEAR * RADIUS
     assert "1 pieces, closed" in caplog.text
+    if ending == "obj":
+        picture = found.visual.material.image
+        assert picture is not None and np.asarray(picture.convert("RGB")).std() > 30
 
 
 def test_nothing_is_no_mesh(tmp_path: Path) -> None:

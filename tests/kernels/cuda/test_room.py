@@ -116,6 +116,7 @@ def test_rays_that_find_no_room_count_for_nothing(specs: Specs) -> None:
     assert torch.allclose(found.loss, expected.loss, rtol=1e-5)
     assert found.num_survived == expected.num_survived
     assert torch.allclose(found.squared[:FITTING], expected.squared, atol=1e-5)
+    assert found.num_fitting == FITTING
     mean = expected.squared.mean().expand(RAYS - FITTING)
     assert torch.allclose(found.squared[FITTING:], mean, atol=1e-5)
     assert_same(gradients, to_all)

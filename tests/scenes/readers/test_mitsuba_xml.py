@@ -44,6 +44,10 @@ REFUSED = {
         f'<scene version="3.0.0">{SHAPE}<include filename="other.xml"/></scene>',
         ["<include>", "one file"],
     ),
+    "a library elsewhere": (
+        '<scene version="3.0.0"><shape type="../../tmp/evil"/></scene>',
+        ['type "../../tmp/evil"', "<shape type=...>"],
+    ),
     "a search path": (f'<scene version="3.0.0">{SHAPE}<path value=".."/></scene>', ["<path>"]),
     "no XML": ("v 0 0 0", ["no valid XML"]),
     "cut short": ('<scene version="3.0.0"><shape', ["no valid XML"]),
@@ -288,6 +292,15 @@ def test_what_cannot_be_expressed_is_named_in_one_warning(tmp_path: Path) -> Non
         "the shift of the principal point of the camera off",
     ]:
         assert words in warning
+
+
+def test_what_lies_in_a_medium_is_read_without_it(tmp_path: Path) -> None:
+    body = (
+        '<medium type="homogeneous" id="fog"/><sensor type="perspective"><ref id="fog"/></sensor>'
+        '<shape type="sphere"><ref name="exterior" id="fog"/></shape>'
+    )
+    (warning,) = load(write_xml(tmp_path, body)).warnings
+    assert "participating media" in warning
 
 
 def test_mitsubas_own_complaints_are_one_sentence(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neural_render.core.errors import SceneError
 from neural_render.scenes.readers.building import decoded
 from neural_render.scenes.readers.plain.mtl import libraries, read_materials, split_map
 from tests.scenes.readers.scenes import load, mitsuba, picture, pixels_file, sky
@@ -95,6 +96,54 @@ def test_materials_reach_mitsubas_models(tmp_path: Path) -> None:
     }.items():
         (shape,) = load(quad(tmp_path, materials), environment=sky(tmp_path)).scene.shapes()
         assert model in str(shape.bsdf()), materials
+
+
+def test_indices_may_count_backwards_from_their_line(tmp_path: Path) -> None:
+    text = "v 9 9 9\nvt 5 5\n"
+    for left in (-1.0, 0.0):
+        for x, y in ((left, -1), (left + 1, -1), (left + 1, 1), (left, 1)):
+            text += f"v {x} {y} 0\nvt {x} {y}\n"
+        text += "f -4/-4 -3/-3 \\\n -2/-2 -1/-1 # -7\n"
+    (tmp_path / "a.obj").write_text(text)
+    scene = load(tmp_path / "a.obj", environment=sky(tmp_path)).scene
+    assert np.array(scene.bbox().min).ravel().tolist() == [-1, -1, 0]
+    assert np.array(scene.bbox().max).ravel().tolist() == [1, 1, 0]
+    (tmp_path / "a.obj").write_text("v 0 0 0\nv 1 0 0\nf -2 -1 -3\nv 0 1 0\n")
+    with pytest.raises(SceneError, match="refers to v -3 where 2 came before"):
+        load(tmp_path / "a.obj", environment=sky(tmp_path))
+
+
+def test_without_coordinates_there_are_no_textures(tmp_path: Path) -> None:
+    pixels_file(tmp_path / "a.png", np.full((4, 4, 3), 255))
+    plain = seen(tmp_path, "Kd 0.5 0.5 0.5")
+    path = quad(tmp_path, "Kd 0.5 0.5 0.5\nmap_Kd a.png\nmap_d a.png")
+    path.write_text(path.read_text().replace("1/1 2/2 3/3 4/4", "1 2 3 4"))
+    scene = load(path, environment=sky(tmp_path))
+    np.testing.assert_allclose(picture(scene, 64, AHEAD, "volpath")[5:11, 5:11], plain, rtol=1e-3)
+    (warning,) = scene.warnings
+    assert "textures of the material paint on faces without coordinates" in warning
+
+
+def test_opacity_is_a_pictures_matte_if_it_has_one(tmp_path: Path) -> None:
+    behind = float(seen(tmp_path, "Kd 0 0 0\nd 0").mean())
+    leaf = np.zeros((4, 4, 4), np.uint8)
+    leaf[..., 1], leaf[:, :2, 3] = 255, 255  # green, its left half there
+    for name, pixels in {"leaf.png": leaf, "grey.png": leaf[..., 3]}.items():
+        Image.fromarray(pixels).save(tmp_path / name)
+        found = seen(tmp_path, f"Kd 0 0 0\nmap_d {name}")
+        # Between the edges, where the picture is repeated, and the middle.
+        assert float(found[:, 1].max()) < 0.01
+        assert float(found[:, 4].mean()) == pytest.approx(behind, rel=0.05)
+    green = seen(tmp_path, "Kd 0 0 0\nmap_d -imfchan g leaf.png")
+    assert float(green.max()) < 0.01
+
+
+def test_glass_with_pbr_terms_is_glass(tmp_path: Path) -> None:
+    for terms, passes in {"illum 7\nd 0.1\nPr 0.1": 1.0, "illum 2\nPr 0.1": 0.0}.items():
+        (shape,) = load(quad(tmp_path, terms), environment=sky(tmp_path)).scene.shapes()
+        parameters = mitsuba().traverse(shape.bsdf())
+        keys = [key for key in parameters.keys() if key.endswith("spec_trans.value")]  # noqa: SIM118
+        assert {float(np.array(parameters[key]).ravel()[0]) for key in keys} == {passes}
 
 
 def test_what_a_material_has_and_we_cannot_express_is_named(tmp_path: Path) -> None:

@@ -34,6 +34,15 @@ class HalfPlate(SphereField):
         return torch.where(hit, self.inside, 0.0)
 
 
+class UnderSky(HalfPlate):
+    """The same before a far sky, which covers all that is left."""
+
+    has_far = True
+
+    def far_radiance(self, directions: Tensor) -> Tensor:
+        return torch.full((len(directions), 3), 0.5)
+
+
 PLATE = HalfPlate(0.0, 2e4, (1.0, 1.0, 1.0))
 
 
@@ -142,6 +151,17 @@ def test_data_of_a_blurred_picture_is_that_of_a_still_one() -> None:
     channels = exr_channels(blurred)
     nothing = blurred.opacity == 0
     assert (channels["Z"][nothing] == 1e10).all() and not channels["P.X"][nothing].any()
+
+
+def test_a_far_sky_is_at_no_distance_and_brings_none_nearer() -> None:
+    plate = UnderSky(0.0, 2e4, (1.0, 1.0, 1.0))
+    eye = Eye(cameras=camera(24, 8))
+    still = shot(subject(plate), eye, data=DATA)
+    blurred = shot(subject(plate), eye, data=DATA, side=4, aperture=0.3, focus=lambda _: 3.0)
+    assert (blurred.opacity > 0.99).all()
+    further = (blurred.data["distance"] > 0) & (still.data["distance"] == 0)
+    assert further.sum() > 8
+    assert (blurred.data["Z"][further] - DEPTH).abs().max() < 0.03
 
 
 def test_places_and_normals_of_a_ball_in_the_world() -> None:

@@ -1,6 +1,7 @@
 """Checkpoints: whole ones come back, broken ones are told in one sentence, none is executed."""
 
 import json
+import math
 import pickle
 import shutil
 from pathlib import Path
@@ -123,6 +124,26 @@ BREAKS = {
     "a wrong type": (
         lambda p: edit_state(p, "run", "field", "width", value="wide"),
         r"run\.field\.width must be of type int, not 'wide'",
+    ),
+    "no size": (
+        lambda p: edit_state(p, "run", "frame", "world_from_field", "scale", value=0.0),
+        "its frame has no size",
+    ),
+    "no end": (
+        lambda p: edit_state(p, "run", "march", "step", value=1e-30),
+        "its march is none that ends",
+    ),
+    "no number": (
+        lambda p: edit_state(p, "run", "march", "step", value=math.inf),
+        r"its record\.march\.step holds a number that is not finite",
+    ),
+    "no matrix": (
+        lambda p: edit_state(p, "run", "frame", "projection", "matrix", value=[1.0]),
+        "its projection is no matrix of 16 numbers",
+    ),
+    "four dimensions": (
+        lambda p: edit_state(p, "run", "field", "grid", "dims", value=4),
+        "none of three dimensions",
     ),
     "a wrong choice": (
         lambda p: edit_state(p, "run", "field", "grid", "hash", value="md5"),

@@ -77,3 +77,20 @@ def test_a_gpu_takes_few_numbers_of_rays() -> None:
         assert abs(rung(wanted) / wanted - 1) < 0.06
         assert rung(rung(wanted)) == rung(wanted)
     assert rung(1) == MIN_RAYS
+
+
+def test_without_memory_for_a_graph_steps_go_on(
+    cuda_alone: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("no memory is left")
+
+    monkeypatch.setattr(cuda, "Recorded", full)
+    plain, replayed, replays = Fitted(), Fitted(), Replays()
+    with dispatch.using("cuda"):
+        for step in range(1, 5):
+            given = (torch.full((5, 4), float(step), device=DEVICE),)
+            plain.step(given, adam(step))
+            replays.do("kind", given, replayed.step, adam(step))
+    assert torch.equal(replayed.parameter, plain.parameter)
+    assert caplog.text.count("no memory is left") == 1

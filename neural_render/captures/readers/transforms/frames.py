@@ -5,7 +5,7 @@ docs/quickstart/data_conventions.md. Poses are OpenGL's camera axes in a world w
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from neural_render.captures.readers.image_files import display_name, is_file
@@ -143,7 +143,7 @@ def read_placement(tables: Iterable[JsonTable]) -> Placement:
                 f"scale in {table.file} is {scale:g}, but a positive number is wanted:"
                 " correct or remove it"
             )
-        offset = table.numbers("offset", 3) if table.has("offset") else (DEFAULT_OFFSET,) * 3
+        offset = _offset(table)
         x, y, z = ((0.5 - value) / scale for value in offset)
         aabb_scale = table.whole_number("aabb_scale", 1)
         if aabb_scale < 1 or aabb_scale & (aabb_scale - 1) or aabb_scale > LARGEST_AABB_SCALE:
@@ -153,6 +153,13 @@ def read_placement(tables: Iterable[JsonTable]) -> Placement:
             )
         return Placement(center=(x, y, z), half_extent=0.5 / scale, aabb_scale=aabb_scale)
     return Placement()
+
+
+def _offset(table: JsonTable) -> Sequence[float]:
+    """Three numbers, or one for all three."""
+    if table.has("offset") and not table.is_number("offset"):
+        return table.numbers("offset", 3)
+    return (table.number("offset", DEFAULT_OFFSET),) * 3
 
 
 def _angle(table: JsonTable, axis: str) -> float:

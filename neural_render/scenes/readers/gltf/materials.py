@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from neural_render.scenes.readers.building import Floats, linear
+from neural_render.scenes.readers.building import Floats, linear, rgb
 from neural_render.scenes.readers.gltf.document import Document, Values
 from neural_render.scenes.readers.gltf.pictures import Pictures, set_of
 
@@ -27,6 +27,9 @@ _READ = {
     "anisotropy",
     "pbrSpecularGlossiness",
 }
+WHITE = (1.0, 1.0, 1.0, 1.0)  # of factors that are not stated
+DIELECTRIC = 0.04  # reflectance straight on, of an index of refraction of 1.5
+BLACK = 1e-3
 # The roughness of the principled model's coat at gloss 0 and 1.
 _COAT_ALPHA = (0.1, 0.001)
 
@@ -75,14 +78,19 @@ class Materials:
     def _surface(self, material: Values, name: str, colored: bool) -> Values:
         """The principled model of a material."""
         extensions = self._extensions(material, name)
-        if "pbrSpecularGlossiness" in extensions and "pbrMetallicRoughness" not in material:
-            return self._glossiness(extensions["pbrSpecularGlossiness"], name)
+        if (archived := _archived(material)) is not None:
+            return self._glossiness(archived, name, colored)
         roughness = material.get("pbrMetallicRoughness", {})
         both = roughness.get("metallicRoughnessTexture")
         values, channel = self.pictures.values, {"roughness": 1, "metallic": 2}
         described: Values = {
             "type": "principled",
-            "base_color": self._base_color(roughness, name, colored),
+            "base_color": self._base_color(
+                roughness.get("baseColorTexture"),
+                roughness.get("baseColorFactor", WHITE),
+                name,
+                colored,
+            ),
             "roughness": values(both, channel["roughness"], roughness.get("roughnessFactor", 1.0)),
             "metallic": values(both, channel["metallic"], roughness.get("metallicFactor", 1.0)),
         }
@@ -101,9 +109,9 @@ class Materials:
                 self.document.lose(f"{extension} of the material {name}")
         return found
 
-    def _base_color(self, roughness: Values, name: str, colored: bool) -> Values:
-        info = roughness.get("baseColorTexture")
-        factor = np.clip(roughness.get("baseColorFactor", [1, 1, 1, 1])[:3], 0, 1)
+    def _base_color(self, info: Any, factor: Any, name: str, colored: bool) -> Values:
+        """The texture's colours times the factor's, or those of the vertices."""
+        factor = np.clip(factor[:3], 0, 1)
         if not colored:
             return self.pictures.color(info, factor)
         if info:
@@ -117,8 +125,7 @@ class Materials:
         ior = float(extensions.get("ior", {}).get("ior", 1.5)) or 1.5
         specular = extensions.get("specular", {})
         reflectance = ((ior - 1) / (ior + 1)) ** 2 * min(specular.get("specularFactor", 1.0), 1.0)
-        root = math.sqrt(min(reflectance, 0.9))
-        described["eta"] = max((1 + root) / (1 - root), 1.001)
+        described["eta"] = _index(reflectance)
         for part in ("specularTexture", "specularColorTexture"):
             if part in specular:
                 self.document.lose(f"{part} of the material {name}")
@@ -170,19 +177,27 @@ class Materials:
         if "clearcoat" in lost or metallic != 0:
             self.document.lose(f"coat and metal of the thin glass of the material {name}")
 
-    def _glossiness(self, old: Values, name: str) -> Values:
-        """The archived specular-glossiness model, its specular colour taken for grey."""
-        if not np.allclose(np.ptp(old.get("specularFactor", [1, 1, 1])), 0):
-            self.document.lose(f"the specular colour of the material {name}")
+    def _glossiness(self, old: Values, name: str, colored: bool) -> Values:
+        """The archived specular-glossiness model.
+
+        Its specular colour is the reflectance straight on, and what it leaves is diffuse: where
+        that is nothing the surface is a metal of that colour, else a dielectric of that index.
+        """
+        specular = np.clip(old.get("specularFactor", WHITE)[:3], 0, 1).astype(np.float64)
         if "specularGlossinessTexture" in old:
             self.document.lose(f"specularGlossinessTexture of the material {name}")
-        factor = np.clip(old.get("diffuseFactor", [1, 1, 1, 1])[:3], 0, 1)
-        return {
+            specular = np.full(3, DIELECTRIC)
+        diffuse = np.asarray(old.get("diffuseFactor", WHITE), np.float64)[:3] * (1 - specular.max())
+        described: Values = {
             "type": "principled",
-            "base_color": self.pictures.color(old.get("diffuseTexture"), factor),
             "roughness": 1 - float(old.get("glossinessFactor", 1.0)),
-            "specular": 0.5,
         }
+        if diffuse.max() <= BLACK:
+            return described | {"base_color": rgb(specular), "metallic": 1.0}
+        if np.ptp(specular) > BLACK:
+            self.document.lose(f"the specular colour of the material {name}")
+        color = self._base_color(old.get("diffuseTexture"), diffuse, name, colored)
+        return described | {"base_color": color, "eta": _index(specular.max())}
 
     def _opacity(self, material: Values) -> float | Values | None:
         """What hides parts of the surface; None where it is all there.
@@ -194,8 +209,11 @@ class Materials:
         if mode == "OPAQUE":
             return None
         roughness = material.get("pbrMetallicRoughness", {})
-        factor = float(roughness.get("baseColorFactor", [1, 1, 1, 1])[3])
-        info = roughness.get("baseColorTexture")
+        factor, info = roughness.get("baseColorFactor", WHITE), roughness.get("baseColorTexture")
+        if (archived := _archived(material)) is not None:
+            factor = archived.get("diffuseFactor", WHITE)
+            info = archived.get("diffuseTexture")
+        factor = float(factor[3])
         if mode == "BLEND":
             return self.pictures.values(info, 3, factor)
         cutoff = float(material.get("alphaCutoff", 0.5))
@@ -229,6 +247,19 @@ class Materials:
                 f" {material.get('name', 'without a name')}"
             )
         return sets[0] if sets else 0
+
+
+def _archived(material: Values) -> Values | None:
+    """Its specular-glossiness model, where it has no other."""
+    if "pbrMetallicRoughness" in material:
+        return None
+    return material.get("extensions", {}).get(f"{PREFIX}pbrSpecularGlossiness")
+
+
+def _index(reflectance: float) -> float:
+    """The index of refraction of what reflects so much straight on."""
+    root = math.sqrt(min(reflectance, 0.9))
+    return max((1 + root) / (1 - root), 1.001)
 
 
 def _transmits(material: Values) -> bool:

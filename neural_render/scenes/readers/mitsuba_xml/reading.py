@@ -64,9 +64,11 @@ def _max_depth(tree: Element) -> int:
 def _without_media(tree: Element) -> list[str]:
     """Takes participating media out of the tree; what they are, in words."""
     num_media = 0
+    names = {medium.get("id") for medium in tree.iter("medium")} - {None}
     for element in tree.iter():
         for child in list(element):
-            is_reference = child.tag == "ref" and child.get("name") in ("interior", "exterior")
+            named = child.get("name") in ("interior", "exterior") or child.get("id") in names
+            is_reference = child.tag == "ref" and named
             if child.tag == "medium" or is_reference:
                 element.remove(child)
                 num_media += 1

@@ -16,6 +16,7 @@ _OUTWARD = {
     "path": "adds a search path",
     "alias": "uses an alias",
 }
+_PLUGIN = re.compile(r"\w+", re.ASCII)
 _TEXTURE_PARENTS = {"texture", "emitter", "bsdf", "volume"}
 
 
@@ -47,6 +48,12 @@ def read_tree(path: Path) -> Element:
             raise SceneError(
                 f"{path} {_OUTWARD[element.tag]} (<{element.tag}>), which is not followed: put"
                 " everything into the one file and its folder"
+            )
+        # Mitsuba loads the library of that name, from wherever it leads.
+        if not _PLUGIN.fullmatch(kind := element.get("type", "none")):
+            raise SceneError(
+                f'{path} asks for a plugin of the type "{kind:.40}", which is no name: correct'
+                f" <{element.tag} type=...>"
             )
     _make_paths_absolute(path, tree)
     return tree

@@ -7,7 +7,7 @@ highlights (Ks, Ns), is ``principled``; one without is ``diffuse``. Both sides a
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ _LOST_MAPS = ("map_ks", "map_ns", "map_bump", "bump", "disp", "decal", "refl")
 # How many words follow an option of a map.
 _OPTION_WORDS = {"-mm": 2, "-s": 3, "-o": 3, "-t": 3}
 _GLASS = {4, 6, 7, 9}
+_CHANNELS, _MATTE = "rgbm", "m"  # of -imfchan, whose others are taken for l, the luminance
+_LUMINANCE = (0.2126, 0.7152, 0.0722)
 _REFERENCE = re.compile(rb"^\s*mtllib\s+(.+?)\s*$", re.MULTILINE)
 
 
@@ -99,6 +101,14 @@ def _is_number(word: str) -> bool:
     return True
 
 
+def without_maps(material: Material, lose: Callable[[str], None]) -> Material:
+    """The material as it is on faces without texture coordinates; ``lose`` is told of its maps."""
+    plain = {key: words for key, words in material.stated.items() if key not in _READ_MAPS}
+    if len(plain) < len(material.stated):
+        lose(f"the textures of the material {material.name} on faces without coordinates for them")
+    return replace(material, stated=plain)
+
+
 def bsdf(material: Material, lose: Callable[[str], None]) -> Values:
     """The description of a material's BSDF; ``lose`` is told what it cannot express."""
     for key in _LOST_MAPS:
@@ -127,15 +137,14 @@ def _surface(material: Material) -> Values:
             "base_color": color,
             "roughness": _value(material, "pr", float(roughness)),
             "metallic": _value(material, "pm", float(metallic)),
+            **_refraction(material),
         }
-    if int(material.numbers("illum", (2.0,))[0]) in _GLASS and _transparency(material) > 0:
-        index = float(material.numbers("ni", (1.5,))[0])
+    if glass := _refraction(material):
         return {
             "type": "principled",
             "base_color": rgb(np.clip(material.numbers("tf", (1.0, 1.0, 1.0)), 0, 1)),
             "roughness": _roughness(material),
-            "spec_trans": 1.0,
-            "eta": max(index, 1.001),
+            **glass,
         }
     if specular.max() <= 0:
         return {"type": "diffuse", "reflectance": color}
@@ -146,6 +155,13 @@ def _surface(material: Material) -> Values:
         "roughness": _roughness(material),
         "eta": max((1 + root) / (1 - root), 1.001),
     }
+
+
+def _refraction(material: Material) -> Values:
+    """What makes a surface of glass in the principled model; nothing where it is none."""
+    if int(material.numbers("illum", (2.0,))[0]) not in _GLASS or _transparency(material) <= 0:
+        return {}
+    return {"spec_trans": 1.0, "eta": max(float(material.numbers("ni", (1.5,))[0]), 1.001)}
 
 
 def _roughness(material: Material) -> float:
@@ -164,10 +180,9 @@ def _transparency(material: Material) -> float:
 def _opacity(material: Material) -> float | Values | None:
     """What hides parts of the surface; None where it is all there."""
     if "map_d" in material.stated:
-        return _texture(material, "map_d", raw=True, channels=1)
-    glass = int(material.numbers("illum", (2.0,))[0]) in _GLASS
+        return _texture(material, "map_d", raw=True, channel=_MATTE)
     transparency = min(max(_transparency(material), 0.0), 1.0)
-    return 1 - transparency if transparency > 0 and not glass else None
+    return 1 - transparency if transparency > 0 and not _refraction(material) else None
 
 
 def radiance(material: Material) -> Values | None:
@@ -188,7 +203,7 @@ def _color(material: Material, key: str, map_key: str, default: float) -> Values
 
 def _value(material: Material, key: str, default: float) -> float | Values:
     if f"map_{key}" in material.stated:
-        return _texture(material, f"map_{key}", raw=True, channels=1)
+        return _texture(material, f"map_{key}", raw=True, channel="r")
     return float(np.clip(material.numbers(key, (default,))[0], 0, 1))
 
 
@@ -197,16 +212,20 @@ def _texture(
     key: str,
     *,
     raw: bool,
-    channels: int = 3,
+    channel: str = "",
     factor: NDArray[np.float64] | None = None,
 ) -> Values:
-    """A map's picture, times a factor, with its options -s and -o."""
+    """A map's picture, times a factor, with its options -s and -o.
+
+    Of a map of numbers one ``channel`` is taken, as -imfchan calls it, where the map states none.
+    """
     import mitsuba
 
     written, options = split_map(material.stated[key])
     path = checked_paths(material.file, [Reference(what="texture", written=written)])[0]
     pixels: NDArray[Any] = decoded(path.read_bytes(), f"{material.file}: the texture {written}")
-    pixels = pixels[..., :channels]
+    wanted = options.get("-imfchan", [channel])[0]
+    pixels = _channel(pixels, wanted) if channel else pixels[..., :3]
     if factor is not None and not np.allclose(factor, 1):
         pixels = linear(pixels) * factor.astype(np.float32)
     more: Values = {}
@@ -219,6 +238,17 @@ def _texture(
     if options.get("-clamp") == ["on"]:
         more["wrap_mode"] = "clamp"
     return texture(pixels, raw=raw, **more)
+
+
+def _channel(pixels: NDArray[Any], name: str) -> NDArray[Any]:
+    """One channel ``[rows columns 1]`` of a picture: its colours' or matte, or its luminance."""
+    if name == _MATTE and (pixels[..., 3] == 255).all():
+        name = "l"  # as where a picture has no matte
+    if name in _CHANNELS:
+        place = _CHANNELS.index(name)
+        return pixels[..., place : place + 1]
+    luminance = pixels[..., :3] @ np.array(_LUMINANCE)
+    return luminance.round().astype(np.uint8)[..., None]
 
 
 def _pair(words: list[str], default: float) -> tuple[float, float]:

@@ -24,6 +24,7 @@ from neural_render.scenes.readers.found import Names, plain_identifier
 from neural_render.scenes.readers.lighting import rebuilt
 from neural_render.scenes.readers.parts import SceneParts
 from neural_render.scenes.readers.plain import mtl
+from neural_render.scenes.readers.plain.indices import counted_from_first
 
 GREY = 0.6
 
@@ -52,9 +53,9 @@ def read_obj(path: Path) -> SceneParts:
     # trimesh names materials only if it has read them: it is given empty ones, and no pictures.
     stand_in = "".join(f"newmtl {name}\nKd 1 1 1\n" for name in materials).encode()
     names = dict.fromkeys(mtl.libraries(content), stand_in)
-    text = content.decode("utf-8", "replace").encode()
     with _faults_of(path):
-        found = load_obj(io.BytesIO(text), resolver=names)
+        text = counted_from_first(content.decode("utf-8", "replace"))
+        found = load_obj(io.BytesIO(text.encode()), resolver=names)
         pieces = list(_pieces(path, found.get("geometry", {})))
     return _scene(path, "OBJ", pieces, materials, lost)
 
@@ -153,6 +154,8 @@ def _scene(
         name = names.give(plain_identifier(piece.material) or "mesh")
         described, radiance = _grey(piece.mesh), None
         mesh = piece.mesh
+        if material is not None and not len(mesh.texcoords):
+            material = mtl.without_maps(material, lost.append)
         if material is not None:
             described, radiance = mtl.bsdf(material, lost.append), mtl.radiance(material)
         emitter = None
