@@ -72,7 +72,8 @@ def frames_per_second(settings: RenderSettings) -> float:
     stated = stated_rate(Path(settings.path))
     if settings.fps and stated not in (0, settings.fps):
         _log.info(
-            "video: %g frames a second, as render.fps says; %s states %g (render.fps=0)",
+            "video: %g frames a second, as render.fps says, here or in the run's settings; %s"
+            " states %g: render.fps=0 takes that",
             *(settings.fps, settings.path, stated),
         )
     return settings.fps or stated or USUAL_RATE

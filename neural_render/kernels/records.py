@@ -140,7 +140,8 @@ class ColorTargets:
 class RenderLoss:
     """The loss of a batch of rays, each ray's squared error, and the counts of `RenderOutput`.
 
-    ``num_fitting`` rays found room for their samples (see `LossSpec`); None: all did.
+    ``num_fitting`` rays found room for their samples (see `LossSpec`); None: all did, or nobody
+    counted.
     """
 
     loss: Float[Tensor, ""]

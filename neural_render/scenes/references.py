@@ -26,7 +26,7 @@ from neural_render.scenes.tracing.process import TracerProcess
 
 HALVES = 2
 VERSION = 2  # of what is cached
-MOST_FILES = 2000  # beside a scene whose sizes tell it apart
+MOST_FILES = 2000  # beside a scene whose sizes and times tell it apart
 
 
 @dataclass(frozen=True, kw_only=True)

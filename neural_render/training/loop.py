@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from signal import Signals
@@ -219,8 +219,14 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
 
 @told_if_slow("compiling kernels for this GPU")
 def compile_kernels(problem: Problem, state: TrainingState) -> None:
-    """Takes the next step once, of a copy, and looks at space: a budget of seconds is for
-    training."""
+    """Rehearses the next step: a budget of seconds is for training."""
+    with suppress(torch.OutOfMemoryError):  # it needs copies, of which training has none
+        rehearse(problem, state)
+    torch.cuda.empty_cache()
+
+
+def rehearse(problem: Problem, state: TrainingState) -> None:
+    """Takes the next step with copies of what it would change, and looks at space."""
     drawn, settings = draw_step(problem, state, fraction=0.0), problem.settings
     found = batch_gradients(problem, state, drawn)
     field = deepcopy(problem.field)

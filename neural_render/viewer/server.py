@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import socket
 import warnings
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -61,21 +62,22 @@ def announce(settings: ViewerSettings, port: int) -> None:
     _log.info("viewer: %s", address_of(settings.host, port))
 
 
-def is_foreign(server: "viser.ViserServer", client_id: int) -> bool:
-    """Whether a visitor comes from a page of somebody else's, open in a browser of this computer.
+def foreign_site(server: "viser.ViserServer", client_id: int, names: Sequence[str]) -> str:
+    """The site of a visitor's page, if it is somebody else's, open in a browser of this computer.
 
     Browsers let any page connect to any address, but say which one it is; programs say nothing.
     A page whose name leads to this computer is its own to the browser ("DNS rebinding"): where
-    only this computer can look in, it has to be called so.
+    only this computer can look in, it has to be called so. Sites of ``names`` are welcome.
     """
     connection = server._websock_server._live_connections.get(client_id)
     headers = getattr(getattr(connection, "request", None), "headers", {})
     origin = headers.get("Origin")
     if origin is None:
-        return False
-    called = urlsplit(origin)
-    unknown = is_own(server.get_host()) and not is_own(called.hostname or "")
-    return unknown or called.netloc != headers.get("Host")
+        return ""
+    site = urlsplit(origin)
+    name = site.hostname or ""
+    known = not is_own(server.get_host()) or is_own(name)
+    return "" if name in names or (known and site.netloc == headers.get("Host")) else origin
 
 
 def free_port(host: str, wanted: int) -> int:
@@ -114,7 +116,7 @@ def is_own(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host.rstrip(".") == "localhost" or host.endswith(".localhost")
 
 
 def address_of(host: str, port: int) -> str:

@@ -18,6 +18,13 @@ class ViewerSettings:
             " everyone on the network see and steer it"
         },
     )
+    names: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "what browsers may call this computer where viewer.host is its own address,"
+            " such as [my.proxy.example]; others are taken for pages that want to look in"
+        },
+    )
     port: int = field(
         default=8080,
         metadata={

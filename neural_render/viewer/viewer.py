@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from neural_render.core.errors import UserError
 from neural_render.viewer.flight import Flight
 from neural_render.viewer.page.cameras import PhotoShelf
 from neural_render.viewer.page.flights import FlightDrawing, Hangar
@@ -25,7 +26,7 @@ from neural_render.viewer.pictures.resolution import Costs, Pace
 from neural_render.viewer.pictures.visitors import Job
 from neural_render.viewer.place import find_place
 from neural_render.viewer.requests import Look
-from neural_render.viewer.server import announce, is_foreign, open_server
+from neural_render.viewer.server import announce, foreign_site, open_server
 from neural_render.viewer.settings import ViewerSettings
 from neural_render.viewer.stage import Report, Stage, Surroundings
 
@@ -38,6 +39,7 @@ WARM = (160, 120)  # pixels of the pictures that are made first, for nobody
 LAST_WORDS = 0.2  # seconds that they take to be sent
 LONGEST_WAIT = 0.5  # seconds, so that signals are noticed wherever they are delivered
 
+_NO_MORE = "viewer: a page could not be shown its picture, and is shown no more"
 _log = logging.getLogger("neural_render")
 
 
@@ -75,7 +77,7 @@ class Viewer:
         self._server = open_server(settings, surroundings.title)
         self.flight_drawing = FlightDrawing(self._server.scene, self.place)
         try:
-            self._set_up(self._server)
+            self._set_up(self._server, settings)
             self._warm_up()
             announce(settings, self.port)
         except BaseException:
@@ -116,11 +118,11 @@ class Viewer:
         """Whether `attend` would do something now: cheap, to be asked between any two steps."""
         if self.paused or not self._mail.empty():
             return True
-        now = time.perf_counter()
-        return any(
-            page.helm.flies or page.visitor.next_job(now, version) is not None
-            for page in self._pages.values()
-        )
+        now, wanted = time.perf_counter(), False
+        for page in list(self._pages.values()):
+            with self._guarded(page):
+                wanted |= page.helm.flies or page.visitor.next_job(now, version) is not None
+        return wanted
 
     def attend(self, version: int = 0) -> bool:
         """Does what browsers asked for, then makes one picture; whether one was wanted.
@@ -133,11 +135,9 @@ class Viewer:
         for page in list(self._pages.values()):
             with self._guarded(page):
                 page.steer(now)
-            if page.is_gone:
-                continue
-            if job := page.visitor.next_job(now, version):
-                last = page.visitor.shown[0].at if page.visitor.shown else 0.0
-                jobs.append((last, page, job))
+                if job := page.visitor.next_job(now, version):
+                    last = page.visitor.shown[0].at if page.visitor.shown else 0.0
+                    jobs.append((last, page, job))
         if not jobs:
             return False
         # Who moves comes first, then who has waited longest.
@@ -209,9 +209,9 @@ class Viewer:
         for page in self._pages.values():
             page.look_changed()
 
-    def _set_up(self, server: "viser.ViserServer") -> None:
+    def _set_up(self, server: "viser.ViserServer", settings: ViewerSettings) -> None:
         """Where visitors begin, and how they come and go."""
-        place = self.place
+        place, names = self.place, settings.names
         server.scene.set_up_direction(place.up)
         camera = server.initial_camera
         camera.position = place.on_page(place.first.position)
@@ -220,9 +220,11 @@ class Viewer:
         camera.near, camera.far = place.near, place.far
 
         async def came(client: "viser.ClientHandle") -> None:
-            if is_foreign(server, client.client_id):
+            if site := foreign_site(server, client.client_id, names):
                 _log.warning(
-                    "viewer: a page of another site tried to look in, and was shown nothing"
+                    "viewer: a page of another site (%s) tried to look in, and was shown nothing;"
+                    " where this is your own way to this computer, add its name to viewer.names",
+                    site,
                 )
             else:
                 self.post(lambda: self._welcome(client))
@@ -257,9 +259,14 @@ class Viewer:
         """Inside, what goes wrong ends a page's visit, and neither training nor other visits."""
         try:
             yield
-        except Exception:
-            _log.exception("viewer: a page could not be shown its picture, and is shown no more")
-            self._forget(page.client.client_id)
+        except Exception as error:
+            if isinstance(error, UserError):
+                _log.warning("%s: %s", _NO_MORE, error)
+            else:
+                _log.exception(_NO_MORE)
+            page.is_gone = True
+            self._pages.pop(page.client.client_id, None)
+            self.post(self.flights_changed)
 
     def _progress(self) -> list[ProgressPanel]:
         """The panels of all pages that say how training goes."""

@@ -149,4 +149,4 @@ def test_a_video_is_as_fast_as_its_path_says(
     assert frames_per_second(RenderSettings(path=str(path))) == 60
     assert caplog.text == ""
     assert frames_per_second(RenderSettings(path=str(path), fps=30.0)) == 30
-    assert "flight.json states 60 (render.fps=0)" in caplog.text
+    assert "flight.json states 60: render.fps=0 takes that" in caplog.text

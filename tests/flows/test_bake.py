@@ -204,7 +204,6 @@ def test_a_bake_goes_on(
     copied = shutil.copytree(baked_run, tmp_path / "outputs/ball/copy")
     monkeypatch.chdir(tmp_path)
     words = (f"run={copied}", f"training.num_steps={STEPS + 10}", "render.output=none")
-    words += ("views.test=1",)
     done = run_here("scripts/bake.py", *words, monkeypatch=monkeypatch, capsys=capsys)
     assert (done.code, done.errors) == (0, "")
     assert done.last_line == str(copied)

@@ -59,7 +59,7 @@ def test_a_whole_step_waits_for_nothing() -> None:
     assert outcome.loss > 0 and outcome.num_samples > 0
     assert not torch.equal(problem.field.table, before)
     with pytest.raises(AssertionError, match="a host waits for"), no_waiting():
-        UnreadOutcome(torch.zeros(4, dtype=torch.double), 1).read()
+        UnreadOutcome(torch.zeros(5, dtype=torch.double), 1).read()
 
 
 def steps(late: bool) -> list[tuple[int, Progress]]:
@@ -69,7 +69,8 @@ def steps(late: bool) -> list[tuple[int, Progress]]:
     drawn: list[StepInput] = [draw_step(problem, state, 0.1 * step) for step in range(3)]
     for number, one in enumerate((*drawn, None)):
         if one is not None:
-            figures = torch.tensor([0.5, 0.25, 100.0 * (number + 1), 300.0], dtype=torch.double)
+            seen = [0.5, 0.25, 100.0 * (number + 1), 300.0, 64.0]
+            figures = torch.tensor(seen, dtype=torch.double)
             outcomes.add(one, UnreadOutcome(figures, 64))
         known = outcomes.known(wait=one is None)
         assert all(earlier is drawn[outcome.num_samples // 100 - 1] for earlier, outcome in known)

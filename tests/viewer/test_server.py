@@ -3,6 +3,8 @@
 import logging
 import socket
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from neural_render.viewer import server as servers
 from neural_render.viewer.server import (
     address_of,
     announce,
+    foreign_site,
     free_port,
     is_own,
     load_viser,
@@ -90,3 +93,28 @@ def test_without_viser_its_extra_is_named(monkeypatch):
 def test_addresses(host, own, address):
     assert is_own(host) is own
     assert address_of(host, 80) == address
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "names", "welcome"),
+    [
+        (None, "anything", [], True),  # a program
+        ("http://localhost:8080", "localhost:8080", [], True),
+        ("http://[::1]:9000", "[::1]:9000", [], True),
+        ("http://box.localhost:8080", "box.localhost:8080", [], True),
+        ("https://elsewhere.example", "127.0.0.1:8080", [], False),
+        ("http://elsewhere.example:8080", "elsewhere.example:8080", [], False),
+        ("https://my.proxy.example", "127.0.0.1:8080", ["my.proxy.example"], True),
+        ("null", "127.0.0.1:8080", [], False),  # a file, or a page without a site
+    ],
+)
+def test_pages_of_this_computer_and_of_names_are_welcome(
+    origin: str | None, host: str, names: list[str], welcome: bool
+) -> None:
+    headers = {"Host": host} | ({"Origin": origin} if origin else {})
+    connection = SimpleNamespace(request=SimpleNamespace(headers=headers))
+    server: Any = SimpleNamespace(
+        get_host=lambda: "127.0.0.1",
+        _websock_server=SimpleNamespace(_live_connections={3: connection}),
+    )
+    assert foreign_site(server, 3, names) == ("" if welcome else origin)

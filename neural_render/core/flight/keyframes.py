@@ -67,17 +67,14 @@ def keyframe_path(path: Path, like: Cameras, num_frames: int) -> Cameras:
 
 
 def stated_rate(path: Path) -> float:
-    """The frames a second that a path's file states, ours or nerfstudio's; 0 if none.
+    """The frames a second that a path's file states, ours or nerfstudio's.
 
-    UserError where the file is no path, or the rate none that a video could have.
+    0 where it states none, or one that no video has. UserError where the file is no path.
     """
-    content = _load(path)
-    if "fps" not in content:
+    rate = _load(path).get("fps")
+    if isinstance(rate, bool) or not isinstance(rate, int | float):
         return 0.0
-    rate = _number(f"the camera path {path}", "fps", content["fps"])
-    if not 1 <= rate <= MAX_RATE:
-        raise UserError(f"the camera path {path}: fps={rate:g} is no rate; give 1 to {MAX_RATE}.")
-    return rate
+    return float(rate) if 1 <= rate <= MAX_RATE else 0.0
 
 
 def load_keyframes(path: Path, like: Cameras) -> tuple[Keyframes, int]:

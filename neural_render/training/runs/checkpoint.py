@@ -244,7 +244,7 @@ def check_limits(record: RunRecord) -> None:
     if not all(0 < multiplier < 1 << 32 for multiplier in grid.multipliers):
         raise ValueError("its grid's multipliers are not of 32 bits")
     steps = SHORTEST_STEP <= march.step <= march.max_step
-    ends = march.near >= 0 and march.cone_angle >= 0 and 0 <= march.min_transmittance < 1
+    ends = march.near >= 0 and march.cone_angle >= 0 and 0 <= march.min_transmittance <= 1
     if not (steps and ends and 0 < march.max_samples_per_ray <= MOST_SAMPLES):
         raise ValueError("its march is none that ends")
     if not (frame.world_from_field.scale > 0 and frame.near >= 0):

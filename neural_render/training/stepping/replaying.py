@@ -49,12 +49,11 @@ class Replays:
         if key in self._graphs:
             self._graphs.move_to_end(key)
         else:
-            try:
-                self._graphs[key] = self._recorded(backend, given, work, adam)
-            except RuntimeError as error:  # also of no memory
-                self._fails = True
-                _log.warning(_ONE_BY_ONE, str(error).partition("\n")[0])
+            made, fault = self._recorded(backend, given, work, adam)
+            if made is None:
+                self._give_up(fault)
                 return work(given, adam)
+            self._graphs[key] = made
             if len(self._graphs) > MOST_GRAPHS:
                 _, (_, oldest) = self._graphs.popitem(last=False)
                 oldest.forget()
@@ -64,13 +63,29 @@ class Replays:
 
     def _recorded(
         self, backend: Any, given: Given, work: Work, adam: AdamSpec
-    ) -> tuple[list[Tensor], Any]:
-        """See ``_record``. Graphs have memory of their own: for it what is free is given back."""
-        try:
-            return self._record(backend, given, work, adam)
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            return self._record(backend, given, work, adam)
+    ) -> tuple[tuple[list[Tensor], Any] | None, str]:
+        """See ``_record``; None, and why, where that fails."""
+        fault = ""
+        for _ in range(2):
+            try:
+                return self._record(backend, given, work, adam), ""
+            except RuntimeError as error:
+                fault, again = _first_line(error), isinstance(error, torch.OutOfMemoryError)
+            # Only here does nothing hold on to what was begun.
+            if not again:
+                break
+            torch.cuda.empty_cache()  # graphs have memory of their own
+        return None, fault
+
+    def _give_up(self, fault: str) -> None:
+        """Leaves no graphs behind."""
+        self._fails = True
+        for _, recorded in self._graphs.values():
+            recorded.forget()
+        self._graphs.clear()
+        self._pool = None
+        torch.cuda.empty_cache()
+        _log.warning(_ONE_BY_ONE, fault)
 
     def _record(
         self, backend: Any, given: Given, work: Work, adam: AdamSpec
@@ -81,6 +96,10 @@ class Replays:
         kept = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in given]
         device = given[0].device
         return kept, backend.Recorded(lambda: work(tuple(kept), adam), device, self._pool)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 @torch.no_grad()

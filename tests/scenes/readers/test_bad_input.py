@@ -131,8 +131,9 @@ def test_more_than_any_memory_holds_is_told(tmp_path: Path) -> None:
 
 def test_files_of_materials_are_checked(tmp_path: Path) -> None:
     mitsuba()
-    path = write_obj_geometry(tmp_path / "a.obj", [("wood", *cube())])
-    path.write_text("mtllib a.mtl\n" + path.read_text())
+    path = tmp_path / "a.obj"
+    corners = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1\n"
+    path.write_text(f"mtllib a.mtl\n{corners}usemtl wood\nf 1/1 2/2 3/3\n")
     (warning, _) = sorted(load(path).warnings, key=lambda text: "studio" in text)
     assert "the material file a.mtl, which is missing" in warning
     (tmp_path / "a.mtl").write_text("newmtl wood\nmap_Kd wood.png\n")

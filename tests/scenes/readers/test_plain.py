@@ -103,7 +103,7 @@ def test_indices_may_count_backwards_from_their_line(tmp_path: Path) -> None:
     for left in (-1.0, 0.0):
         for x, y in ((left, -1), (left + 1, -1), (left + 1, 1), (left, 1)):
             text += f"v {x} {y} 0\nvt {x} {y}\n"
-        text += "f -4/-4 -3/-3 \\\n -2/-2 -1/-1 # -7\n"
+        text += "f \\\n -4/-4 -3/-3 -2/-2 -1/-1 # -7\n"
     (tmp_path / "a.obj").write_text(text)
     scene = load(tmp_path / "a.obj", environment=sky(tmp_path)).scene
     assert np.array(scene.bbox().min).ravel().tolist() == [-1, -1, 0]
@@ -139,7 +139,10 @@ def test_opacity_is_a_pictures_matte_if_it_has_one(tmp_path: Path) -> None:
 
 
 def test_glass_with_pbr_terms_is_glass(tmp_path: Path) -> None:
-    for terms, passes in {"illum 7\nd 0.1\nPr 0.1": 1.0, "illum 2\nPr 0.1": 0.0}.items():
+    pixels_file(tmp_path / "a.png", np.full((4, 4, 3), [128, 128, 255]))
+    cases = {"illum 7\nd 0.1\nPr 0.1": 1.0, "illum 2\nPr 0.1": 0.0}
+    cases["illum 7\nd 0.1\nPr 0.1\nnorm a.png\nmap_Kd -imfchan a.png"] = 1.0
+    for terms, passes in cases.items():
         (shape,) = load(quad(tmp_path, terms), environment=sky(tmp_path)).scene.shapes()
         parameters = mitsuba().traverse(shape.bsdf())
         keys = [key for key in parameters.keys() if key.endswith("spec_trans.value")]  # noqa: SIM118

@@ -110,7 +110,10 @@ BREAKS: dict[str, tuple[dict[str, object], str]] = {
     ),
     "code": ({"groups": [GROUP | {"color": ["__import__('os')"] * 3}]}, "must be of type float"),
     "darkness": ({"groups": [GROUP | {"scale": 0}]}, "a light's scale that is not above 0"),
-    "no number": ({"exposure": float("nan")}, "an exposure .* that is not above 0"),
+    "no number": (
+        {"exposure": float("nan")},
+        r"lighting\.exposure holds a number that is not finite",
+    ),
     "beyond all": ({"exposure": 10**400}, "is too large"),
     "less than dark": ({"groups": [GROUP | {"color": [-1, 1, 1]}]}, "color that is negative"),
     "twins": ({"groups": [GROUP, GROUP]}, "gives two light groups one name"),
@@ -129,7 +132,7 @@ BREAKS: dict[str, tuple[dict[str, object], str]] = {
     ),
     "nowhere": (
         {"groups": [GROUP], "moving": [MOVED | {"at": [0, float("inf"), 0]}]},
-        "places of a moving light that are not finite",
+        r"lighting\.moving\.at holds a number that is not finite",
     ),
     "unheard of": (
         {"groups": [GROUP], "moving": [MOVED]},

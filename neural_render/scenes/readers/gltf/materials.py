@@ -280,6 +280,8 @@ def _infos(values: Values) -> Any:
 
 def without_textures(values: Values) -> Values:
     """A material as it is on a mesh without texture coordinates."""
+    if "specularGlossinessTexture" in values:  # which alone tells what it reflects
+        values = {**values, "specularFactor": [DIELECTRIC] * 3}
     return {
         key: without_textures(value) if isinstance(value, dict) else value
         for key, value in values.items()

@@ -14,10 +14,12 @@ def counted_from_first(text: str) -> str:
 
     ValueError for one that reaches back before the first.
     """
+    if "\\" in text:  # lines that go on in the next one
+        text = text.replace("\\\r\n", " ").replace("\\\n", " ")
     if not _BACKWARDS.search(text):
         return text
     counts: dict[str, int] = dict.fromkeys(_COUNTED, 0)
-    lines = text.replace("\\\r\n", " ").replace("\\\n", " ").split("\n")
+    lines = text.split("\n")
     for number, line in enumerate(lines):
         words = line.partition("#")[0].split()
         if words and words[0] in counts:

@@ -118,7 +118,7 @@ def bsdf(material: Material, lose: Callable[[str], None]) -> Values:
     if "norm" in material.stated:
         normals = _texture(material, "norm", raw=True)
         described = {"type": "normalmap", "normalmap": normals, "bsdf": described}
-    if described.get("spec_trans") is None:
+    if not _refraction(material):
         described = {"type": "twosided", "bsdf": described}
     opacity = _opacity(material)
     if opacity is not None:
@@ -224,7 +224,7 @@ def _texture(
     written, options = split_map(material.stated[key])
     path = checked_paths(material.file, [Reference(what="texture", written=written)])[0]
     pixels: NDArray[Any] = decoded(path.read_bytes(), f"{material.file}: the texture {written}")
-    wanted = options.get("-imfchan", [channel])[0]
+    (wanted,) = options.get("-imfchan") or [channel]
     pixels = _channel(pixels, wanted) if channel else pixels[..., :3]
     if factor is not None and not np.allclose(factor, 1):
         pixels = linear(pixels) * factor.astype(np.float32)
