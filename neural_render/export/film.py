@@ -67,15 +67,7 @@ def frames_per_second(settings: RenderSettings) -> float:
 
     UserError where the path's file is broken.
     """
-    if settings.path in NAMED:
-        return settings.fps or USUAL_RATE
-    stated = stated_rate(Path(settings.path))
-    if settings.fps and stated not in (0, settings.fps):
-        _log.info(
-            "video: %g frames a second, as render.fps says, here or in the run's settings; %s"
-            " states %g: render.fps=0 takes that",
-            *(settings.fps, settings.path, stated),
-        )
+    stated = 0.0 if settings.fps or settings.path in NAMED else stated_rate(Path(settings.path))
     return settings.fps or stated or USUAL_RATE
 
 
@@ -136,7 +128,14 @@ def _path(settings: RenderSettings, capture: Capture) -> tuple[str, Cameras]:
             f"render.path={name} is not known: give orbit, spiral, test, train, auto or a JSON"
             " file with keyframes."
         )
-    return file.stem, keyframe_path(file, like, settings.frames)
+    cameras, rate = keyframe_path(file, like, settings.frames), stated_rate(file)
+    if settings.fps and rate not in (0, settings.fps):
+        _log.info(
+            "video: %g frames a second, as render.fps says, here or in the run's settings; %s"
+            " states %g: render.fps=0 takes that",
+            *(settings.fps, file, rate),
+        )
+    return file.stem, cameras
 
 
 def surround(cameras: Cameras) -> bool:

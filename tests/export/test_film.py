@@ -139,14 +139,17 @@ def test_photos_with_wide_lenses_have_no_aperture_and_no_convergence(
 
 
 def test_a_video_is_as_fast_as_its_path_says(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    capture: Capture, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    keyframe = {"transform_matrix": torch.eye(4).tolist()}
     path = tmp_path / "flight.json"
-    path.write_text('{"keyframes": [], "seconds": 2, "fps": 60}')
+    path.write_text(json.dumps({"keyframes": [keyframe] * 2, "seconds": 2, "fps": 60}))
     caplog.set_level(logging.INFO)
-    assert frames_per_second(RenderSettings()) == 30
-    assert frames_per_second(RenderSettings(fps=24.0)) == 24
-    assert frames_per_second(RenderSettings(path=str(path))) == 60
+    rates = {"auto": (30, 24), str(path): (60, 24)}
+    for name, (own, asked) in rates.items():
+        assert frames_per_second(RenderSettings(path=name)) == own
+        assert frames_per_second(RenderSettings(path=name, fps=24.0)) == asked
+    film_cameras(RenderSettings(path=str(path)), capture, max_side=0)
     assert caplog.text == ""
-    assert frames_per_second(RenderSettings(path=str(path), fps=30.0)) == 30
-    assert "flight.json states 60: render.fps=0 takes that" in caplog.text
+    film_cameras(RenderSettings(path=str(path), fps=24.0), capture, max_side=0)
+    assert caplog.text.count("flight.json states 60: render.fps=0 takes that") == 1
