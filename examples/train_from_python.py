@@ -29,7 +29,8 @@ scene = neural_render.fit(photos, folder, steps=steps, name="from_python", field
 print(scene)
 
 photo = open_capture(photos, progress=False).test.image(0).numpy() / 255
-photo = photo[..., :3] * photo[..., 3:] + 1 - photo[..., 3:]  # on white, as it was trained
+if photo.shape[-1] == 4:  # on white, as it was trained
+    photo = photo[..., :3] * photo[..., 3:] + 1 - photo[..., 3:]
 picture = scene.render(scene.cameras.test[0], background="white")
 error = np.mean((picture.color - photo) ** 2)
 print(f"a view that training never saw: {-10 * np.log10(error):.1f} dB")

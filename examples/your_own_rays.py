@@ -22,15 +22,16 @@ class ChequeredBall:
     frame = SceneFrame(world_from_field=place, cascades=1, near=0.0)
 
     def sample(self, num_rays: int, generator: torch.Generator) -> RayBatch:
-        eyes = normalize(torch.randn(num_rays, 3, generator=generator))
-        ways = normalize(0.7 * (torch.rand(num_rays, 3, generator=generator) - 0.5) - eyes)
+        here = {"generator": generator, "device": generator.device}  # where the field is
+        eyes = normalize(torch.randn(num_rays, 3, **here))
+        ways = normalize(0.7 * (torch.rand(num_rays, 3, **here) - 0.5) - eyes)
         along = -(eyes * ways).sum(dim=1)
         inside = along**2 - 1 + 0.35**2  # above 0 where a ray meets the ball of radius 0.35
         hits = eyes + (along - inside.clamp(min=0).sqrt())[:, None] * ways
         odd = (8 * hits).floor().sum(dim=1, keepdim=True) % 2
-        colors = odd * torch.tensor([0.9, 0.6, 0.2]) + (1 - odd) * torch.tensor([0.1, 0.3, 0.6])
-        rays = Rays(origins=eyes + 0.5, directions=ways, footprint=torch.zeros(num_rays))
-        return RayBatch.of_colors(rays, colors, (inside > 0).float())
+        orange, blue = torch.tensor([[0.9, 0.6, 0.2], [0.1, 0.3, 0.6]], device=generator.device)
+        rays = Rays(origins=eyes + 0.5, directions=ways, footprint=torch.zeros_like(along))
+        return RayBatch.of_colors(rays, odd * orange + (1 - odd) * blue, (inside > 0).float())
 
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 500

@@ -23,7 +23,7 @@ from neural_render.captures.motion.photos import find_photos
 from neural_render.captures.motion.poses import folder_with_poses, is_ours
 from neural_render.captures.placement.scene import place_scene
 from neural_render.captures.placement.seen_space import seen_space
-from neural_render.captures.readers.image_files import compact_names, is_file
+from neural_render.captures.readers.image_files import check_name, compact_names, is_file
 from neural_render.captures.readers.listing import Listing, Photo, SparsePoints
 from neural_render.captures.readers.registry import READERS, how_to_unpack, is_archive, recognise
 from neural_render.captures.records import Capture, Views
@@ -37,7 +37,9 @@ from neural_render.core.waiting.patience import told_if_slow
 
 MIN_PHOTOS = 3
 # Of the distance to the origin: single precision then still resolves a thousandth of the spread.
-MIN_EXTENT = 1e-4
+# Of the cameras, over their distance from the origin: single precision moves them by so much that
+# pictures of 3000 pixels of focal length move by one.
+MIN_EXTENT = 1e-3
 
 _log = logging.getLogger("neural_render")
 
@@ -54,6 +56,8 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
     reader = recognise(folder)
     with told_if_slow(f"reading what {folder} lists"):
         listing = with_split(with_files(reader.read(folder), folder), settings.test_every)
+    for photo in (*listing.train, *listing.test):
+        check_name(photo.name, folder)
     listing = with_masks(with_holdout(listing, settings.holdout_every), folder)
     listing = with_smaller_images(listing, settings.max_side)
     _check_positions(listing.train, folder)

@@ -56,6 +56,7 @@ FREE = ("views.reference_samples", "views.supersampling")  # of a bake's: how vi
 HELD_OUT = "capture.holdout_every"
 # Where the settings of a run say nothing of these, they were not there yet.
 BEFORE = {"capture": {"find_points": False}}
+SECONDS, STEPS = "training.max_seconds", "training.num_steps"
 # How OmegaConf says which of Python's errors it met.
 RAISED = re.compile(r"\b\w+ raised while resolving interpolation: ")
 DEEPEST = 20  # groups in groups and lists of settings
@@ -197,10 +198,15 @@ def _overridden(settings: Settings, words: list[str], configs: Path) -> Settings
     """Stored settings with the command line's words applied, presets first."""
     config = OmegaConf.structured(settings)
     overrides = OverridesParser.create().parse_overrides(words)
+    given = {override.key_or_group for override in overrides}
     for override in overrides:
         if override.key_or_group == "preset" and override.value() is not None:
             preset = OmegaConf.load(configs / "preset" / f"{override.value()}.yaml")
             config.merge_with(preset)
+            if OmegaConf.select(preset, SECONDS) is not None:
+                given.add(SECONDS)
+    if SECONDS in given and STEPS not in given:  # a budget in seconds, after one in steps
+        OmegaConf.update(config, STEPS, 0)
     for override in overrides:
         if override.key_or_group != "preset":
             OmegaConf.update(config, override.key_or_group, override.value())

@@ -87,12 +87,14 @@ class MovingLight:
 class Lighting:
     """The light groups of a field, in the order of its channels; none for photographs.
 
-    ``exposure`` multiplies scene-linear radiance before it is shown.
+    ``exposure`` multiplies scene-linear radiance before it is shown. ``environment`` is the group
+    of the light that shines from far around; empty: none does.
     """
 
     groups: tuple[LightGroup, ...] = ()
     moving: tuple[MovingLight, ...] = ()  # none or one
     exposure: float = 1.0
+    environment: str = ""
 
     @property
     def num_conditions(self) -> int:

@@ -20,7 +20,6 @@ from neural_render.rendering.images import Image
 from neural_render.rendering.lit import Dials
 
 NO_LIGHT = 1e-6  # is left behind what is opaque: the rounding of sums of weights
-ENVIRONMENT = "environment"  # the light group whose picture can be seen behind the scene
 
 
 @dataclass(frozen=True, kw_only=True)

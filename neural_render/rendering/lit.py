@@ -35,10 +35,10 @@ class Dials:
         lights = self.lighting.groups
         return {light.name: seen * light.scale for light, seen in zip(lights, groups, strict=True)}
 
-    def of_group(self, name: str) -> Color:
-        """The emission of the group of that name; 1 where there is none."""
+    def of_environment(self) -> Color:
+        """The emission of the light that shines from far around; 1 where there is none."""
         for group, emission in zip(self.lighting.groups, self.emission, strict=True):
-            if group.name == name:
+            if group.name == self.lighting.environment:
                 return emission
         return (1.0, 1.0, 1.0)
 
@@ -71,11 +71,12 @@ def set_dials(
             )
         at = torch.nn.functional.normalize(at, dim=1)
     outside = (at < at.new_tensor(light.low) - 1e-4) | (at > at.new_tensor(light.high) + 1e-4)
-    if light_at and bool(outside.any()):
+    if bool(outside.any()):
         _log.warning(
-            "%s=%s is outside of what was seen in baking (%s to %s): the picture is a guess there",
+            "%s=%s%s is outside of what was seen in baking (%s to %s): the picture is a guess",
             setting,
-            list(light_at),
+            list(light_at or light.at),
+            "" if light_at else ", the light's own place in the scene's file,",
             list(light.low),
             list(light.high),
         )

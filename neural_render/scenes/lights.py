@@ -29,6 +29,11 @@ class SceneGroup:
     lights: tuple[SceneLight, ...]
 
     @property
+    def is_around(self) -> bool:
+        """Whether one of them shines from far around; a scene has at most one that does."""
+        return any(light.kind == "environment" for light in self.lights)
+
+    @property
     def color(self) -> Triple:
         """The file's emission: of several lights that of the brightest, grey if hues differ.
 

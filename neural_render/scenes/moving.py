@@ -15,6 +15,8 @@ from neural_render.scenes.views import axes_of
 
 LOWEST = 0.1  # sine of the height over the horizon from which a directional light shines at least
 REACH = 1.5  # of the scene's half extent: how far from the middle a point light may be
+FLATTEST = 0.2  # of the longest of these, the shortest
+BESIDE = 0.1  # of the longest of these: how far around its own place it may be at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,10 @@ def moving_places(
     if kind == "direction":
         low, high = -np.ones(3), np.ones(3)
     else:
-        low, high = middle - half, middle + half
+        half = np.maximum(half, FLATTEST * half.max())
+        own, margin = np.asarray(light.at), BESIDE * half.max()
+        low = np.minimum(middle - half, own - margin)
+        high = np.maximum(middle + half, own + margin)
     return (
         MovingPlaces(
             light=light,

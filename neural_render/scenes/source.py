@@ -97,7 +97,7 @@ def scene_lights(scene: dict[str, Any]) -> Lighting:
         MovingLight(**{key: _tuple(value) for key, value in light.items()})
         for light in scene["moving"]
     ]
-    return Lighting(groups=tuple(groups), moving=tuple(moving))
+    return Lighting(groups=tuple(groups), moving=tuple(moving), environment=scene["environment"])
 
 
 def scene_lighting(scene: dict[str, Any], pilot: dict[str, Any]) -> Lighting:

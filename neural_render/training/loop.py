@@ -4,8 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from copy import deepcopy
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from signal import Signals
 
@@ -23,6 +22,7 @@ from neural_render.kernels import ops
 from neural_render.rendering import Renderer
 from neural_render.training.ema import AveragedWeights
 from neural_render.training.randomness import generator_for
+from neural_render.training.rehearsal import compile_kernels
 from neural_render.training.reports.unfinished import curves_left
 from neural_render.training.runs.checkpoint import (
     Checkpoint,
@@ -48,14 +48,12 @@ from neural_render.training.step import (
     Problem,
     StepInput,
     StepOutcome,
-    adam_spec,
-    batch_gradients,
     draw_step,
     observed_survivors,
     training_step,
 )
 from neural_render.training.stepping.gathering import SYNCHRONISE_EVERY, synchronise
-from neural_render.training.stepping.optimizer import new_moments, optimizer_step
+from neural_render.training.stepping.optimizer import new_moments
 from neural_render.training.stopping import SIGNALS, StopSignals, TrainingInterrupted
 from neural_render.training.watching.audience import NOBODY, Audience
 from neural_render.training.watching.stages import training_stage
@@ -126,11 +124,15 @@ def train(
     )
     with run.locked(), torch_threads(context.backend), StopSignals() as signals:
         take_up(run, record, state)
+        session = Session(run, record, context, state)
         # Only now: what cannot be resumed keeps the settings that it was made with.
-        group.of_first(lambda: write_config(run, context))
+        group.of_first(lambda: write_config(run, context, session.is_over(settings)))
         context.audience.begin(lambda: training_stage(state, renderer, record, run))
         with curves_left(run, signals, context.program):
-            fit(problem, state, Session(run, record, context, state), signals)
+            try:
+                fit(problem, state, session, signals)
+            finally:
+                ops.finish()  # of whatever kind the end was
         signals.agree()
     if learnt := state.adjustment.described():
         _log.info("cameras: %s", learnt)
@@ -157,6 +159,11 @@ class Session:
         self.clock = Clock(context.threads, done.train_seconds, done.train_cpu_seconds)
         self._saved = done if run.checkpoints() else None
         self._saved_at = time.perf_counter()
+
+    def is_over(self, settings: TrainingSettings) -> bool:
+        """Whether the budget was spent before it begins."""
+        done = self._saved.step if self._saved else 0
+        return budget_fraction(settings, done, self.clock.seconds(settings.clock)) >= 1
 
     def due(self, settings: TrainingSettings, step: int) -> bool:
         """Whether a checkpoint is due after ``step``."""
@@ -210,32 +217,12 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
                 with clock.paused():
                     session.audience.serve(step, lambda: signals.received is not None)
         take_in(outcomes.known(wait=True), state, session, reporter)
-        if drawn is None and state.progress.step > resumed:
+        unsettled = state.progress.averaged_step < state.progress.step
+        if drawn is None and (state.progress.step > resumed or unsettled):
             settle(problem, state, clock)
         clock.stop()
         session.audience.told(reporter.report(state))
     group.of_first(lambda: session.save(state))
-
-
-@told_if_slow("compiling kernels for this GPU")
-def compile_kernels(problem: Problem, state: TrainingState) -> None:
-    """Rehearses the next step: a budget of seconds is for training."""
-    with suppress(torch.OutOfMemoryError):  # it needs copies, of which training has none
-        rehearse(problem, state)
-    torch.cuda.empty_cache()
-
-
-def rehearse(problem: Problem, state: TrainingState) -> None:
-    """Takes the next step with copies of what it would change, and looks at space."""
-    drawn, settings = draw_step(problem, state, fraction=0.0), problem.settings
-    found = batch_gradients(problem, state, drawn)
-    field = deepcopy(problem.field)
-    moments = {name: moment.clone() for name, moment in state.moments.items()}
-    adam = adam_spec(settings, drawn)
-    optimizer_step(field, moments, found.parameters, adam, settings.weight_decay)
-    ops.finish()
-    with torch.no_grad():
-        field.density(torch.zeros(1, 3, device=problem.device))
 
 
 @told_if_slow("settling which space is empty", over_bars=True)
@@ -328,8 +315,10 @@ def take_up(run: RunFolder, record: RunRecord, state: TrainingState) -> None:
     check_same_start(state, run)
 
 
-def write_config(run: RunFolder, context: RunContext) -> None:
-    """Stores the settings of the run."""
+def write_config(run: RunFolder, context: RunContext, is_over: bool) -> None:
+    """Stores the settings of the run; what is trained no more keeps those that it has."""
+    if is_over and run.config_path.is_file():
+        return
     with whole_file(run.config_path) as draft:
         draft.write_text(context.config, encoding="utf-8")
 

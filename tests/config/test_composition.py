@@ -126,6 +126,15 @@ def test_a_run_keeps_its_settings_until_words_change_them(compose: Compose, tmp_
     }
 
 
+def test_a_budget_in_seconds_is_one_after_one_in_steps(compose: Compose, tmp_path: Path) -> None:
+    stored = Settings()
+    stored.training.num_steps = 500
+    run = store_run(tmp_path / "run", stored)
+    for words, steps in {"seed=0": 500, "training.max_seconds=60": 0, "preset=short": 0}.items():
+        (found,) = compose(f"run={run}", words)
+        assert found.training.num_steps == steps
+
+
 def test_runs_differ_in_settings_that_do_not_name_them() -> None:
     runs = [Settings(name="a", outputs="x"), Settings(name="b", run="y", seed=3)]
     runs[0].field.grid.log2_rows = 17

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from neural_render.core.errors import SettingError
+from neural_render.core.lights import MovingLight
 from neural_render.scenes.lights import LightSwitch, light_groups
 from neural_render.scenes.moving import LOWEST, REACH, MovingPlaces, moving_places
 from neural_render.scenes.records import LoadedScene, Triple
@@ -73,6 +75,17 @@ def test_positions_are_around_the_scene(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         [places.low, places.high], [middle - REACH * half, middle + REACH * half]
     )
+
+
+def test_positions_reach_the_lights_own_place(tmp_path: Path) -> None:
+    """However high it hangs over however flat a scene."""
+    path = write_scene(tmp_path, "lamp", "bulb")
+    text = path.read_text(encoding="utf-8").replace(FILE["bulb"], 'x="0" y="0" z="40"')
+    path.write_text(text, encoding="utf-8")
+    (places,) = places_of(load(path), "bulb")
+    assert places.low[2] < 0 and places.high[2] > 40.3
+    light = MovingLight(**places.description)
+    assert light.conditions(torch.tensor([places.at]))[0, :3].abs().max() < 1
 
 
 def test_a_group_moves_by_its_name(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from neural_render.core.rays import RayBatch
 from neural_render.fields import FieldSettings, RadianceField, field_spec
 from neural_render.kernels import dispatch
 from neural_render.training.ema import AveragedWeights
-from neural_render.training.loop import compile_kernels
+from neural_render.training.rehearsal import compile_kernels
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.state import Progress, TrainingState
 from neural_render.training.sampling.error_map import new_error_map

@@ -186,13 +186,19 @@ class CameraAdjustment:
         return "; ".join(found)
 
     def state(self) -> dict[str, Tensor]:
-        """All that a resumed run needs, by name, no copies; nothing where nothing is learnt."""
-        return self.parameters | self._moments
+        """All that a resumed run needs, by name, no copies; nothing where nothing is learnt.
+
+        With the units that moves of cameras are learnt in: they depend on how large photos are.
+        """
+        learnt = self._units.keys() & self.parameters.keys()
+        units = {f"units.{name}": self._units[name] for name in sorted(learnt)}
+        return self.parameters | self._moments | units
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Goes on from ``state``; ValueError if it is of other photos or other settings."""
         own = self.state()
-        if {name: t.shape for name, t in own.items()} != {n: t.shape for n, t in state.items()}:
+        known = {name: own[name] for name in own if name in state or not name.startswith("units.")}
+        if {name: t.shape for name, t in known.items()} != {n: t.shape for n, t in state.items()}:
             there, here = (
                 ", ".join(f"{n} {list(t.shape)}" for n, t in x.items() if "." not in n) or "nothing"
                 for x in (state, own)
@@ -201,8 +207,13 @@ class CameraAdjustment:
                 f"it learnt of its cameras {there}, and capture.adjust asks for {here}: restore"
                 " these settings and the photos that it was trained on"
             )
-        for name, tensor in own.items():
-            tensor.copy_(state[name])
+        for name, tensor in known.items():
+            if not name.startswith("units."):
+                tensor.copy_(state[name])
+            elif not torch.equal(tensor, state[name].to(tensor)):  # of photos of another size
+                parameter = self.parameters[name.removeprefix("units.")]
+                moves = state[name].to(tensor).double() @ parameter.double()[..., None]
+                parameter.copy_((torch.linalg.pinv(tensor.double()) @ moves)[..., 0])
 
     def _pixels(self, batch: RayBatch) -> Float[Tensor, "rays 2"]:
         """Where in its photo each ray is, by the cameras that it was shot from."""

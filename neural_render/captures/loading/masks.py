@@ -14,7 +14,7 @@ from pathlib import Path
 from neural_render.captures.readers.image_files import compact_names, list_images
 from neural_render.captures.readers.listing import Listing, Photo
 
-MASK_FOLDERS = ("masks", "mask")
+MASK_FOLDERS = ("masks", "mask")  # beside photos, or among them
 
 _log = logging.getLogger("neural_render")
 

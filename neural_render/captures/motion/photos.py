@@ -10,7 +10,8 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from neural_render.captures.loading.images import read_header
-from neural_render.captures.readers.image_files import IMAGE_ENDINGS
+from neural_render.captures.loading.masks import MASK_FOLDERS
+from neural_render.captures.readers.image_files import IMAGE_ENDINGS, check_name
 from neural_render.core.errors import CaptureError
 from neural_render.core.files import large_pictures
 
@@ -60,13 +61,20 @@ def find_photos(folder: Path) -> FoundPhotos:
         if not root.is_dir():
             continue
         inside = root.rglob("*") if place else root.iterdir()
-        files = sorted(path for path in inside if not path.name.startswith("."))
+        files = sorted(
+            path
+            for path in inside
+            if not path.name.startswith(".")
+            and not {*MASK_FOLDERS} & {*path.relative_to(root).parts[:-1]}
+        )
         names = [
             path.relative_to(root).as_posix()
             for path in files
             if path.suffix.lower() in IMAGE_ENDINGS
         ]
         foreign += [path for path in files if path.suffix.lower() in HEIC | RAW]
+        for name in names:
+            check_name(name, root)
         if names:
             if foreign:
                 _log.warning(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from neural_render.captures.loading.masks import MASK_FOLDERS
 from neural_render.captures.motion.diagnosis import (
     MIN_PHOTOS,
     Outcome,
@@ -25,7 +26,7 @@ from neural_render.captures.motion.photos import (
 )
 from neural_render.captures.motion.process import run_colmap
 from neural_render.captures.settings import CaptureSettings
-from neural_render.captures.video.frames import is_of_video
+from neural_render.captures.video.frames import MODEL_RECORD, is_of_video
 from neural_render.captures.workplace import (
     fingerprints,
     place_for,
@@ -38,7 +39,7 @@ from neural_render.core.errors import CaptureError
 from neural_render.core.waiting.turns import locked
 from neural_render.kernels import dispatch
 
-RECORD = "structure_from_motion.json"
+RECORD = MODEL_RECORD
 MODEL, WORK = "sparse", Path(".neural_render", "motion")
 # Pixels of the longer side that features are looked for in. COLMAP doubles the image first, so
 # that 1600 resolves what 3200 does; poses of 11 photos of 2832 pixels came out alike.
@@ -78,12 +79,27 @@ def folder_with_poses(folder: Path, settings: CaptureSettings, *, progress: bool
     place = place_for(folder)
     with locked(place):
         if not _is_current(place, made_from, stated):
+            _check_free(place / MODEL)
             with told(place):
                 chosen = _chosen(stated, len(photos.names), is_video=is_of_video(folder))
                 _reconstruct(photos, place, made_from, chosen, progress=progress)
         if place != folder:
             _link(place / "images", photos.root)
+            for name in MASK_FOLDERS:
+                if (folder / name).is_dir():
+                    _link(place / name, folder / name)
     return place
+
+
+def _check_free(model: Path) -> None:
+    """CaptureError where what is not of our making would have to give way."""
+    if not model.is_dir() or (model / RECORD).is_file() or not any(model.iterdir()):
+        return
+    raise CaptureError(
+        f"{model} holds no COLMAP model that can be read, and is where the poses of the photos that"
+        " have to be found belong: move it away, or complete it (cameras, images and points3D, in"
+        f" {model.name} itself or in {model.name}/0)"
+    )
 
 
 def _is_current(place: Path, made_from: dict[str, Any], stated: dict[str, str]) -> bool:

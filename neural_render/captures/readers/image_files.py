@@ -92,6 +92,17 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def check_name(name: str, folder: Path) -> None:
+    """CaptureError for a photo's name that no text can hold, as of old archives."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise CaptureError(
+            f"{folder} has a photo whose name is not of UTF-8, {name!a}: rename it, and all"
+            " like it (convmv does so)"
+        ) from error
+
+
 def display_name(path: Path, folder: Path) -> str:
     """A photo's name: its path inside the capture, else the path as it is."""
     try:

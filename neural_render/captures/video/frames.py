@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from neural_render.core.errors import CaptureError
 from neural_render.core.waiting.turns import locked
 
 RECORD = "video.json"
+MODEL_RECORD = "structure_from_motion.json"  # in a folder of poses that were found
 DEFAULT_COUNT = 100
 MIN_FRAMES = 20
 # Widths of the picture: below this in all, the camera stood; above this from photo to photo, too
@@ -62,6 +64,12 @@ def frames_folder(video: Path, count: int, *, progress: bool) -> Path:
                 f"{folder} is where the frames of {video} belong, but it is not of our making: move"
                 f" it away, or give capture.path={folder} to use it"
             )
+        if added := sorted(path.name for path in _added(folder)):
+            raise CaptureError(
+                f"the frames of {video} have to be chosen anew, and {folder} holds"
+                f" {', '.join(added)} of yours beside the earlier ones: move it away, or give"
+                f" capture.path={folder} to go on with those"
+            )
         looks = look(video, progress=progress)
         wanted = count or DEFAULT_COUNT
         numbers = chosen_frames(looks, wanted, video)
@@ -78,6 +86,15 @@ def frames_folder(video: Path, count: int, *, progress: bool) -> Path:
             shutil.rmtree(part, ignore_errors=True)
     _log.info("%d of %d frames of %s: %s", len(numbers), len(looks.number), video, folder)
     return folder
+
+
+def _added(folder: Path) -> Iterator[Path]:
+    """What somebody else has put into a folder of frames."""
+    if folder.is_dir():
+        own = ("images", RECORD, ".neural_render")
+        for path in folder.iterdir():
+            if path.name not in own and not (path / MODEL_RECORD).is_file():
+                yield path
 
 
 def look(video: Path, *, progress: bool) -> Looks:

@@ -1,5 +1,7 @@
 """The ops that change parameters: scatter and Adam."""
 
+import atexit
+from functools import partial
 from typing import Any
 
 import torch
@@ -58,28 +60,23 @@ def table_adam_step(
     prepare_in_place((table, second))
     followed = followed_entries(table, grid)
     changed = [*addresses(table, second), 0 if followed is None else followed.data_ptr()]
+    how = native_grid(grid), adam_numbers(adam)
     if isinstance(gradient, ChunkedGradient) and gradient.fits(native(), grid):
-        native().table_adam_of(
-            native_grid(grid), adam_numbers(adam), gradient.state, changed, later
-        )
         used = (gradient.state,)
+        step = partial(native().table_adam_of, *how, gradient.state, changed, later)
     else:
-        points, features = factored_tensors(gradient, grid)
-        native().table_adam(
-            native_grid(grid),
-            adam_numbers(adam),
-            addresses(*points),
-            features.data_ptr(),
-            points.shape[1],
-            changed,
-            later,
-        )
-        used = (points, features)
-    if later:
+        used = points, features = factored_tensors(gradient, grid)
+        size = addresses(*points), features.data_ptr(), points.shape[1]
+        step = partial(native().table_adam, *how, *size, changed, later)
+    if later:  # before it begins: whatever happens, what is worked on stays
         _running.append((native(), table, second, followed, used))
-    table_changed(table, grid, followed=followed)
+    try:
+        step()
+    finally:
+        table_changed(table, grid, followed=followed)
 
 
+@atexit.register
 def finish() -> None:
     """See ``ops.finish``."""
     while _running:

@@ -92,6 +92,7 @@ class Worker:
             up=self.scene.up,
             warnings=self.scene.warnings,
             groups=[{"name": group.name, "color": group.color} for group in self.groups],
+            environment="".join(group.name for group in self.groups if group.is_around),
             views=self.views.kind,
             moving=[places.description for places in self.moving],
             block=tracer.num_rays,
@@ -159,9 +160,16 @@ class Worker:
         for light in self.scene.lights:
             if light.kind == "environment":
                 picture, turn = self._switch.environment(light)
+                share = self._around().neutral(light)  # of its group's emission
+                picture = picture * np.array(share, np.float32)
                 self._lit = UNLIT  # whatever is switched on to look at it
                 np.save(path, picture)
         self._answer("environment", world_from_environment=turn)
+
+    def _around(self) -> SceneGroup:
+        """The group of the light that shines from far around."""
+        (group,) = [group for group in self.groups if group.is_around]
+        return group
 
     def poses(self, *, num: int, seed: int) -> None:
         """Random cameras of the distribution that training has."""

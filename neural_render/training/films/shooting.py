@@ -15,7 +15,6 @@ from neural_render.core.errors import SettingError
 from neural_render.core.optics.eyes import Eye, is_panorama
 from neural_render.evaluation.protocol import background_color
 from neural_render.export.developing import (
-    ENVIRONMENT,
     Backdrop,
     Development,
     EnvironmentBackdrop,
@@ -255,6 +254,4 @@ def _backdrop(scene: TrainedScene, name: str, dials: Dials) -> Backdrop:
         return NoBackdrop()
     if name != "environment":
         return PlainBackdrop(level=background_color(name)[0])
-    return EnvironmentBackdrop(
-        environment=scene.environment[0], emission=dials.of_group(ENVIRONMENT)
-    )
+    return EnvironmentBackdrop(environment=scene.environment[0], emission=dials.of_environment())

@@ -11,6 +11,7 @@ from neural_render.core.errors import PackageError, reason_of
 from neural_render.core.files import checked_file, whole_file
 from neural_render.training.packages.format import (
     FORMAT,
+    READ,
     VERSION,
     Document,
     checksum,
@@ -60,10 +61,11 @@ class PackageFile:
             if metadata.get("format") != FORMAT:
                 raise ValueError("it is no package of this program")
             version = metadata.get("version", "")
-            if version != str(VERSION):
+            if version not in map(str, READ):
                 raise PackageError(
                     f"Package {self.path} is of format version {version[:20]}, and this program"
-                    f" reads version {VERSION}: update neural_render, or package the run again."
+                    f" reads versions up to {VERSION}: update neural_render, or package the run"
+                    " again."
                 )
             if metadata.get("sha256") != checksum(metadata.get("document", ""), tensors):
                 raise ValueError("its checksum is another: it was damaged on its way")

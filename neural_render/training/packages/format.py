@@ -15,11 +15,17 @@ from torch import Tensor
 
 from neural_render.kernels.specs import FieldSpec
 from neural_render.training.runs import records
-from neural_render.training.runs.checkpoint import check_lighting, check_limits, check_numbers
+from neural_render.training.runs.checkpoint import (
+    check_lighting,
+    check_limits,
+    check_numbers,
+    complete_lighting,
+)
 from neural_render.training.runs.state import Progress, RunRecord
 
 FORMAT = "neural_render package"
-VERSION = 1
+VERSION = 2
+READ = (1, 2)  # versions
 SUFFIX = ".nrpack"
 MOST_ENTRIES = 1 << 29  # of a table: 2 GiB as it is used
 
@@ -104,6 +110,9 @@ def document_of(metadata: Mapping[str, str]) -> Document:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"its document is not JSON ({error})") from error
     check_numbers(content, "document")
+    run = content.get("run") if isinstance(content, dict) else None
+    if metadata.get("version") == "1" and isinstance(run, dict):
+        complete_lighting(run.get("lighting"))
     document = records.from_json(Document, content, "document")
     check_limits(document.run)
     check_lighting(document.run.lighting, document.run.field)

@@ -24,7 +24,8 @@ from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.state import Progress, RunRecord, TrainingState
 
 FORMAT = "neural_render checkpoint"
-VERSION = 7
+ENVIRONMENT = "environment"  # the light group that shone from far around, up to version 7
+VERSION = 8
 LARGEST_WEIGHT = 1e6  # sound weights stay below 100
 # Beyond these a state.json is broken or hostile: nothing is computed from its numbers.
 LIMITS = {"levels": 64, "features": 16, "log2_rows": 28, "coarsest": 1 << 20, "finest": 1 << 24}
@@ -227,7 +228,19 @@ def _document(path: Path) -> dict[str, Any]:
         field.setdefault("reflection_degree", 0)  # all that there was
     if version <= 6 and isinstance(field, dict):
         field.setdefault("far_rows", 0)
+    if version <= 7:
+        complete_lighting(run.get("lighting"))
     return document
+
+
+def complete_lighting(lighting: Any) -> None:
+    """What lights were not stored with up to version 7: which of them shines from far around."""
+    if isinstance(lighting, dict):
+        groups = lighting.get("groups")
+        listed = groups if isinstance(groups, list) else []
+        found = [group for group in listed if isinstance(group, dict)]
+        is_alone = any(group.get("name") == ENVIRONMENT for group in found)
+        lighting.setdefault("environment", ENVIRONMENT if is_alone else "")
 
 
 def check_limits(record: RunRecord) -> None:
@@ -285,6 +298,8 @@ def check_lighting(lighting: Lighting, spec: FieldSpec) -> None:
     places = [value for light in lighting.moving for value in (*light.low, *light.high, *light.at)]
     if not all(map(math.isfinite, places)):
         raise ValueError("its record says places of a moving light that are not finite")
+    if lighting.environment not in ("", *names):
+        raise ValueError("its record says that a light shines from far around that it has not")
     if len(lighting.moving) > 1 or any(light.group not in names for light in lighting.moving):
         raise ValueError("its record says several moving lights, or one of no light group")
     if lighting.num_conditions not in (0, spec.num_conditions):

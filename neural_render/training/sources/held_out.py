@@ -79,7 +79,8 @@ def held_out(scene: TrainedScene, capture: Capture, settings: EvaluationSettings
     here = found.lens.device
     if settings.fit != "none" and len(views):
         begun = replace(views, cameras=adjustment.cameras().in_frame(frame).to(here))
-        fit(scene, replace(capture, train=half(begun, left=True)), adjustment, settings.fit_steps)
+        seen = replace(capture, frame=scene.frame, train=half(begun, left=True))
+        fit(scene, seen, adjustment, settings.fit_steps)
         views = half(views, left=False)
     if len(cameras) and (trained.settings.moves_cameras or pose):
         found = adjustment.cameras().in_frame(frame).to(here)
@@ -103,8 +104,9 @@ def refined(scene: TrainedScene, capture: Capture) -> Capture:
         part.cameras.in_frame(frame.inverse()) for part in (capture.train, capture.test)
     )
     trained = _learnt(scene, capture, stated)
-    moved = trained.cameras(), for_views(test, trained, stated, AdjustmentSettings()).cameras()
-    train, test = (cameras.in_frame(frame) for cameras in moved)
+    if len(test):
+        test = for_views(test, trained, stated, AdjustmentSettings()).cameras()
+    train, test = (cameras.in_frame(frame) for cameras in (trained.cameras(), test))
     return replace(
         capture,
         train=replace(capture.train, cameras=train),

@@ -12,7 +12,6 @@ from neural_render.core.lights import Color, Lighting
 from neural_render.core.protocols import SceneFrame
 from neural_render.evaluation.protocol import background_color, background_name
 from neural_render.export.developing import (
-    ENVIRONMENT,
     Backdrop,
     Development,
     EnvironmentBackdrop,
@@ -87,9 +86,7 @@ class FieldStage:
     def _backdrop(self, dials: Dials) -> Backdrop:
         if not self.environment:
             return PlainBackdrop(level=0.0)
-        return EnvironmentBackdrop(
-            environment=self.environment[0], emission=dials.of_group(ENVIRONMENT)
-        )
+        return EnvironmentBackdrop(environment=self.environment[0], emission=dials.of_environment())
 
     def _shining(self, light_at: Sequence[float]) -> Sequence[float]:
         """Where the light is; as in the scene's file for what is no direction."""

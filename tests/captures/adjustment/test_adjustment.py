@@ -180,6 +180,27 @@ def test_it_goes_on_from_its_state_and_refuses_that_of_others() -> None:
         CameraAdjustment(cameras, AdjustmentSettings(poses=True)).load_state(first.state())
 
 
+def test_what_was_learnt_is_the_same_at_another_size() -> None:
+    """Of photos scaled to a half, units are twice as large; moves are moves."""
+    large = some_cameras()
+    small = replace(
+        large,
+        focal_px=large.focal_px / 2,
+        center_px=large.center_px / 2,
+        width=large.width // 2,
+        height=large.height // 2,
+    )
+    learnt = shaken(CameraAdjustment(large, EVERYTHING))
+    found = restored(small, learnt.state())
+    expected, cameras = learnt.cameras(), found.cameras()
+    poses = cameras.world_from_camera, expected.world_from_camera
+    torch.testing.assert_close(*poses, atol=1e-5, rtol=0)
+    torch.testing.assert_close(2 * cameras.focal_px, expected.focal_px, rtol=1e-4, atol=0)
+    torch.testing.assert_close(2 * cameras.center_px, expected.center_px, rtol=1e-4, atol=0)
+    before = {k: v for k, v in learnt.state().items() if not k.startswith("units.")}
+    torch.testing.assert_close(restored(large, before).cameras().focal_px, expected.focal_px)
+
+
 def test_cameras_follow_those_that_were_refined_alike() -> None:
     """All turned, scaled and shifted together: so is one that was not among them."""
     cameras = some_cameras(7)

@@ -16,7 +16,7 @@ from neural_render.captures.settings import CaptureSettings
 from neural_render.captures.video import frames
 from neural_render.captures.video.choosing import Looks, MotionMeter, choose, sharpness
 from neural_render.captures.video.decoding import color, count_frames, each_frame
-from neural_render.captures.video.frames import chosen_frames, frames_folder, look
+from neural_render.captures.video.frames import MODEL_RECORD, chosen_frames, frames_folder, look
 from neural_render.core.errors import CaptureError
 from tests.captures.motion.textured_room import photo, walk, write_video
 
@@ -198,6 +198,21 @@ def test_a_folder_of_somebody_else_stays(tmp_path: Path) -> None:
     (tmp_path / "walk_frames").mkdir()
     with pytest.raises(CaptureError, match=r"not of our making: .*capture\.path=.*walk_frames"):
         frames_of(video)
+
+
+def test_what_somebody_put_beside_frames_stays(tmp_path: Path) -> None:
+    """Masks of frames, say, which others would not fit."""
+    video = write_video(tmp_path / "walk.mp4", pan([4.0] * 40))
+    folder = frames_of(video, 24)
+    (folder / "masks").mkdir()
+    assert frames_of(video, 24) == folder
+    with pytest.raises(CaptureError, match="holds masks of yours beside the earlier ones: move"):
+        frames_of(video, 30)
+    (folder / "masks").rmdir()
+    (folder / "sparse").mkdir()
+    (folder / "sparse" / MODEL_RECORD).write_text("{}")
+    frames_of(video, 30)
+    assert not (folder / "sparse").exists()
 
 
 def test_a_video_is_a_capture(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,7 +18,7 @@ from PIL import Image
 from neural_render.core.errors import SceneError
 from neural_render.scenes.settings import SceneSettings, ViewSettings
 from neural_render.scenes.tracing.process import TracerProcess
-from tests.scenes.small_scenes import BOX, write_scene
+from tests.scenes.small_scenes import BOX, SKY, write_scene
 from tests.scenes.tracing.tracers import CPU, SMALL, alive, rings, source_of, started
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -67,6 +68,22 @@ def test_it_says_what_the_scene_is(tracer: TracerProcess) -> None:
         for mean, group in zip(found["means"], scene["groups"], strict=True)
     )
     torch.testing.assert_close(lit, torch.tensor(found["lit"]), rtol=0.3, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("groups", "name"), [((), "environment"), (("room=*",), "room"), (("sky=environment",), "sky")]
+)
+def test_the_picture_around_is_its_groups_at_unit_emission(
+    tmp_path: Path, groups: tuple[str, ...], name: str
+) -> None:
+    """Times the group's colour it is what the file has, whatever else is in the group."""
+    path = write_scene(tmp_path, "lamp", "environment")
+    with closing(started(path, groups=list(groups))) as process:
+        assert process.scene["environment"] == name
+        file = tmp_path / "around.npy"
+        process.ask("environment", command="environment", path=str(file))
+        (color,) = (g["color"] for g in process.scene["groups"] if g["name"] == name)
+    np.testing.assert_allclose(np.load(file) * color, np.broadcast_to(SKY, (2, 4, 3)), rtol=1e-5)
 
 
 def test_surfaces_without_a_finite_colour_are_dark(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ LIGHTING = Lighting(
     ),
     moving=(MOVING,),
     exposure=0.5,
+    environment="environment",
 )
 SKY = EnvironmentMap(picture=torch.full((4, 8, 3), 3.0), world_from_environment=torch.eye(3))
 CAMERA = camera(21, 14)

@@ -316,14 +316,26 @@ def test_broken_skies_are_refused(lit_package, tmp_path):
         )
 
 
+def test_version_1_named_no_light_that_shines_from_far_around(lit_package, tmp_path):
+    def older(document, tensors):
+        del document["run"]["lighting"]["environment"]
+
+    path = rewritten(lit_package, tmp_path / "older.nrpack", older, version="1")
+    before, after = (PackageFile(path=file).read()[0] for file in (lit_package, path))
+    assert after.run.lighting.groups == before.run.lighting.groups
+    names = [group.name for group in after.run.lighting.groups]
+    assert after.run.lighting.environment == ("environment" if "environment" in names else "")
+
+
 def test_other_files_and_newer_packages_are_told_apart(package, tmp_path):
     path = tmp_path / "other.nrpack"
     path.write_text("not a package at all")
     refused(path)
     write_tensors(path, {"a": torch.zeros(3)})
     assert "it is no package of this program" in refused(path)
-    newer = rewritten(package, path, lambda document, tensors: None, version="2")
-    assert "is of format version 2, and this program reads version 1: update" in refused(newer)
+    newer = rewritten(package, path, lambda document, tensors: None, version="3")
+    wanted = "is of format version 3, and this program reads versions up to 2: update"
+    assert wanted in refused(newer)
     deep = rewritten(package, path, lambda document, tensors: None, document="[" * 100_000)
     assert "checksum" in refused(deep)
     write_tensors(

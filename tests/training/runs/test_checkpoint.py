@@ -46,7 +46,7 @@ def test_the_kernels_precision_is_stored_and_before_that_all_was_float32(run):
         == dispatch.load(dispatch.resolve("auto")).precision()
     )
     document = json.loads((path / "state.json").read_text())
-    assert document["version"] == 7
+    assert document["version"] == 8
     del document["run"]["precision"]
     (path / "state.json").write_text(json.dumps(document))
     with pytest.raises(CheckpointError, match="run lacks precision"):
@@ -249,8 +249,16 @@ def test_version_2_had_two_moments_for_each_entry_of_the_table(run):
     progress, _ = train_ball(run, settings_for(5))
     assert progress.step == 5
     written = run.last_checkpoint()
-    assert json.loads((written / "state.json").read_text())["version"] == 7
+    assert json.loads((written / "state.json").read_text())["version"] == 8
     assert "moment1.table" not in load_file(written / "weights.safetensors")
+
+
+def test_settings_stay_where_nothing_is_trained(run):
+    run.config_path.write_text("seed: 7\n")
+    assert train_ball(run, settings_for(3))[0].step == 3
+    assert run.config_path.read_text() == "seed: 7\n"
+    assert train_ball(run, settings_for(5))[0].step == 5
+    assert run.config_path.read_text() == "seed: 5\n"
 
 
 def test_version_1_is_as_version_2(run):
