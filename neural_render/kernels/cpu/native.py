@@ -60,8 +60,11 @@ def ready(tensor: Tensor, name: str, *shape: int) -> Tensor:
 
 def indices(tensor: Tensor, size: int, limit: int | None) -> Tensor:
     """Indices as contiguous int64, checked to lie in [0, limit) unless nobody looks at them."""
-    if tensor.shape != (size,):
-        raise KernelError(f"an index has shape {tuple(tensor.shape)}, but {(size,)} was wanted.")
+    if tensor.shape != (size,) or not tensor.is_cpu:
+        raise KernelError(
+            f"an index has shape {tuple(tensor.shape)} on {tensor.device}, but {(size,)} on the CPU"
+            " was wanted."
+        )
     tensor = tensor.detach().to(torch.int64).contiguous()
     if size and limit is not None and (int(tensor.min()) < 0 or int(tensor.max()) >= limit):
         raise KernelError(f"an index lies outside [0, {limit}).")
@@ -150,10 +153,11 @@ def density_tensors(table: Tensor, weights: Tensor, spec: FieldSpec) -> tuple[Te
 
 
 def occupancy_bits(bits: Tensor, cascades: int) -> Tensor:
-    if bits.dtype != torch.uint8 or bits.shape != (cascades, 128**3 // 8):
+    shape = cascades, 128**3 // 8
+    if bits.dtype != torch.uint8 or bits.shape != shape or not bits.is_cpu:
         raise KernelError(
-            f"occupancy is {bits.dtype} of shape {tuple(bits.shape)}, but uint8 of shape "
-            f"{(cascades, 128**3 // 8)} was wanted for {cascades} cascades."
+            f"occupancy is {bits.dtype} of shape {tuple(bits.shape)} on {bits.device}, but uint8 of"
+            f" shape {shape} on the CPU was wanted for {cascades} cascades."
         )
     return bits.contiguous()
 
@@ -193,6 +197,8 @@ def render_tensors(inputs: RenderInputs, spec: RenderSpec) -> list[Tensor]:
 
 def factored_tensors(gradient: FactoredGradient, grid: HashGridSpec) -> tuple[Tensor, Tensor]:
     samples = gradient.points.shape[0]
+    if grid.dims != 3:
+        raise KernelError(f"gradients are factored by points in space, not in {grid.dims} dims.")
     points = ready(gradient.points.T, "points", 3, samples)
     if not native().points_in_cube(addresses(*points), samples):
         raise KernelError("a factored gradient has points outside [0, 1].")

@@ -16,6 +16,8 @@ def shoot_rays(pixel: Int[Tensor, " rays"], views: PixelViews) -> PixelRays:
     layout, numbers = layout_tensors(views.layout)
     num_views, num_rays = layout[0].shape[0], pixel.shape[0]
     pixels = ready_bytes(views.pixels, "pixels", views.layout.num_pixels)
+    if pixels.shape[1] not in (3, 4):
+        raise KernelError(f"pixels have {pixels.shape[1]} channels, but 3 or 4 were wanted.")
     poses = ready(views.poses, "poses", num_views, 12)
     intrinsics = ready(views.intrinsics, "intrinsics", -1, 5)
     table = ready(views.table, "table", -1, 4)
@@ -59,6 +61,8 @@ def pick_pixels(
     if len(masks):
         masks = ready_bytes(masks[:, None], "masks", layout.num_pixels)
     block = ready_integers(block, "block", (num_rays,))
+    if place.shape != (num_rays,) or not place.is_cpu:
+        raise KernelError(f"place has shape {tuple(place.shape)}, but {(num_rays,)} was wanted.")
     place = place.double().contiguous()
     pixel = torch.empty_like(block)
     found = native().pick_pixels(

@@ -68,7 +68,7 @@ class Worker:
         variant = VARIANTS[open_command["variant"]]
         mitsuba.set_variant(variant)
         mitsuba.set_log_level(mitsuba.LogLevel.Error)
-        if variant.startswith("llvm") and self._tracer_settings.threads:
+        if self._tracer_settings.threads:
             import drjit
 
             drjit.set_thread_count(self._tracer_settings.threads)

@@ -86,6 +86,19 @@ def test_the_picture_around_is_its_groups_at_unit_emission(
     np.testing.assert_allclose(np.load(file) * color, np.broadcast_to(SKY, (2, 4, 3)), rtol=1e-5)
 
 
+@unix
+def test_the_tracer_has_the_threads_that_are_asked_for(tmp_path: Path) -> None:
+    """Without LLVM, too."""
+    path, counts = write_scene(tmp_path, "lamp"), []
+    for threads in (1, 6):
+        settings = replace(SMALL, threads=threads)
+        scene = SceneSettings(path=str(path), max_depth=3)
+        with closing(TracerProcess(scene, ViewSettings(), settings)) as process:
+            process.ask("pilot", command="pilot", seed=0)
+            counts.append(len(list(Path(f"/proc/{process.pid}/task").iterdir())))
+    assert counts[1] - counts[0] == 5
+
+
 def test_surfaces_without_a_finite_colour_are_dark(tmp_path: Path) -> None:
     """A picture is looked up nowhere, so that most of what is seen is no number."""
     (tmp_path / "a.mtl").write_text("newmtl wood\nKd 1 1 1\nmap_Kd wood.png\n")

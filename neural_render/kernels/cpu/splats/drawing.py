@@ -35,9 +35,10 @@ def draw_splats_backward(
     given = _ready(splats)
     gradient = [torch.empty_like(tensor) for tensor in given]
     weights = torch.empty(len(splats))
+    wanted = ready(to_picture, "to_picture", camera.height, camera.width, 4)  # outlives the call
     native().draw_splats_backward(
         kept,
-        ready(to_picture, "to_picture", camera.height, camera.width, 4).data_ptr(),
+        wanted.data_ptr(),
         addresses(*given),
         len(splats),
         splats.degree,
