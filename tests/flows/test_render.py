@@ -141,7 +141,7 @@ def test_all_around(render, copied_run: Path) -> None:
 def light_up(run_folder: Path) -> None:
     """Makes a run of one light group of it."""
     group = {"name": "Küche 1.001", "color": [1.0, 1.0, 1.0], "scale": 1.0}
-    lighting = {"groups": [group], "moving": [], "exposure": 1.0}
+    lighting = {"groups": [group], "moving": [], "exposure": 1.0, "environment": ""}
     for path in run_folder.glob("checkpoints/*/state.json"):
         document = json.loads(path.read_text())
         document["run"] |= {"lighting": lighting, "color_space": "linear"}

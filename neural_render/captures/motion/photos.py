@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from neural_render.captures.loading.images import read_header
 from neural_render.captures.loading.masks import MASK_FOLDERS
@@ -21,6 +21,7 @@ RAW = frozenset(
     | {".rw2", ".pef", ".srw", ".raw", ".3fr", ".iiq"}
 )
 UNREAD_BY_COLMAP = frozenset({".webp"})
+TIFF = {".tif", ".tiff"}  # which Pillow turns by itself
 FOLDERS = ("images", "input", "")  # where photos are looked for, in this order
 DEFAULT_FOCAL = 1.2  # longer sides of the image: COLMAP's guess where EXIF is silent
 _DIAGONAL_35MM = math.hypot(36, 24)
@@ -45,7 +46,7 @@ class Device:
     """A camera as it was set: photos of one share their intrinsics."""
 
     name: str  # maker, model and lens; empty where EXIF is silent
-    size: tuple[int, int]  # of the pixels as stored, whatever the EXIF orientation
+    size: tuple[int, int]  # of the photo as COLMAP gets it: see ``decodable``
     focal_px: float
     known_focal: bool  # by EXIF, else guessed
 
@@ -93,29 +94,48 @@ def find_photos(folder: Path) -> FoundPhotos:
 def decodable(photos: FoundPhotos, place: Path) -> Path:
     """The folder of the photos as COLMAP can decode them: their own, or ``place``.
 
-    COLMAP's wheels read no WebP: such photos become JPEG files there, under the same names, since
-    it goes by what a file holds. What an interrupted run has converted stays.
+    COLMAP's wheels read no WebP, and know of no EXIF orientation: such photos become upright JPEG
+    files there, under the same names, since it goes by what a file holds. What an interrupted run
+    has converted stays.
     """
-    if not any(Path(name).suffix.lower() in UNREAD_BY_COLMAP for name in photos.names):
+    converted = {name for name in photos.names if _is_converted(photos.root / name)}
+    if not converted:
         return photos.root
     for name in photos.names:
         source, target = photos.root / name, place / name
         if target.exists():
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        if source.suffix.lower() not in UNREAD_BY_COLMAP:
+        if name not in converted:
             target.symlink_to(source.resolve())
             continue
         partial = target.with_name(f".{target.name}.part")
         try:
             with large_pictures(), Image.open(source) as image:
-                image.convert("RGB").save(partial, "JPEG", quality=95, subsampling=0)
+                upright = ImageOps.exif_transpose(image) if _is_turned(source) else image
+                upright.convert("RGB").save(partial, "JPEG", quality=95, subsampling=0)
             partial.replace(target)
         except (UnidentifiedImageError, SyntaxError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:  # of the disk
                 raise
             target.symlink_to(source.resolve())  # broken: COLMAP says so beside all others
     return place
+
+
+def _is_converted(path: Path) -> bool:
+    return path.suffix.lower() in UNREAD_BY_COLMAP or _is_turned(path)
+
+
+def _is_turned(path: Path) -> bool:
+    """Whether a photo is stored lying on its side, as by most phones that are held upright.
+
+    Only where its shape tells, when it is read again, that the camera is one of the turned photo.
+    """
+    try:
+        header = read_header(path, "the capture")
+    except CaptureError:
+        return False  # of which COLMAP, or who reads its size, will tell
+    return header.oriented_size != header.size and path.suffix.lower() not in TIFF
 
 
 def _conversion(folder: Path, files: Sequence[Path]) -> str:
@@ -138,7 +158,8 @@ def read_devices(photos: FoundPhotos) -> dict[str, Device]:
     devices, broken = {}, []
     for name in photos.names:
         path = photos.root / name
-        size = read_header(path, "the capture").size
+        header = read_header(path, "the capture")
+        size = header.oriented_size if _is_turned(path) else header.size
         try:
             devices[name] = _device(path, size)
         except Exception:  # Pillow's errors for damaged EXIF are of many kinds

