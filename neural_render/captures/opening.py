@@ -36,10 +36,10 @@ from neural_render.core.files import expanded
 from neural_render.core.waiting.patience import told_if_slow
 
 MIN_PHOTOS = 3
-# Of the distance to the origin: single precision then still resolves a thousandth of the spread.
-# Of the cameras, over their distance from the origin: single precision moves them by so much that
-# pictures of 3000 pixels of focal length move by one.
-MIN_EXTENT = 1e-3
+# Of the distance to the origin: single precision then still resolves a thousandth of the spread,
+# or a tenth of a pixel in pictures of 3000 pixels of focal length.
+SHIFT_PX = 4 * 3000 * 2.0**-24  # at 3000 of focal length, from a quarter of the extent away
+MIN_EXTENT, GOOD_EXTENT = 1e-4, 1e-2
 
 _log = logging.getLogger("neural_render")
 
@@ -81,7 +81,7 @@ def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = Tr
     if not images and settings.scene == "forward":  # as points of the photos may have told
         settings = replace(settings, scene="auto")
     place = place_scene(cameras, listing.placement, settings, has_opacity=has_opacity, seen=seen)
-    warnings = (*listing.warnings, *plan_warnings(plans, settings))
+    warnings = (*listing.warnings, *plan_warnings(plans, settings, ours=is_ours(folder)))
     capture = Capture(
         name=stated.stem if stated.is_file() else stated.name,
         path=folder,
@@ -271,6 +271,13 @@ def _check_positions(photos: Iterable[Photo], folder: Path) -> None:
             f"the training cameras of {folder} stand {farthest:g} units from the origin but only"
             f" {extent:g} apart, which single precision cannot resolve: subtract a common offset"
             " from the translations of their poses"
+        )
+    if extent < GOOD_EXTENT * farthest:
+        _log.warning(
+            "the training cameras of %s stand %g units from the origin and %g apart, so far that"
+            " single precision moves pictures by up to %.1f pixels: subtract a common offset from"
+            " the translations of their poses, and of their points",
+            *(folder, farthest, extent, SHIFT_PX * farthest / extent),
         )
 
 

@@ -203,8 +203,7 @@ def _overridden(settings: Settings, words: list[str], configs: Path) -> Settings
         if override.key_or_group == "preset" and override.value() is not None:
             preset = OmegaConf.load(configs / "preset" / f"{override.value()}.yaml")
             config.merge_with(preset)
-            if OmegaConf.select(preset, SECONDS) is not None:
-                given.add(SECONDS)
+            given |= {key for key in (SECONDS, STEPS) if OmegaConf.select(preset, key) is not None}
     if SECONDS in given and STEPS not in given:  # a budget in seconds, after one in steps
         OmegaConf.update(config, STEPS, 0)
     for override in overrides:

@@ -162,6 +162,7 @@ def _key(found: dict[str, Any], scene: SceneSettings, views: ViewSettings, outpu
         list(islice(_files_beside(path, outputs), MOST_FILES)),
         {**asdict(scene), "path": path.name, "environment": environment},
         {**asdict(views), "supersampling": 0},
+        *found["moving"],  # where they may be, which the scene's file alone does not say
     ]
     return hashlib.sha256(json.dumps(stated).encode()).hexdigest()[:24]
 

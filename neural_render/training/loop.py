@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from signal import Signals
 
 import torch
+import yaml
 
 from neural_render.captures.adjustment.adjustment import CameraAdjustment, fixed_cameras
 from neural_render.core.errors import CheckpointError
@@ -316,11 +317,14 @@ def take_up(run: RunFolder, record: RunRecord, state: TrainingState) -> None:
 
 
 def write_config(run: RunFolder, context: RunContext, is_over: bool) -> None:
-    """Stores the settings of the run; what is trained no more keeps those that it has."""
+    """Stores the settings of the run; where it is trained no more, those of its training stay."""
+    text = context.config
     if is_over and run.config_path.is_file():
-        return
+        stored = yaml.safe_load(run.config_path.read_text(encoding="utf-8"))
+        kept = {"training": stored["training"]} if "training" in (stored or {}) else {}
+        text = yaml.safe_dump(yaml.safe_load(text) | kept, sort_keys=False, allow_unicode=True)
     with whole_file(run.config_path) as draft:
-        draft.write_text(context.config, encoding="utf-8")
+        draft.write_text(text, encoding="utf-8")
 
 
 def check_same_start(state: TrainingState, run: RunFolder) -> None:

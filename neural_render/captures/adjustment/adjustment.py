@@ -208,12 +208,7 @@ class CameraAdjustment:
                 " these settings and the photos that it was trained on"
             )
         for name, tensor in known.items():
-            if not name.startswith("units."):
-                tensor.copy_(state[name])
-            elif not torch.equal(tensor, state[name].to(tensor)):  # of photos of another size
-                parameter = self.parameters[name.removeprefix("units.")]
-                moves = state[name].to(tensor).double() @ parameter.double()[..., None]
-                parameter.copy_((torch.linalg.pinv(tensor.double()) @ moves)[..., 0])
+            tensor.copy_(state[name])
 
     def _pixels(self, batch: RayBatch) -> Float[Tensor, "rays 2"]:
         """Where in its photo each ray is, by the cameras that it was shot from."""

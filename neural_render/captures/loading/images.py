@@ -7,13 +7,23 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from neural_render.core.errors import CaptureError
 from neural_render.core.files import LARGEST_PICTURE, large_pictures
 
 Size = tuple[int, int]
 _EXIF_ORIENTATION = 0x0112
+_TURNS = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _MEND = "replace it or remove its frame"
 
 
@@ -23,7 +33,7 @@ class Header:
 
     size: Size  # as stored
     oriented_size: Size  # after its EXIF orientation is applied
-    oriented: bool  # its EXIF orientation asks for a turn or a mirror
+    orientation: int  # EXIF's: 1 is upright, 2 to 8 ask for a turn or a mirror
     has_alpha: bool
     deep: bool  # 16 bits per channel
 
@@ -36,7 +46,7 @@ def read_header(path: Path, where: str) -> Header:
         return Header(
             size=(width, height),
             oriented_size=(height, width) if orientation in (5, 6, 7, 8) else (width, height),
-            oriented=orientation in range(2, 9),
+            orientation=orientation if orientation in _TURNS else 1,
             has_alpha=image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info,
             deep=_is_deep(image),
         )
@@ -57,12 +67,24 @@ def read_image(
         return np.asarray(_scaled(image, size))
 
 
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """An image turned and mirrored as an EXIF orientation asks for."""
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
 def read_mask(
-    path: Path, size: Size, *, rotated: bool, where: str
+    path: Path, size: Size, *, rotated: bool, where: str, orientation: int = 1
 ) -> UInt8[np.ndarray, "height width"]:
-    """255 where a pixel counts; 0 (ignored) where any part of it is black in the file."""
+    """255 where a pixel counts; 0 (ignored) where any part of it is black in the file.
+
+    ``orientation``: the photo's, for a mask that lies on its side as its photo is stored.
+    """
     with told_of_image(path, where):
         mask = _decoded(path, rotated)
+        lies = abs(mask.width * size[0] - mask.height * size[1]) < max(mask.size) + max(size)
+        if rotated and lies and (mask.width > mask.height) != (size[0] > size[1]):
+            mask = upright(mask, orientation)
         ratio = (mask.width / size[0], mask.height / size[1])
         if abs(ratio[0] * size[1] - mask.height) >= max(1.0, ratio[0]):
             raise CaptureError(
@@ -100,9 +122,7 @@ def _decoded(path: Path, rotated: bool, size: Size = (0, 0)) -> Image.Image:
             # A JPEG halves its size while decoding, at no loss if twice what is needed remains.
             image.draft(None, (2 * size[0], 2 * size[1]))
         image.load()
-        if rotated:
-            ImageOps.exif_transpose(image, in_place=True)
-    return image
+        return upright(image, _orientation(image)) if rotated else image
 
 
 def _scaled(image: Image.Image, size: Size) -> Image.Image:

@@ -63,8 +63,13 @@ def plan_photos(
     return tuple(in_parallel(plan, photos, description="image headers", progress=progress))
 
 
-def plan_warnings(plans: Sequence[PlannedPhoto], settings: CaptureSettings) -> tuple[str, ...]:
-    """What the user should know about how images and intrinsics were brought together."""
+def plan_warnings(
+    plans: Sequence[PlannedPhoto], settings: CaptureSettings, *, ours: bool = False
+) -> tuple[str, ...]:
+    """What the user should know about how images and intrinsics were brought together.
+
+    ``ours``: their cameras were found here, upright.
+    """
     warnings = []
     if settings.alpha == "mask" and not any(plan.masked_by_alpha for plan in plans):
         warnings.append("capture.alpha=mask ignores nothing: no photo has an alpha channel")
@@ -81,12 +86,14 @@ def plan_warnings(plans: Sequence[PlannedPhoto], settings: CaptureSettings) -> t
             f" {stated[0]}x{stated[1]})"
         )
     turned = [plan for plan in plans if plan.intrinsics.rotated]
-    if turned:
+    if turned and not ours:
         warnings.append(
             f"{len(turned)} of {len(plans)} images were turned by their EXIF orientation, since"
             f" only so they fit w and h ({turned[0].photo.name})"
         )
-    ignored = [plan for plan in plans if plan.header.oriented and not plan.intrinsics.rotated]
+    ignored = [
+        plan for plan in plans if plan.header.orientation > 1 and not plan.intrinsics.rotated
+    ]
     if ignored:
         warnings.append(
             f"{len(ignored)} of {len(plans)} images have an EXIF orientation, which is ignored:"
@@ -189,7 +196,8 @@ def planned_mask(plan: PlannedPhoto) -> UInt8[np.ndarray, "height width"]:
     rotated, where = plan.intrinsics.rotated, plan.photo.where
     mask = np.full(plan.size[::-1], 255, dtype=np.uint8)
     if plan.photo.mask is not None:
-        mask = read_mask(plan.photo.mask, plan.size, rotated=rotated, where=where)
+        turn = plan.header.orientation
+        mask = read_mask(plan.photo.mask, plan.size, rotated=rotated, where=where, orientation=turn)
     if plan.masked_by_alpha:
         image, header = plan.photo.image, plan.header
         mask &= read_alpha_mask(image, header, plan.size, rotated=rotated, where=where)

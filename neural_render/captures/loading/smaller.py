@@ -79,6 +79,6 @@ def _files_in(folder: Path, root: Path) -> dict[Path, Path]:
 
 def _fits(photo: Photo, max_side: int) -> bool:
     """Whether a smaller file is large enough, and shows what the intrinsics belong to."""
-    size = read_header(photo.image, photo.where).size
-    stated = photo.calibration.size
-    return max(size) >= max_side and uniform_ratio(stated, size) > 0
+    header, stated = read_header(photo.image, photo.where), photo.calibration.size
+    fits = [uniform_ratio(stated, size) > 0 for size in (header.size, header.oriented_size)]
+    return max(header.size) >= max_side and any(fits)

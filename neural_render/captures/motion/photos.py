@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from neural_render.captures.loading.images import read_header
+from neural_render.captures.loading.images import read_header, upright
 from neural_render.captures.loading.masks import MASK_FOLDERS
 from neural_render.captures.readers.image_files import IMAGE_ENDINGS, check_name
 from neural_render.core.errors import CaptureError
@@ -112,8 +112,8 @@ def decodable(photos: FoundPhotos, place: Path) -> Path:
         partial = target.with_name(f".{target.name}.part")
         try:
             with large_pictures(), Image.open(source) as image:
-                upright = ImageOps.exif_transpose(image) if _is_turned(source) else image
-                upright.convert("RGB").save(partial, "JPEG", quality=95, subsampling=0)
+                turn = read_header(source, "the capture").orientation if _is_turned(source) else 1
+                upright(image, turn).convert("RGB").save(partial, "JPEG", quality=95, subsampling=0)
             partial.replace(target)
         except (UnidentifiedImageError, SyntaxError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:  # of the disk

@@ -26,7 +26,7 @@ from neural_render.captures.motion.photos import (
 )
 from neural_render.captures.motion.process import run_colmap
 from neural_render.captures.settings import CaptureSettings
-from neural_render.captures.video.frames import MODEL_RECORD, is_of_video
+from neural_render.captures.video.frames import MODEL_RECORD, OF_SYSTEMS, is_of_video
 from neural_render.captures.workplace import (
     fingerprints,
     place_for,
@@ -93,7 +93,9 @@ def folder_with_poses(folder: Path, settings: CaptureSettings, *, progress: bool
 
 def _check_free(model: Path) -> None:
     """CaptureError where what is not of our making would have to give way."""
-    if not model.is_dir() or (model / RECORD).is_file() or not any(model.iterdir()):
+    inside = model.iterdir() if model.is_dir() else ()
+    there = [path for path in inside if not path.name.startswith((".", *OF_SYSTEMS))]
+    if not there or (model / RECORD).is_file():
         return
     raise CaptureError(
         f"{model} holds no COLMAP model that can be read, and is where the poses of the photos that"

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from neural_render.core.errors import CaptureError
 from neural_render.core.waiting.turns import locked
 
 RECORD = "video.json"
+OF_SYSTEMS = ("Thumbs.db", "desktop.ini", "@eaDir")  # which nobody has put there
 MODEL_RECORD = "structure_from_motion.json"  # in a folder of poses that were found
 DEFAULT_COUNT = 100
 MIN_FRAMES = 20
@@ -37,6 +39,8 @@ _ADVICE = (
     "record 20 to 60 seconds while walking slowly around the subject, with the camera on it all the"
     " time"
 )
+
+_OWN_FRAME = re.compile(r"\d{6}\.jpg$|\.|Thumbs\.db$")
 
 _log = logging.getLogger("neural_render")
 
@@ -90,11 +94,13 @@ def frames_folder(video: Path, count: int, *, progress: bool) -> Path:
 
 def _added(folder: Path) -> Iterator[Path]:
     """What somebody else has put into a folder of frames."""
-    if folder.is_dir():
-        own = ("images", RECORD, ".neural_render")
-        for path in folder.iterdir():
-            if path.name not in own and not (path / MODEL_RECORD).is_file():
-                yield path
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name == "images":
+            yield from (inside for inside in path.iterdir() if not _OWN_FRAME.match(inside.name))
+            continue
+        is_own = path.name.startswith((".", RECORD, *OF_SYSTEMS))
+        if not is_own and not (path.name == "sparse" and (path / MODEL_RECORD).is_file()):
+            yield path
 
 
 def look(video: Path, *, progress: bool) -> Looks:

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from neural_render.core.errors import SceneError
-from neural_render.core.lights import Lighting
+from neural_render.core.lights import Lighting, MovingLight
 from neural_render.core.protocols import SceneFrame
 from neural_render.core.waiting.patience import told_if_slow
 from neural_render.export.environment import save_environment
@@ -86,12 +86,20 @@ def _check_lights(scene: dict[str, Any], begun: Lighting, run: str) -> None:
 
 def _channels(lighting: Lighting) -> list[str]:
     """What the channels of a field are of, a light group after the other, in words."""
-    kinds = {light.group: f" (moving, {light.kind})" for light in lighting.moving}
+    kinds = {light.group: f" (moving, {_reach(light)})" for light in lighting.moving}
     return [
         f"{group.name}=[{','.join(f'{value:g}' for value in group.color)}]"
         + kinds.get(group.name, "")
         for group in lighting.groups
     ]
+
+
+def _reach(light: MovingLight) -> str:
+    """How a light moves, in words."""
+    if light.kind == "direction":
+        return light.kind
+    low, high = (",".join(f"{value:.4g}" for value in end) for end in (light.low, light.high))
+    return f"{light.kind} from [{low}] to [{high}]"
 
 
 def begin_bake(process: TracerProcess, run: str, outputs: Path, name: str) -> RunFolder:

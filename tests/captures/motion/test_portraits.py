@@ -1,12 +1,14 @@
 """Photos of a phone that was held upright: stored on their side, with an EXIF orientation."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
+from neural_render.captures.loading.images import read_mask, upright
 from neural_render.captures.motion.photos import decodable, find_photos, read_devices
 from neural_render.captures.opening import open_capture
 from neural_render.captures.settings import CaptureSettings
@@ -47,10 +49,34 @@ def test_their_cameras_stand_upright(tmp_path: Path) -> None:
     folder = write_sideways(tmp_path, len(POSES))
     settings = CaptureSettings(path=str(folder), test_every=0, check="off")
     capture = open_capture(settings, progress=False)
-    assert len(capture.train) == len(POSES)
+    assert len(capture.train) == len(POSES) and capture.warnings == ()
     assert capture.train.image(0).shape[:2] == (HEIGHT, WIDTH)
     cameras = capture.train.cameras
     assert bool((cameras.width == WIDTH).all())
     # What is up in the pictures is up among the cameras: the walk was level.
     own_up = -torch.nn.functional.normalize(cameras.world_from_camera[..., 1], dim=-1)
     assert float((own_up @ up_of(cameras).float()).min()) > 0.8
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_masks_lie_as_photos_do_or_stand(tmp_path: Path, stored: bool) -> None:
+    """As programs that know no EXIF leave them, and as viewers show them."""
+    upper = np.zeros((HEIGHT, WIDTH), np.uint8)
+    upper[: HEIGHT // 2] = 255
+    mask = Image.fromarray(upper)
+    (mask.transpose(TURNS[6]) if stored else mask).save(tmp_path / "mask.png")
+    found = read_mask(
+        tmp_path / "mask.png", (WIDTH, HEIGHT), rotated=True, where="a photo", orientation=6
+    )
+    assert np.array_equal(found, upper)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turns_are_those_of_exif(orientation: int) -> None:
+    pixels = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4))
+    exif = Image.Exif()
+    exif[SIDEWAYS] = orientation
+    file = io.BytesIO()
+    pixels.save(file, "PNG", exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(file))
+    assert np.array_equal(upright(pixels, orientation), expected)

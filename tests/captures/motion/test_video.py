@@ -208,7 +208,11 @@ def test_what_somebody_put_beside_frames_stays(tmp_path: Path) -> None:
     assert frames_of(video, 24) == folder
     with pytest.raises(CaptureError, match="holds masks of yours beside the earlier ones: move"):
         frames_of(video, 30)
-    (folder / "masks").rmdir()
+    (folder / "masks").rename(folder / "images" / "masks")
+    with pytest.raises(CaptureError, match="holds masks of yours"):
+        frames_of(video, 30)
+    (folder / "images" / "masks").rmdir()
+    (folder / ".DS_Store").write_text("of a system")
     (folder / "sparse").mkdir()
     (folder / "sparse" / MODEL_RECORD).write_text("{}")
     frames_of(video, 30)

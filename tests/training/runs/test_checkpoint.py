@@ -253,10 +253,10 @@ def test_version_2_had_two_moments_for_each_entry_of_the_table(run):
     assert "moment1.table" not in load_file(written / "weights.safetensors")
 
 
-def test_settings_stay_where_nothing_is_trained(run):
-    run.config_path.write_text("seed: 7\n")
+def test_settings_of_training_stay_where_nothing_is_trained(run):
+    run.config_path.write_text("seed: 7\ntraining:\n  num_steps: 3\n")
     assert train_ball(run, settings_for(3))[0].step == 3
-    assert run.config_path.read_text() == "seed: 7\n"
+    assert run.config_path.read_text() == "seed: 5\ntraining:\n  num_steps: 3\n"
     assert train_ball(run, settings_for(5))[0].step == 5
     assert run.config_path.read_text() == "seed: 5\n"
 

@@ -86,7 +86,12 @@ def test_a_bake_goes_on_with_the_lights_that_it_was_begun_with(
     [
         ("groups", "name", "spot", r"now lamp=\[6,8,10\]; then spot=\[6,8,10\]"),
         ("groups", "color", [6, 8, 9], r"now lamp=\[6,8,10\]; then lamp=\[6,8,9\]"),
-        ("moving", "kind", "direction", r"now bulb=\S+ \(moving, position\); .* direction\)"),
+        (
+            "moving",
+            "kind",
+            "direction",
+            r"now bulb=\S+ \(moving, position from \S+ to \S+\); .* direction\)",
+        ),
     ],
 )
 def test_a_bake_does_not_go_on_with_other_lights(
