@@ -36,10 +36,10 @@ from neural_render.core.files import expanded
 from neural_render.core.waiting.patience import told_if_slow
 
 MIN_PHOTOS = 3
-# Of the distance to the origin: single precision then still resolves a thousandth of the spread,
-# or a tenth of a pixel in pictures of 3000 pixels of focal length.
-SHIFT_PX = 4 * 3000 * 2.0**-24  # at 3000 of focal length, from a quarter of the extent away
+# Of the distance to the origin: below the first single precision cannot resolve a thousandth of the
+# spread; above the second pictures move by less than a tenth of a pixel.
 MIN_EXTENT, GOOD_EXTENT = 1e-4, 1e-2
+SHIFT_PX = 4 * 3000 * 2.0**-24  # at 3000 of focal length, from a quarter of the extent away
 
 _log = logging.getLogger("neural_render")
 

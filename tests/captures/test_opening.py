@@ -331,3 +331,15 @@ def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
             open_folder(given)
         mend = f"unpack it (unzip scan.r3d -d scan) and give capture.path={tmp_path / 'scan'}"
         assert str(told.value).endswith(mend)
+
+
+@pytest.mark.parametrize(("away", "told"), [(3000.0, True), (30.0, False)])
+def test_cameras_far_from_the_origin_are_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, away: float, told: bool
+) -> None:
+    """Where single precision moves pictures by parts of a pixel; farther still they are refused."""
+    frames = make_frames()
+    for frame in frames:
+        frame["transform_matrix"][1][3] += away
+    open_folder(write_transforms(tmp_path, frames))
+    assert ("subtract a common offset from the translations" in caplog.text) == told

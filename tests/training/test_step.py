@@ -8,22 +8,15 @@ from torch import Tensor
 
 from neural_render.core.rays import RayBatch
 from neural_render.fields import FieldSettings, RadianceField, field_spec
-from neural_render.kernels import dispatch
-from neural_render.training.ema import AveragedWeights
-from neural_render.training.rehearsal import compile_kernels
 from neural_render.training.runs.restore import load_for_rendering
-from neural_render.training.runs.state import Progress, TrainingState
-from neural_render.training.sampling.error_map import new_error_map
 from neural_render.training.schedules import plan_step
 from neural_render.training.settings import TrainingSettings
 from neural_render.training.step import (
-    Problem,
     StepOutcome,
     loss_spec,
     observed_survivors,
     rays_for,
 )
-from neural_render.training.stepping.optimizer import new_moments
 from tests.training.problems import (
     CPU,
     GRID,
@@ -31,8 +24,6 @@ from tests.training.problems import (
     StripedBall,
     new_run,
     settings_for,
-    tiny_field,
-    tiny_renderer,
     train_ball,
 )
 
@@ -178,29 +169,3 @@ def test_rays_without_room_do_not_bring_more_rays() -> None:
         )
         survivors = observed_survivors(survivors, outcome, plan)
     assert num_rays == pytest.approx(1000 / 4, rel=0.02)
-
-
-def test_compiling_changes_nothing() -> None:
-    field, source, settings = tiny_field(), StripedBall(), settings_for(10)
-    problem = Problem(
-        source=source,
-        field=field,
-        renderer=tiny_renderer(),
-        settings=settings,
-        seed=0,
-        device=CPU,
-        color_space="srgb",
-    )
-    state = TrainingState(
-        field=field,
-        occupancy=problem.renderer.occupancy,
-        moments=new_moments(field),
-        average=AveragedWeights(field, settings.ema_decay),
-        errors=new_error_map(source, settings),
-        progress=Progress(),
-    )
-    before = {name: tensor.clone() for name, tensor in state.tensors().items()}
-    with dispatch.using(dispatch.resolve("auto")):
-        compile_kernels(problem, state)
-    after = state.tensors()
-    assert all(torch.equal(before[name], after[name]) for name in before)

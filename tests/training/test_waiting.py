@@ -6,6 +6,7 @@ import torch
 from neural_render.kernels import dispatch
 from neural_render.training.ema import AveragedWeights
 from neural_render.training.loop import counted
+from neural_render.training.rehearsal import compile_kernels
 from neural_render.training.runs.state import Progress, TrainingState
 from neural_render.training.sampling.error_map import new_error_map
 from neural_render.training.step import (
@@ -43,6 +44,15 @@ def begun() -> tuple[Problem, TrainingState]:
         progress=Progress(),
     )
     return problem, state
+
+
+def test_what_compiles_kernels_changes_nothing() -> None:
+    problem, state = begun()
+    before = {name: tensor.clone() for name, tensor in state.tensors().items()}
+    with dispatch.using(dispatch.resolve("auto")):
+        compile_kernels(problem, state)
+    after = state.tensors()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_a_whole_step_waits_for_nothing() -> None:
