@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neural_render.captures.loading.images import fitting_size, read_header, read_image, read_mask
+from neural_render.captures.loading.images import (
+    fitting_size,
+    read_header,
+    read_image,
+    read_mask,
+    upright,
+)
 from tests.captures.formats import HEIGHT, WIDTH, noise_image, save_image
 
 SIZE = (WIDTH, HEIGHT)
@@ -22,6 +28,22 @@ def test_lossless_kinds_are_exact(ending: str, tmp_path: Path) -> None:
     options = {"lossless": True} if ending == ".webp" else {}
     path = save_image(tmp_path / f"x{ending}", noise_image(0), **options)
     assert np.array_equal(load(path), noise_image(0))
+
+
+@pytest.mark.parametrize("ending", [".png", ".tiff"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pixels_are_as_stored_or_upright(orientation: int, ending: str, tmp_path: Path) -> None:
+    """Also where Pillow turns them by itself, as it does with TIFF."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save_image(tmp_path / f"x{ending}", noise_image(0), exif=exif)
+    header = read_header(path, "")
+    assert header.size == SIZE and header.orientation == orientation
+    assert np.array_equal(load(path), noise_image(0))
+    turned = upright(Image.fromarray(noise_image(0)), orientation)
+    assert header.oriented_size == turned.size
+    given = {"channels": 3, "rotated": True, "where": ""}
+    assert np.array_equal(read_image(path, header, turned.size, **given), turned)
 
 
 @pytest.mark.parametrize("ending", [".png", ".webp"])

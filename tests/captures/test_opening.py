@@ -181,10 +181,13 @@ def exif(orientation: int) -> bytes:
     return tags.tobytes()
 
 
-def test_exif_orientation_counts_only_where_it_explains_the_size(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [".jpg", ".tiff"])
+def test_exif_orientation_counts_only_where_it_explains_the_size(
+    tmp_path: Path, ending: str
+) -> None:
     frames = make_frames()
     for frame in frames:
-        frame["file_path"] = frame["file_path"].replace(".png", ".jpg")
+        frame["file_path"] = frame["file_path"].replace(".png", ending)
     folder = write_transforms(tmp_path, frames)
     images = [noise_image(index).repeat(8, 0).repeat(8, 1) for index in range(5)]
     # Stored lying, with the order to turn it: rotating the stored image by 90 degrees mends it.

@@ -24,6 +24,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = (5, 6, 7, 8)
+_BACK = {6: 8, 8: 6}  # what undoes a turn; all others undo themselves
 _MEND = "replace it or remove its frame"
 
 
@@ -42,10 +44,10 @@ def read_header(path: Path, where: str) -> Header:
     """The header of an image file; CaptureError if it is empty or no image."""
     with told_of_image(path, where), Image.open(path) as image:
         orientation = _orientation(image)
-        width, height = image.size
+        width, height = _stored_size(image)
         return Header(
             size=(width, height),
-            oriented_size=(height, width) if orientation in (5, 6, 7, 8) else (width, height),
+            oriented_size=(height, width) if orientation in _SIDEWAYS else (width, height),
             orientation=orientation if orientation in _TURNS else 1,
             has_alpha=image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info,
             deep=_is_deep(image),
@@ -61,10 +63,27 @@ def read_image(
     """
     mode = "RGBA" if channels == 4 else "RGB"
     with told_of_image(path, where):
-        image = Image.fromarray(_read_deep(path)) if header.deep else _decoded(path, rotated, size)
+        image = Image.fromarray(_read_deep(path)) if header.deep else decoded(path, rotated, size)
         if image.mode != mode:
             image = image.convert("RGBA" if header.has_alpha else "RGB").convert(mode)
         return np.asarray(_scaled(image, size))
+
+
+def decoded(path: Path, rotated: bool, size: Size = (0, 0)) -> Image.Image:
+    """All pixels of a file, JPEG at a coarser scale of its own where that is far above ``size``.
+
+    Without a size, as fine as it is: what is coarse is an average already. ``rotated`` applies the
+    EXIF orientation; else they are as stored. Errors are Pillow's: see `told_of_image`.
+    """
+    with Image.open(path) as image:
+        if any(size) and not rotated:
+            # A JPEG halves its size while decoding, at no loss if twice what is needed remains.
+            image.draft(None, (2 * size[0], 2 * size[1]))
+        turn = _orientation(image)
+        image.load()
+        if image.format == "TIFF":  # which Pillow turns by itself
+            return image if rotated else upright(image, _BACK.get(turn, turn))
+        return upright(image, turn) if rotated else image
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
@@ -81,7 +100,7 @@ def read_mask(
     ``orientation``: the photo's, for a mask that lies on its side as its photo is stored.
     """
     with told_of_image(path, where):
-        mask = _decoded(path, rotated)
+        mask = decoded(path, rotated)
         lies = abs(mask.width * size[0] - mask.height * size[1]) < max(mask.size) + max(size)
         if rotated and lies and (mask.width > mask.height) != (size[0] > size[1]):
             mask = upright(mask, orientation)
@@ -99,7 +118,7 @@ def read_alpha_mask(
 ) -> UInt8[np.ndarray, "height width"]:
     """255 where a pixel counts; 0 (ignored) where any part of it is less than half opaque."""
     with told_of_image(path, where):
-        image = Image.fromarray(_read_deep(path)) if header.deep else _decoded(path, rotated)
+        image = Image.fromarray(_read_deep(path)) if header.deep else decoded(path, rotated)
         return _wholly(np.asarray(image.convert("RGBA"))[..., 3] >= 128, size)
 
 
@@ -110,19 +129,6 @@ def fitting_size(size: Size, max_side: int) -> Size:
         return size
     width, height = (max(1, round(side * max_side / longest)) for side in size)
     return width, height
-
-
-def _decoded(path: Path, rotated: bool, size: Size = (0, 0)) -> Image.Image:
-    """All pixels of a file, JPEG at a coarser scale of its own where that is far above ``size``.
-
-    Without a size, as fine as it is: what is coarse is an average already.
-    """
-    with Image.open(path) as image:
-        if any(size) and not rotated:
-            # A JPEG halves its size while decoding, at no loss if twice what is needed remains.
-            image.draft(None, (2 * size[0], 2 * size[1]))
-        image.load()
-        return upright(image, _orientation(image)) if rotated else image
 
 
 def _scaled(image: Image.Image, size: Size) -> Image.Image:
@@ -146,6 +152,13 @@ def _wholly(counted: Bool[np.ndarray, "rows columns"], size: Size) -> np.ndarray
 def _is_deep(image: Image.Image) -> bool:
     """Whether a file holds 16 bits per channel, which Pillow would cut to the upper 8."""
     return image.mode.startswith("I") or ";16" in str(getattr(image, "tile", ""))
+
+
+def _stored_size(image: Image.Image) -> Size:
+    """Width and height before any turn; Pillow states a TIFF's after it."""
+    width, height = image.size
+    turned = image.format == "TIFF" and image.getexif().get(_EXIF_ORIENTATION, 1) in _SIDEWAYS
+    return (height, width) if turned else (width, height)
 
 
 def _orientation(image: Image.Image) -> int:

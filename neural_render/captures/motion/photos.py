@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from neural_render.captures.loading.images import read_header, upright
+from neural_render.captures.loading.images import decoded, read_header
 from neural_render.captures.loading.masks import MASK_FOLDERS
 from neural_render.captures.readers.image_files import IMAGE_ENDINGS, check_name
 from neural_render.core.errors import CaptureError
@@ -21,7 +21,6 @@ RAW = frozenset(
     | {".rw2", ".pef", ".srw", ".raw", ".3fr", ".iiq"}
 )
 UNREAD_BY_COLMAP = frozenset({".webp"})
-TIFF = {".tif", ".tiff"}  # which Pillow turns by itself
 FOLDERS = ("images", "input", "")  # where photos are looked for, in this order
 DEFAULT_FOCAL = 1.2  # longer sides of the image: COLMAP's guess where EXIF is silent
 _DIAGONAL_35MM = math.hypot(36, 24)
@@ -111,9 +110,9 @@ def decodable(photos: FoundPhotos, place: Path) -> Path:
             continue
         partial = target.with_name(f".{target.name}.part")
         try:
-            with large_pictures(), Image.open(source) as image:
-                turn = read_header(source, "the capture").orientation if _is_turned(source) else 1
-                upright(image, turn).convert("RGB").save(partial, "JPEG", quality=95, subsampling=0)
+            with large_pictures():
+                image = decoded(source, _is_turned(source)).convert("RGB")
+            image.save(partial, "JPEG", quality=95, subsampling=0)
             partial.replace(target)
         except (UnidentifiedImageError, SyntaxError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:  # of the disk
@@ -135,7 +134,7 @@ def _is_turned(path: Path) -> bool:
         header = read_header(path, "the capture")
     except CaptureError:
         return False  # of which COLMAP, or who reads its size, will tell
-    return header.oriented_size != header.size and path.suffix.lower() not in TIFF
+    return header.oriented_size != header.size
 
 
 def _conversion(folder: Path, files: Sequence[Path]) -> str:

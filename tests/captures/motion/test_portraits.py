@@ -19,20 +19,21 @@ from tests.captures.motion.textured_room import HEIGHT, WIDTH, photo
 SIDEWAYS, TURNS = 0x0112, {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 
 
-def write_sideways(folder: Path, count: int, orientation: int = 6) -> Path:
+def write_sideways(folder: Path, count: int, orientation: int = 6, ending: str = ".jpg") -> Path:
     """Photos of the walk that viewers show upright."""
     (folder / "images").mkdir()
     exif = Image.Exif()
     exif[SIDEWAYS] = orientation
     for index, pose in enumerate(POSES[:count]):
         stored = Image.fromarray(photo(pose)).transpose(TURNS[orientation])
-        stored.save(folder / "images" / f"{index:03}.jpg", quality=95, exif=exif)
+        stored.save(folder / "images" / f"{index:03}{ending}", quality=95, exif=exif)
     return folder
 
 
+@pytest.mark.parametrize("ending", [".jpg", ".tiff"])
 @pytest.mark.parametrize("orientation", TURNS)
-def test_colmap_gets_them_upright(tmp_path: Path, orientation: int) -> None:
-    photos = find_photos(write_sideways(tmp_path, 2, orientation))
+def test_colmap_gets_them_upright(tmp_path: Path, orientation: int, ending: str) -> None:
+    photos = find_photos(write_sideways(tmp_path, 2, orientation, ending))
     place = decodable(photos, tmp_path / "work")
     for index, name in enumerate(photos.names):
         with Image.open(place / name) as image:

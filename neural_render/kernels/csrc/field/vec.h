@@ -45,6 +45,7 @@ static inline v4 load4(const float* p) {
 }
 static inline void store4(float* p, v4 v) { std::memcpy(p, &v, sizeof v); }
 static inline vf splat(float x) { return vf{} + x; }
+// Where either is not a number they give b, so a NaN goes on if it stands there.
 static inline vf vmax(vf a, vf b) { return a > b ? a : b; }
 static inline vf vmin(vf a, vf b) { return a < b ? a : b; }
 
@@ -60,9 +61,10 @@ static inline vf power_of_two(vi n) {
   return v;
 }
 
-// exp to about 2 ulp on [-87, 88], the arguments clamped to it: 2^n * 2^f, f in [-0.5, 0.5].
+// exp to about 2 ulp on [-87, 88], the arguments clamped to it: 2^n * 2^f, f in [-0.5, 0.5]. NaN
+// stays NaN.
 static inline vf vexp(vf x) {
-  x = vmin(vmax(x, splat(-87.0f)), splat(88.0f));
+  x = vmin(splat(88.0f), vmax(splat(-87.0f), x));
   vf y = x * 1.44269504f;
   vi n = __builtin_convertvector(y + (y > 0 ? splat(0.5f) : splat(-0.5f)), vi);
   // Two-part ln 2 keeps the reduced argument exact.

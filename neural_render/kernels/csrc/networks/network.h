@@ -120,8 +120,8 @@ static inline void network_hidden(const Network& net, Lanes in, int n, const Hid
             [&](int j, int s, vf(*acc)[2]) {
 #pragma GCC unroll 8
               for (int i = 0; i < JB; i++) {
-                acc[i][0] = vmax(acc[i][0], zero);
-                acc[i][1] = vmax(acc[i][1], zero);
+                acc[i][0] = vmax(zero, acc[i][0]);
+                acc[i][1] = vmax(zero, acc[i][1]);
               }
               store_block(to.row(j / PER) + s, to.stride, acc);
             });

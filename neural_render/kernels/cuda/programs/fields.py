@@ -92,7 +92,7 @@ class Model(NamedTuple):
 @triton.jit
 def clamped_slope(x):
     """The slope that the backward pass takes for an exponential's (Instant-NGP)."""
-    return tl.exp(tl.minimum(x, 15.0))
+    return tl.exp(tl.minimum(x, 15.0, propagate_nan=tl.PropagateNan.ALL))
 
 
 @triton.jit

@@ -84,11 +84,17 @@ def first_weights(network, COLUMN, COLUMNS, COLUMNS_TILE: tl.constexpr):
 
 
 @triton.jit
+def rectified(z):
+    """The greater of z and 0; NaN stays NaN."""
+    return tl.maximum(z, 0.0, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
 def hidden_values(z1, network, LAYERS: tl.constexpr):
     """z of the hidden layer that lies so many behind the first."""
     z = z1
     for layer in tl.static_range(1, LAYERS + 1):
-        z = product(tl.maximum(z, 0.0), tl.trans(layer_weights(network, layer)), network)
+        z = product(rectified(z), tl.trans(layer_weights(network, layer)), network)
     return z
 
 
@@ -142,7 +148,7 @@ def back_to_first(given, z1, network, trace, place):
         z = hidden_values(z1, network, network.hidden - back - 1)
         start = (network.hidden - back - 1) * place[2].to(tl.int64) * network.width
         start = trace.hidden + start
-        keep(start, tl.maximum(z, 0.0), place, network, network.width, network.width_tile)
+        keep(start, rectified(z), place, network, network.width, network.width_tile)
         weights = layer_weights(network, network.hidden - back)
         gradient = tl.where(z > 0.0, product(gradient, weights, network), 0.0)
     keep_slope(gradient, network, trace, place, 0)
