@@ -17,6 +17,7 @@ from neural_render.kernels.specs import MarchSpec
 
 FIRST_GUESS = 32  # samples per ray
 MAX_POINTS = 1 << 18  # asked for their density at once
+SOLID = 1e3  # optical depth behind which nothing is seen
 
 
 def render_composed(
@@ -128,8 +129,10 @@ def exclusive_sums(
 ) -> Float[Tensor, " samples"]:
     """The sum of the values of earlier samples on the same ray.
 
-    In double precision: one running sum over all rays would lose the digits of thin samples.
+    In double precision: one running sum over all rays would lose the digits of thin samples. So it
+    would behind what is as good as solid, or no number: those are ``SOLID``.
     """
-    running = torch.nn.functional.pad(values.double().cumsum(0), (1, 0))
+    bounded = values.double().nan_to_num(nan=SOLID).clamp(max=SOLID)
+    running = torch.nn.functional.pad(bounded.cumsum(0), (1, 0))
     first: Int[Tensor, " samples"] = samples.offsets[samples.ray_index.long()].long()
     return (running[:-1] - running[first]).to(values.dtype)

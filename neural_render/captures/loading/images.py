@@ -13,7 +13,7 @@ from neural_render.core.errors import CaptureError
 from neural_render.core.files import LARGEST_PICTURE, large_pictures
 
 Size = tuple[int, int]
-_EXIF_ORIENTATION = 0x0112
+_EXIF_ORIENTATION, _TIFF_WIDTH, _TIFF_HEIGHT = 0x0112, 0x0100, 0x0101
 _TURNS = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -155,10 +155,10 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _stored_size(image: Image.Image) -> Size:
-    """Width and height before any turn; Pillow states a TIFF's after it."""
+    """Width and height before any turn; Pillow from version 11 on states a TIFF's after it."""
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
     width, height = image.size
-    turned = image.format == "TIFF" and image.getexif().get(_EXIF_ORIENTATION, 1) in _SIDEWAYS
-    return (height, width) if turned else (width, height)
+    return int(tags.get(_TIFF_WIDTH, width)), int(tags.get(_TIFF_HEIGHT, height))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -42,7 +42,7 @@ def run_colmap(job: dict[str, Any], *, progress: bool) -> dict[str, Any]:
     path = filter(None, [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")])
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "neural_render.captures.motion.worker"],
+            [sys.executable, "-P", "-m", "neural_render.captures.motion.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -41,8 +41,9 @@ struct NativeField {
   Workspace& workspace(int worker) { return *workspaces[worker]; }
   void prepare() {
     while ((int)workspaces.size() < pool_threads()) {
-      workspaces.push_back(std::make_unique<Workspace>());
-      workspaces.back()->prepare(shape);
+      auto room = std::make_unique<Workspace>();
+      room->prepare(shape);
+      workspaces.push_back(std::move(room));
     }
   }
 };

@@ -90,7 +90,14 @@ struct Pool {
   }
 };
 
-std::unique_ptr<Pool> pool;
+// A forked child cannot end threads that it does not have, as it would where it ends itself.
+struct EndOwnThreads {
+  void operator()(Pool* pool) const {
+    if (pool->owner == getpid()) delete pool;
+  }
+};
+
+std::unique_ptr<Pool, EndOwnThreads> pool;
 std::mutex entry;  // one parallel region at a time
 std::function<void(int, int)> later;  // what goes on beside the caller, if anything
 int wanted = 1;
@@ -130,7 +137,7 @@ void parallel_for(int num_tasks, const std::function<void(int, int)>& task) {
   finish_now();
   if (num_tasks <= 0) return;
   if (wanted == 1 || num_tasks == 1) return each(num_tasks, task);
-  if (!pool) pool = std::make_unique<Pool>(wanted);
+  if (!pool) pool.reset(new Pool(wanted));
   pool->start(num_tasks, task);
   pool->finish();
   pool->tell();
@@ -141,7 +148,7 @@ void parallel_later(int num_tasks, std::function<void(int, int)> task) {
   finish_now();
   if (num_tasks <= 0) return;
   if (wanted == 1) return each(num_tasks, task);
-  if (!pool) pool = std::make_unique<Pool>(wanted);
+  if (!pool) pool.reset(new Pool(wanted));
   later = std::move(task);
   pool->start(num_tasks, later);
 }

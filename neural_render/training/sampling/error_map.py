@@ -107,7 +107,7 @@ class ErrorMap:
         """Takes in the squared errors of a batch's rays, if there is a map."""
         if self._share == 0:
             return
-        squared = squared.clamp(max=LARGEST_ERROR)
+        squared = squared.nan_to_num(nan=LARGEST_ERROR).clamp(max=LARGEST_ERROR)
         self._errors.index_add_(0, regions, squared)
         self._seen.index_add_(0, regions, torch.ones_like(squared))
 

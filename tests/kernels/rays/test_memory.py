@@ -12,14 +12,15 @@ ROOT = Path(__file__).parents[3]
 STATM = Path("/proc/self/statm")
 # In a process of its own, whose address space ends not far above what it has by now.
 SCRIPT = """
+import dataclasses
 import os
 import resource
 import torch
 from neural_render.kernels import dispatch, ops
-from neural_render.kernels.specs import AdamSpec, RenderSpec
+from neural_render.kernels.specs import AdamSpec, LossSpec, RenderSpec
 from tests.kernels.problems import (
     STEP, full_occupancy, march, parameters_of, rays_through_cube, render_inputs, small_field,
-    small_grid,
+    small_grid, targets_of,
 )
 
 FIELD = small_field(grid=small_grid(levels=16, features=4))
@@ -30,6 +31,12 @@ def seen(num_rays):
     inputs = render_inputs(rays_through_cube(num_rays), full_occupancy())
     spec = RenderSpec(field=FIELD, march=march(step=STEP))
     return ops.render_rays(inputs, PARAMETERS, spec).values.detach()
+
+def fitted(num_rays, field=FIELD):
+    inputs = render_inputs(rays_through_cube(num_rays), full_occupancy())
+    specs = RenderSpec(field=field, march=march(step=STEP)), LossSpec(delta=0.1)
+    loss, found = ops.render_loss_gradients(inputs, targets_of(num_rays), PARAMETERS, specs)
+    return torch.cat([loss.loss[None], found.color_weights.flatten()])
 
 def leave(num_bytes):
     pages = int(open("/proc/self/statm").read().split()[0])
@@ -45,6 +52,17 @@ except MemoryError as error:
     print("MemoryError", error)
 leave(0)
 print("after it", torch.equal(seen(100), before))
+
+fitted(16)
+leave(2 << 20)
+try:
+    print("fitted", len(fitted(1024)))
+except MemoryError as error:
+    print("MemoryError", error)
+leave(0)
+# Nearly the same field, of which there are no buffers yet.
+other = dataclasses.replace(FIELD, density_bias=FIELD.density_bias + 1e-6)
+print("after it", torch.allclose(fitted(1024), fitted(1024, other), rtol=1e-2, atol=1e-5))
 
 weights = torch.ones(4, 1 << 18).unbind()
 dispatch.select("cpu", threads=1000)
@@ -63,5 +81,5 @@ def test_no_memory_is_an_error_and_no_thread_is_none() -> None:
     found = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    said = ["MemoryError std::bad_alloc", "after it True", "on few threads True True"]
+    said = 2 * ["MemoryError std::bad_alloc", "after it True"] + ["on few threads True True"]
     assert (found.returncode, found.stdout.splitlines()) == (0, said), found.stderr

@@ -29,11 +29,11 @@ def spoilt(name: str) -> FieldParameters:
     return replace(parameters, **{name: torch.full_like(wrong, torch.nan)})
 
 
-@pytest.mark.parametrize("name", ["table", "density_weights", "color_weights"])
-def test_it_is_seen_and_is_in_the_loss(any_backend: str, name: str) -> None:
+@pytest.mark.parametrize("broken", ["table", "density_weights", "color_weights"])
+def test_it_is_seen_and_is_in_the_loss(any_backend: str, broken: str) -> None:
     inputs = render_inputs(rays_through_cube(40), full_occupancy())
     spec = RenderSpec(field=FIELD, march=march())
-    parameters, loss = spoilt(name), LossSpec(delta=0.1)
+    parameters, loss = spoilt(broken), LossSpec(delta=0.1)
     with dispatch.using(any_backend):
         seen = ops.render_rays(inputs, parameters, spec)
         fit, _ = ops.render_loss_gradients(inputs, targets_of(40), parameters, (spec, loss))

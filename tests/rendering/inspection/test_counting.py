@@ -29,5 +29,10 @@ def test_rays_end_at_what_is_solid() -> None:
     assert abs(int(counted(5e3)[10, 15]) - 31) <= 2
 
 
+def test_an_infinite_density_is_as_solid_and_harms_no_other_ray() -> None:
+    assert torch.equal(counted(torch.inf), counted(1e6))
+    assert torch.equal(counted(1e20), counted(1e6))
+
+
 def test_empty_cells_cost_nothing() -> None:
     assert int(counted(1.0, empty=True).max()) == 0

@@ -98,7 +98,7 @@ def test_the_mean_is_that_of_the_rays_and_the_past_fades() -> None:
     assert float(errors.mean_errors()[0]) == pytest.approx(0.3, rel=0.01)
 
 
-@pytest.mark.parametrize("of_all", [0.0, 1e30])
+@pytest.mark.parametrize("of_all", [0.0, 1e30, torch.nan, torch.inf])
 def test_perfect_and_diverged_fields_are_drawn_uniformly(of_all: float) -> None:
     errors = ErrorMap(SIZES, 0.9)
     show(errors, [of_all] * 5)

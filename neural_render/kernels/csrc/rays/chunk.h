@@ -16,12 +16,14 @@ class Columns {
   // samples stay.
   void make_room(int rows, int samples, int used) {
     if (rows <= rows_ && samples + BLOCK <= capacity_) return;
-    capacity_ = std::max(2 * capacity_, samples + 8 * W);
-    rows_ = std::max(rows, rows_);
-    Plane larger(rows_, capacity_ / BLOCK * BLOCK + BLOCK + 16);
+    // There may be no memory for it: nothing changes before it is there.
+    const int capacity = std::max(2 * capacity_, samples + 8 * W);
+    Plane larger(std::max(rows, rows_), capacity / BLOCK * BLOCK + BLOCK + 16);
     if (used)
       for (int r = 0; r < rows_; r++) std::memcpy(larger.row(r), row(r), used * sizeof(float));
     planes_ = std::move(larger);
+    capacity_ = capacity;
+    rows_ = std::max(rows, rows_);
   }
 
  private:

@@ -310,9 +310,11 @@ def light_program(samples, light, first, last, count, RAYS: tl.constexpr, SLOTS:
         density = tl.load(samples[3] + place, mask=inside, other=0.0)
         own = thinned(density * (t_far - t_near))
         through = depth[:, None] + tl.cumsum(own, 1)
-        lit = inside & (tl.exp(-(through - own)) >= light.least)
-        survivors += tl.sum(lit.to(tl.int32), 1)
-        alive = alive & (tl.sum((inside & (tl.exp(-through) < light.least)).to(tl.int32), 1) == 0)
+        # No light is left behind the last sample that is lit, or no number (NaN).
+        lit = inside & (tl.exp(-through) >= light.least)
+        ended = tl.sum((inside & (lit == 0)).to(tl.int32), 1) > 0
+        survivors += tl.sum(lit.to(tl.int32), 1) + (alive & ended).to(tl.int32)
+        alive = alive & (ended == 0)
         depth += tl.sum(own, 1)
     tl.store(light.depth + ray, depth, mask=known)
     tl.store(light.survivors + ray, survivors, mask=known)
