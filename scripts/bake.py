@@ -64,7 +64,8 @@ def main(settings: config.Settings) -> None:
         training = bake_training(settings.training)
         run = begin_bake(process, settings.run, Path(settings.outputs), settings.name)
         around = partial(baked_surroundings, run, stage[1])
-        tracer = TracedSource(process, *stage, settings.tracer, seed=settings.seed, device=device)
+        fresh = {"seed": settings.seed, "begun": run.last_step}
+        tracer = TracedSource(process, *stage, settings.tracer, **fresh, device=device)
         with closing(tracer) as source, audience_of(settings.viewer, around, run) as audience:
             field = lit_field(settings.field, source, settings.seed)
             renderer = lit_renderer(settings.rendering, settings.tracer, source, settings.seed)

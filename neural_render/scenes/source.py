@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from neural_render.core.lights import LightGroup, Lighting, MovingLight
 from neural_render.core.protocols import SceneFrame
@@ -19,8 +21,10 @@ from neural_render.scenes.tracing.ring import (
     KEPT_OFF,
     NORMAL,
     ORIGIN,
+    PICK,
     PLACE,
     RADIANCE,
+    WEIGHT,
     Ring,
 )
 
@@ -139,8 +143,9 @@ class TracedSource:
         *,
         seed: int,
         device: torch.device,
+        begun: int = 0,
     ) -> None:
-        """Lets the tracer begin; ``close`` ends it."""
+        """Lets the tracer begin; ``close`` ends it. ``begun``: steps that were made before."""
         self._process, self.lighting, self._settings = process, lighting, settings
         self.frame, self.device = frame, device
         block = process.scene["block"]
@@ -156,7 +161,9 @@ class TracedSource:
                 memory=process.memory,
                 blocks=blocks,
                 shares=self._shares,
+                means=[group.scale for group in lighting.groups],
                 seed=seed,
+                begun=begun,
             )
         except BaseException:
             self.close()
@@ -187,6 +194,8 @@ class TracedSource:
         first, count = self._ring.readable(group)
         index = torch.randint(count, (num_rays,), generator=generator, device=device).cpu()
         index = (first + index) % self._rays.shape[1]
+        picked = torch.rand(num_rays, generator=generator, device=device).cpu() < 0.5
+        index = torch.where(picked, self._picks(group, index), index)
         rows = self._rays[group].index_select(0, index).to(self.device)
         self._ring.count_drawn(num_rays)
         distance = rows[:, DISTANCE]
@@ -202,7 +211,7 @@ class TracedSource:
             ),
             targets=rows[:, RADIANCE] / groups[group].scale,
             opacity=opacity,
-            weights=torch.ones_like(opacity),
+            weights=rows[:, WEIGHT].contiguous(),
             view=torch.zeros(num_rays, dtype=torch.long, device=self.device),
             distance=distance / self.frame.world_from_field.scale,
             normals=rows[:, NORMAL].contiguous(),
@@ -225,6 +234,11 @@ class TracedSource:
         finally:
             del self._rays
             self._ring.close()
+
+    def _picks(self, group: int, index: Int[Tensor, " rays"]) -> Int[Tensor, " rays"]:
+        """What stands in the place of rays of the ring: see `bright_picks`."""
+        picks = self._rays[group, :, PICK].index_select(0, index).long()
+        return index - index % self._ring.block + picks
 
     def _wait(self, group: int) -> None:
         """Until there are rays of the group and none is drawn too often; looks after the tracer."""

@@ -34,7 +34,7 @@ class TracerProcess:
         path = filter(None, [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")])
         self.memory = nameless_memory()  # for a ring that both see
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "neural_render.scenes.tracing.worker"],
+            [sys.executable, "-P", "-m", "neural_render.scenes.tracing.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -10,13 +10,15 @@ import os
 import tempfile
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 # Columns of a ray: origin, direction, radiance, distance of the first surface (0: none), place of
-# the light that moves, normal of that surface (0: none).
+# the light that moves, normal of that surface (0: none); and of `bright_picks`.
 ORIGIN, DIRECTION, RADIANCE = slice(0, 3), slice(3, 6), slice(6, 9)
-DISTANCE, PLACE, NORMAL, COLUMNS = 9, slice(10, 13), slice(13, 16), 16
+DISTANCE, PLACE, NORMAL, COLUMNS = 9, slice(10, 13), slice(13, 16), 18
+PICK, WEIGHT = 16, 17
 KEPT_OFF = 2  # blocks
+BRIGHTEST = 16.0  # times the mean, beyond which rays are picked no more often
 STOP, DRAWN, FRESH, COUNTS = 0, 1, 2, 3  # of the header; from COUNTS on, each group's blocks
 
 
@@ -103,6 +105,24 @@ class Ring:
         self._view.close()
         if self._begins:
             os.ftruncate(self.memory, 0)
+
+
+def bright_picks(
+    luminance: Float[np.ndarray, " rays"], mean: float, start: float
+) -> tuple[Int[np.ndarray, " rays"], Float[np.ndarray, " rays"]]:
+    """Which ray of a block may stand in a ray's place, and how much each ray counts then.
+
+    A lamp is a few pixels wide and a thousand times as bright as what it lights: of all rays, too
+    few see it. Half of those that are drawn are picks, which come as often as they are brighter
+    than the ``mean``, up to ``BRIGHTEST`` times; the weights make up for it, so that no expectation
+    changes. Picks are drawn systematically, from ``start`` in [0, 1) on.
+    """
+    rays = len(luminance)
+    often = np.clip(luminance / mean, 1, BRIGHTEST) if mean > 0 else np.ones(rays)
+    reached = np.cumsum(often)
+    wanted = (np.arange(rays) + start) * (reached[-1] / rays)
+    picks = np.minimum(np.searchsorted(reached, wanted, side="right"), rays - 1)
+    return picks, 2 / (1 + often * rays / reached[-1])
 
 
 def without_broken(rays: Float[np.ndarray, "rays columns"]) -> None:

@@ -52,7 +52,7 @@ def _runs(variant: str) -> bool:
             return False
     try:
         probe = subprocess.run(
-            [sys.executable, "-c", PROBE, variant],
+            [sys.executable, "-P", "-c", PROBE, variant],
             capture_output=True,
             check=False,
             timeout=PROBE_SECONDS,

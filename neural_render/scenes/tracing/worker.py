@@ -39,9 +39,12 @@ from neural_render.scenes.tracing.ring import (
     DISTANCE,
     NORMAL,
     ORIGIN,
+    PICK,
     PLACE,
     RADIANCE,
+    WEIGHT,
     Ring,
+    bright_picks,
     without_broken,
 )
 from neural_render.scenes.tracing.variants import VARIANTS
@@ -227,8 +230,21 @@ class Worker:
         Path(path).write_bytes(picture.astype(np.float32).tobytes())
         self._answer("rendered")
 
-    def trace(self, *, memory: int, blocks: int, shares: list[float], seed: int) -> None:
-        """Fills the ring until its reader stops it; light groups have ``shares`` of it."""
+    def trace(
+        self,
+        *,
+        memory: int,
+        blocks: int,
+        shares: list[float],
+        means: list[float],
+        seed: int,
+        begun: int,
+    ) -> None:
+        """Fills the ring until its reader stops it; light groups have ``shares`` of it and
+        ``means`` of radiance.
+
+        ``begun``: the steps that training has made already; after others the rays are others.
+        """
         tracer = self._tracer(self._tracer_settings.samples_per_ray)
         ring = Ring(len(self.groups), blocks, tracer.num_rays, memory, begins=False)
         busy, wave = 0.0, 0
@@ -239,7 +255,12 @@ class Worker:
                     continue
                 began = time.perf_counter()
                 group = ring.most_wanting(shares)
-                ring.write(group, self._block(tracer, group, seed, wave))
+                rng = _rng(seed, 3, begun, wave)
+                block = self._block(tracer, group, rng)
+                luminance = block[:, RADIANCE].mean(axis=1)
+                picked = bright_picks(luminance, means[group], rng.uniform())
+                block[:, PICK], block[:, WEIGHT] = picked
+                ring.write(group, block)
                 busy += time.perf_counter() - began
                 wave += 1
             fresh = ring.fresh
@@ -252,9 +273,8 @@ class Worker:
         # It must not rest while the reader waits.
         return ring.drawn < min(settings.fresh, settings.max_reuse) * ring.fresh
 
-    def _block(self, tracer: Tracer, group: int, seed: int, wave: int) -> np.ndarray:
+    def _block(self, tracer: Tracer, group: int, rng: np.random.Generator) -> np.ndarray:
         """One block of fresh rays of a group."""
-        rng = _rng(seed, 3, wave)
         block = np.zeros((tracer.num_rays, COLUMNS), np.float32)
         for places in self.moving:
             # Where the light shines, it stands still for a wavefront; elsewhere its place must not
@@ -264,7 +284,8 @@ class Worker:
                 block[:, PLACE] = block[0, PLACE]
                 self._switch.place(places.light, triple(block[0, PLACE]))
         self._light(group)
-        radiance, distance, origins, directions = tracer.traced(self.views, rng, seed + 7919 * wave)
+        seed = int(rng.integers(1 << 31))
+        radiance, distance, origins, directions = tracer.traced(self.views, rng, seed)
         block[:, ORIGIN], block[:, DIRECTION], block[:, RADIANCE] = origins, directions, radiance
         block[:, DISTANCE] = np.where(np.isfinite(distance), distance, 0.0)
         block[:, NORMAL] = tracer.normals(origins, directions)

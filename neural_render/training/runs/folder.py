@@ -153,6 +153,12 @@ class RunFolder:
             )
         return found[-1]
 
+    @property
+    def last_step(self) -> int:
+        """The step of the newest checkpoint; 0 if there is none yet."""
+        found = self.checkpoints()
+        return int(found[-1].name) if found else 0
+
     def prune_checkpoints(self) -> None:
         """Keeps the last two checkpoints and removes older ones and unfinished leftovers."""
         if not self.checkpoints_path.is_dir():

@@ -172,12 +172,34 @@ def test_rays_are_drawn_and_counted(tracer: TracerProcess) -> None:
     for batch in batches:
         points = batch.rays.origins + batch.rays.directions * batch.distance[:, None]
         hit = batch.distance > 0
-        assert hit.float().mean() > 0.3
+        assert (batch.weights * hit).mean() > 0.25
         assert points[hit].min() > 0 and points[hit].max() < 1
         assert torch.equal(batch.opacity, hit.float())
         assert batch.conditions.shape == (1000, 15)
         assert batch.targets.min() >= 0 and batch.targets[hit].max() > 0
+        assert batch.weights.min() > 0 and float(batch.weights.mean()) == pytest.approx(1, abs=0.1)
     assert tracer.ask("poses", command="poses", num=1, seed=0), "it can be asked again"
+
+
+def test_a_bake_that_goes_on_sees_other_rays(tracer: TracerProcess) -> None:
+    seen = []
+    for begun in (0, 0, 100):
+        with closing(source_of(tracer, begun=begun)) as source:
+            rays = source.sample(1000, torch.Generator().manual_seed(3)).rays
+        seen.append({tuple(direction) for direction in rays.directions.tolist()})
+    assert seen[0] & seen[1] and not seen[0] & seen[2]
+
+
+def test_programs_beside_a_scene_are_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python would look for modules in the folder in which it is started."""
+    for name in ("mitsuba", "numpy", "json"):
+        (tmp_path / f"{name}.py").write_text(f"open('{tmp_path}/was_run', 'w')")
+    path = write_scene(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    started(path).close()
+    assert not (tmp_path / "was_run").exists()
 
 
 def test_while_it_traces_it_is_asked_nothing(tracer: TracerProcess) -> None:

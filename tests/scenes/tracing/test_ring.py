@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from neural_render.scenes.tracing.ring import (
+    BRIGHTEST,
     COLUMNS,
     KEPT_OFF,
     RADIANCE,
     Ring,
+    bright_picks,
     nameless_memory,
     without_broken,
 )
@@ -128,6 +130,23 @@ def test_rays_that_see_no_number_are_replaced() -> None:
     rays[:, RADIANCE] = np.nan
     without_broken(rays)
     assert not rays[:, RADIANCE].any()
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.1, 1.0, 1e9])
+def test_bright_rays_come_more_often_and_count_for_less(mean: float) -> None:
+    """So that no mean changes: half of what is drawn are picks, the others all alike."""
+    luminance = np.random.default_rng(0).exponential(size=200) ** 3
+    luminance[7] = 1e6  # a lamp
+    starts = (np.arange(100) + 0.5) / 100
+    picked = np.zeros(200)
+    for start in starts:
+        picks, weights = bright_picks(luminance, mean, start)
+        picked += np.bincount(picks, minlength=200) / len(starts)
+    often = (1 + picked) / 2
+    assert picked.sum() == pytest.approx(200)
+    assert np.allclose(often * weights, 1, atol=0.02)
+    brightest = BRIGHTEST if mean and luminance[7] > BRIGHTEST * mean else 1
+    assert picked[7] / picked.min() == pytest.approx(brightest, rel=0.05)
 
 
 def test_each_group_is_filled_by_its_share(ring: Ring) -> None:

@@ -22,11 +22,13 @@ def started(path: Path, views: ViewSettings | None = None, **settings: Any) -> T
     return TracerProcess(wanted, views or ViewSettings(), SMALL)
 
 
-def source_of(process: TracerProcess, settings: TracerSettings = SMALL) -> TracedSource:
+def source_of(
+    process: TracerProcess, settings: TracerSettings = SMALL, begun: int = 0
+) -> TracedSource:
     """Rays that it traces from now on."""
     pilot = process.ask("pilot", command="pilot", seed=0)
     stage = scene_lighting(process.scene, pilot), scene_frame(process.scene, pilot)
-    return TracedSource(process, *stage, settings, seed=0, device=CPU)
+    return TracedSource(process, *stage, settings, seed=0, device=CPU, begun=begun)
 
 
 def alive(pid: int) -> bool:
