@@ -29,6 +29,14 @@ README = """# Checked
 ls >&2; exit 3
 python train.py
 ```
+<!-- ci: test -->
+```sh
+pytest
+```
+<!-- ci: lint -->
+```sh
+ruff check
+```
 """
 
 
@@ -76,6 +84,19 @@ def test_a_deleted_file_is_not_copied(name: str, tmp_path: Path) -> None:
     done = ran(script, folder=tmp_path, cmake=CMAKE, chromedriver="")
     assert (done.returncode, "README.md" in done.stderr) == (3, True), done.stderr
     assert "z_last" not in done.stderr
+
+
+@pytest.mark.parametrize("mark", ["set-up", "test", "lint"])
+def test_a_block_that_readme_lacks_is_said_before_anything_runs(mark: str, tmp_path: Path) -> None:
+    """Its command would be empty, and pass."""
+    script = tmp_path / ".ci/run"
+    script.parent.mkdir()
+    shutil.copy(REPOSITORY / ".ci/run", script)
+    (tmp_path / "README.md").write_text(README.replace(f"<!-- ci: {mark} -->", ""))
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    done = ran(script, folder=tmp_path, chromedriver="")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"README.md has no code block under <!-- ci: {mark} -->" in done.stderr
 
 
 def test_all_native_kernels_are_sanitized() -> None:
