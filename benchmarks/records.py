@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 ABOUT = ("benchmarks/records", "benchmarks/README.md", "CHANGELOG.md")  # the code, and none
 
 
+_begun = ""  # the commit of which this process began to measure
+
+
 class RecordError(UserError):
     """A record that cannot be read."""
 
@@ -89,25 +92,48 @@ def _median(costs: Sequence[Cost]) -> Cost:
 def commit() -> str:
     """The last commit that changed more than `ABOUT`, with ``+`` where such files differ from it.
 
-    So what is measured again after records were committed is of the same code. "" outside a
-    checkout.
+    Files that git neither tracks nor ignores differ, too. So what is measured again after records
+    were committed is of the same code. "" outside a checkout.
     """
-    git, what = ["git", "-C", str(ROOT)], ["--", ":/", *(f":(top,exclude){name}" for name in ABOUT)]
+    what = ["--", ":/", *(f":(top,exclude){name}" for name in ABOUT)]
+    last = _git("log", "-1", "--format=%h", *what)
+    return last + ("+" if _git("status", "--porcelain", "--untracked-files=all", *what) else "")
+
+
+def _git(*words: str) -> str:
+    """What git says of the checkout; "" where there is none, or no git."""
     try:
-        last = subprocess.run(
-            [*git, "log", "-1", "--format=%h", *what], capture_output=True, text=True
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(ROOT), *words], capture_output=True, text=True
         )
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", *what], capture_output=True)
     except OSError:
         return ""
-    return last.stdout.strip() + ("+" if changed.returncode == 1 else "")
+    return done.stdout.strip()
 
 
-def append(suite: str, backend: str, threads: int, values: dict[str, Any]) -> Path:
-    """Adds one line to ``benchmarks/records/<suite>.jsonl`` and gives its path."""
+def begin() -> str:
+    """Keeps the commit of now as that of all that is measured from here on, and gives it."""
+    global _begun
+    _begun = commit()
+    return _begun
+
+
+def _label(began: str) -> str:
+    """A commit, with ``+`` where the code is no longer exactly that."""
+    now = commit()
+    return now if began in ("", now) else began.removesuffix("+") + "+"
+
+
+def append(
+    suite: str, backend: str, threads: int, values: dict[str, Any], *, began: str = ""
+) -> Path:
+    """Adds one line to ``benchmarks/records/<suite>.jsonl`` and gives its path.
+
+    ``began`` is the commit of before the work, where that is not the one that `begin` kept.
+    """
     record = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
-        "commit": commit(),
+        "commit": _label(began or _begun),
         "machine": machine_description(),
         "python": platform.python_version(),
         "torch": torch.__version__,

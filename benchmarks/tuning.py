@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.options import parsed, split_values
 from benchmarks.processes import trained
-from benchmarks.records import append, print_table, start
+from benchmarks.records import append, commit, print_table, start
 from neural_render.core.errors import SettingError
 
 BASE: tuple[str, ...] = ()
@@ -97,6 +97,7 @@ def run(
     found: dict[tuple[str, ...], dict[tuple[str, int], float]] = {}
     cases = itertools.product(options.seeds, options.capture, plan.variants)
     for seed, capture, variant in cases:
+        began = commit()
         record = train_run(words_for(options, capture, seed, variant))
         name = Path(capture).name
         found.setdefault(variant, {})[name, seed] = record["psnr"]
@@ -104,7 +105,8 @@ def run(
         values = {"study": study, "capture": name, "seed": seed, "variant": list(variant)}
         values |= {"fixed": options.fixed, "budget": options.steps or options.seconds}
         kept = ("psnr", "num_views", "num_steps", "num_samples", "train_cpu_seconds", "protocol")
-        append("tuning", backend, threads, {**values, **{key: record[key] for key in kept}})
+        figures = {key: record[key] for key in kept}
+        append("tuning", backend, threads, {**values, **figures}, began=began)
     return found
 
 

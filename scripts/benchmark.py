@@ -42,6 +42,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import records
 from benchmarks.options import SUITES, BenchmarkOptions, parsed
 from neural_render.core.errors import UserError
 
@@ -54,6 +55,7 @@ def main(arguments: list[str]) -> int:
         return 0
     try:
         options = parsed(BenchmarkOptions, arguments)
+        records.begin()
         importlib.import_module(f"benchmarks.{SUITES[options.suite]}").run(options)
     except UserError as error:
         print(f"benchmark.py: {error}", file=sys.stderr)

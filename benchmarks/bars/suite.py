@@ -28,7 +28,7 @@ from benchmarks.bars.rows import ROWS
 from benchmarks.bars.table import into_readme
 from benchmarks.options import BenchmarkOptions
 from benchmarks.processes import measures
-from benchmarks.records import append, lines
+from benchmarks.records import append, commit, lines
 from neural_render.core.errors import SettingError
 from neural_render.kernels import dispatch
 
@@ -46,12 +46,13 @@ def run(options: BenchmarkOptions) -> None:
             continue
         places = Places.of(options, newest())
         print(f"{number} of {len(wanted)}, {row.name}: {row.command}", flush=True)
+        began = commit()
         try:
             values = measured(row, places)
         except BarError as error:
             print(f"{row.name}: {error}", flush=True)
             continue
-        append(RECORDS, backend, threads, values)
+        append(RECORDS, backend, threads, values, began=began)
         for bar in row.asked:
             value = figure_of(values, bar.what)
             missed = "" if bar.met(value) else "  MISSED"

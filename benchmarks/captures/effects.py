@@ -73,6 +73,7 @@ def run(options: BenchmarkOptions, measure: Measure = processes.measured) -> Non
     print(f"{len(cases)} runs, of which the records hold {len(cases) - len(lacking)}", flush=True)
     for place, case in enumerate(lacking):
         label = f"{place + 1} of {len(lacking)}: {case.path.name}, seed {case.seed}, {case.name}"
+        began = records.commit()
         try:
             results = measure(words_for(case, shared), [_measuring(fit) for fit in case.fits])
         except LeftOut as error:
@@ -81,7 +82,7 @@ def run(options: BenchmarkOptions, measure: Measure = processes.measured) -> Non
         figures = _kept(case, results)
         values = {**shared, **dict(zip(CASE, case.key, strict=True)), **figures}
         values["defaults"] = {key: default_of(key) for key in WATCHED}
-        records.append(RECORDS, backend, threads, values)
+        records.append(RECORDS, backend, threads, values, began=began)
         known[case.key] = figures["results"]
         scores = [f"{score['psnr']:.2f} dB (fit {fit})" for fit, score in known[case.key].items()]
         print(f"{label}: {', '.join(scores)}", flush=True)

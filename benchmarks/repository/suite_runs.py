@@ -1,7 +1,7 @@
 """Suite ``tests``: the whole test suite again and again; which tests fail now and then, its time.
 
 Each run is recorded as it ends, so a series that was stopped goes on where it was: what is shown is
-of all runs at this commit.
+of all runs at this commit, their time of those on this machine.
 """
 
 import os
@@ -47,8 +47,9 @@ class SuiteRun:
 def run(options: BenchmarkOptions) -> None:
     """Runs the suite ``runs=`` times, records each, and shows all runs at this commit."""
     for number in range(1, options.runs + 1):
+        began = commit()
         found = suite_run(ROOT)
-        append("tests", "auto", dispatch.usable_cores(), asdict(found))
+        append("tests", "auto", dispatch.usable_cores(), asdict(found), began=began)
         print(
             f"run {number} of {options.runs}: {found.passed} passed, {len(found.failed)} failed,"
             f" {found.skipped} skipped in {found.wall_seconds:.0f} s"
@@ -57,8 +58,20 @@ def run(options: BenchmarkOptions) -> None:
             sep="\n  ",
             flush=True,
         )
-    here = commit()
-    show([line for line in lines("tests") if line["commit"] == here], here)
+    show(series())
+
+
+def series() -> list[dict[str, Any]]:
+    """All runs at the commit of the newest one; that alone where its code was not committed."""
+    found = lines("tests")
+    if not found or found[-1]["commit"].endswith("+"):
+        return found[-1:]
+    return [line for line in found if line["commit"] == found[-1]["commit"]]
+
+
+def on_one_machine(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those runs whose times compare with the newest one's."""
+    return [line for line in found if line["machine"] == found[-1]["machine"]]
 
 
 def suite_run(folder: Path, command: Sequence[str] = COMMAND) -> SuiteRun:
@@ -98,22 +111,23 @@ def suite_run(folder: Path, command: Sequence[str] = COMMAND) -> SuiteRun:
     )
 
 
-def show(found: Sequence[dict[str, Any]], here: str) -> None:
+def show(found: Sequence[dict[str, Any]]) -> None:
     """Prints what recorded runs have in common: failures, time, and the slowest tests."""
     if not found:
-        print(f"no run of the tests at {here} is recorded")
+        print("no run of the tests is recorded")
         return
     failures = Counter(name for line in found for name in line["failed"])
-    wall, cpu = (median(line[f"{clock}_seconds"] for line in found) for clock in ("wall", "cpu"))
+    timed = on_one_machine(found)
+    wall, cpu = (median(line[f"{clock}_seconds"] for line in timed) for clock in ("wall", "cpu"))
     print(
-        f"{len(found)} runs at {here}: {len(failures)} tests failed in some of them;"
+        f"{len(found)} runs at {found[-1]['commit']}: {len(failures)} tests failed in some of them;"
         f" median {wall:.0f} s, {cpu:.0f} s of CPU"
     )
     for name, times in failures.most_common():
         print(f"  failed in {times} of {len(found)}: {name}")
-    names = {name for line in found for name in line["slowest"]}
+    names = {name for line in timed for name in line["slowest"]}
     spent = {
-        name: median(line["slowest"][name] for line in found if name in line["slowest"])
+        name: median(line["slowest"][name] for line in timed if name in line["slowest"])
         for name in names
     }
     rows = [[name, f"{each:.1f}"] for name, each in _largest(spent)]

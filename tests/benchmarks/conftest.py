@@ -19,6 +19,7 @@ from tests.captures.formats import write_transforms
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which records and plots are left."""
     monkeypatch.setattr(records, "ROOT", tmp_path)
+    monkeypatch.setattr(records, "_begun", "")
     return tmp_path / "benchmarks"
 
 

@@ -1,11 +1,14 @@
 """Runs of a test suite: what failed now and then is named, and more runs add up."""
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from benchmarks import records
+from benchmarks.bars.records import Found
+from benchmarks.bars.rows import house
 from benchmarks.options import BenchmarkOptions
 from benchmarks.repository import suite_runs
 from benchmarks.repository.suite_runs import COMMAND, SuiteError, suite_run
@@ -38,6 +41,7 @@ def checkout(kept: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     folder = kept.parent
     (folder / "test_it.py").write_text(TESTS)
+    (folder / ".gitignore").write_text("__pycache__\nmark\n")
     (kept / "records").mkdir(parents=True)
     (kept / "records" / "tests.jsonl").touch()
     subprocess.run(["git", "-C", str(folder), "init", "-q"], check=True)
@@ -80,7 +84,48 @@ def test_new_records_are_no_other_code(checkout):
     (checkout / "test_it.py").write_text("")
     assert records.commit() == f"{clean}+"
     commit_all(checkout, "other tests")
-    assert records.commit() not in (clean, f"{clean}+", "")
+    other = records.commit()
+    assert other not in (clean, f"{clean}+", "")
+    (checkout / "new.py").touch()
+    assert records.commit() == f"{other}+", "git does not track it yet"
+
+
+def test_a_record_is_of_the_code_with_which_its_measurement_began(checkout):
+    def label(**more: str) -> str:
+        records.append("x", "cpu", 1, {}, **more)
+        return records.lines("x")[-1]["commit"]
+
+    first = records.begin()
+    assert first and label() == first
+    (checkout / "test_it.py").write_text("")
+    assert label() == f"{first}+"
+    commit_all(checkout, "meanwhile")
+    assert label() == f"{first}+", "not the commit that was made meanwhile"
+    second = records.commit()
+    assert second != first and label(began=second) == second
+    assert label(began=f"{first}+") == f"{first}+"
+
+
+def test_runs_add_up_where_their_code_is_known(kept, capsys):
+    def made(commit: str, seconds: float, machine: str = "M") -> None:
+        line = {"commit": commit, "machine": machine, "failed": [], "slowest": {"a": seconds}}
+        line |= {"wall_seconds": seconds, "cpu_seconds": seconds}
+        with (kept / "records/tests.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    (kept / "records").mkdir(parents=True)
+    assert suite_runs.series() == []
+    made("a", 60, machine="L")
+    made("a+", 600)
+    made("a", 120)
+    made("b", 600)
+    made("a", 240)
+    assert [line["wall_seconds"] for line in suite_runs.series()] == [60, 120, 240]
+    assert house.minutes(Found()) == 3, "of those on the machine of the newest one"
+    suite_runs.show(suite_runs.series())
+    assert "3 runs at a: 0 tests failed in some of them; median 180 s" in capsys.readouterr().out
+    made("a+", 300)
+    assert [line["wall_seconds"] for line in suite_runs.series()] == [300]
 
 
 def test_a_suite_that_does_not_run_says_why(tmp_path, monkeypatch):
