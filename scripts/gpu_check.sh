@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Checks and measures the cuda backend on a machine with an NVIDIA GPU; exit code 0 if nothing fails.
 #   scripts/gpu_check.sh [--data DIR] [--wheels DIR] [--seconds 10,60] [parity|sanitizer|benchmarks ...]
-# parity: the kernels' tests on the device. sanitizer: some of them under compute-sanitizer, where it
-# is installed. benchmarks: suite=gpu, on the lego of DIR (a folder that holds nerf_synthetic/lego), on
-# the embedded capture without --data; lines go to benchmarks/records/gpu.jsonl. Without names: all.
+# parity: the kernels' tests on the device. sanitizer: some of them under compute-sanitizer, without
+# which it fails. benchmarks: suite=gpu, on the lego of DIR (a folder that holds nerf_synthetic/lego),
+# on the embedded capture without --data; lines go to benchmarks/records/gpu.jsonl. Without names: all.
 # It runs offline from a checkout, which need not be installed: what Python lacks of jaxtyping, pytest,
 # hypothesis, numpy, pillow, tqdm, safetensors and triton is taken from the wheels in --wheels DIR.
 set -euo pipefail
@@ -11,7 +11,7 @@ set -euo pipefail
 began=$SECONDS
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 data="" wheels="" seconds=10,60 parts=()
-usage() { sed -n '2,10p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; }
+usage() { sed -n '2,8p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; }
 fail() { printf 'error: %s\n' "$1" >&2; exit 2; }
 while [ $# -gt 0 ]; do
   case $1 in
@@ -84,7 +84,8 @@ for part in "${parts[@]}"; do
     sanitizer)
       sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | head -n 1 || true)
       if [ -z "$sanitizer" ]; then
-        printf '=== sanitizer: left out, as compute-sanitizer (of the CUDA toolkit) is not installed\n'
+        printf '=== sanitizer: compute-sanitizer (of the CUDA toolkit) is not installed; to do without, name the other parts: parity benchmarks\n'
+        failed+=(sanitizer)
       else
         # PyTorch's caching allocator would hide what lies behind a tensor.
         check sanitizer env PYTORCH_NO_CUDA_MEMORY_CACHING=1 "$sanitizer" --error-exitcode 1 \

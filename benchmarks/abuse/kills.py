@@ -41,7 +41,7 @@ def run(options: BenchmarkOptions) -> None:
     with tempfile.TemporaryDirectory(prefix="neural_render_kills_") as place:
         material = Material(place=Path(place), seed=options.seed)
         for part in wanted:
-            for case in attempted(cases_of(part, material, options)):
+            for case in attempted(part, cases_of(part, material, options)):
                 found.append(case)
                 for fault in case.faults:
                     print(f"{case.part}: {case.name}: {fault}", flush=True)
@@ -53,10 +53,18 @@ def run(options: BenchmarkOptions) -> None:
     print(append("kills", resolved, threads, values | {"faults": faults}))
 
 
-def attempted(cases: Cases) -> Iterator[Case]:
-    """What came of the cases, a few at once."""
+def attempted(part: str, cases: Cases) -> Iterator[Case]:
+    """What came of the cases of a part, a few at once; one that breaks off is a bad one."""
+
+    def tried(number: int, case: Callable[[], Case]) -> Case:
+        try:
+            return case()
+        except Exception as error:
+            fault = f"{type(error).__name__}: {error}"
+            return Case(part=part, name=f"case {number} broke off", faults=(fault,))
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield from pool.map(lambda case: case(), cases)
+        yield from pool.map(tried, range(1, len(cases) + 1), cases)
 
 
 def counted(cases: list[Case]) -> dict[str, list[int]]:

@@ -11,6 +11,8 @@ from benchmarks.options import BenchmarkOptions
 from benchmarks.records import ROOT
 from neural_render.core.errors import UserError
 
+DATA = "NEURAL_RENDER_DATA"
+
 
 class BarError(UserError):
     """A row that cannot be measured here, and why."""
@@ -37,6 +39,11 @@ class Places:
             runs=runs,
             outputs=Path(options.outputs).expanduser() / "bars",
         )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What commands are told beside their words: where tests find captures."""
+        return {DATA: str(self._data())} if self.data else {}
 
     def log(self, name: str) -> Path:
         """The file for what a row's command says."""

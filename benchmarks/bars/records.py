@@ -1,6 +1,7 @@
 """Bars: what is asked, of which figure of which command."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ class Found:
     code: int = 0  # its exit code
     wall: float = 0.0  # its seconds as a whole
     peak_gib: float = 0.0  # the most memory that one of its processes held
+    said: tuple[str, ...] = ()  # the lines that it printed
     earlier: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # lines of other rows
 
 
@@ -47,6 +49,10 @@ class Asked:
         if self.at_least > -math.inf:
             return f">= {self.at_least:g}{self._behind}"
         return f"<= {self.at_most:g}{self._behind}" if self.at_most < math.inf else "reported"
+
+    def told(self, value: float) -> str:
+        """A figure as text, also one that is not known."""
+        return "not measured" if math.isnan(value) else self.shown(value)
 
     def shown(self, value: float) -> str:
         """A figure as text."""
@@ -102,6 +108,30 @@ def figure_of(line: Mapping[str, Any], what: str) -> float:
 
 def passes(what: str) -> Asked:
     """The bar of a command that only has to end well."""
-    return Asked(
-        what=what, figure=lambda found: found.code, at_most=0, unit=PASSES, is_exit_code=True
+    return _ends_well(what, lambda found: found.code)
+
+
+def passes_tests(what: str) -> tuple[Asked, Asked]:
+    """The bars of a command that runs pytest: its tests pass, one at least; how many it skipped."""
+
+    def ended(found: Found) -> float:
+        return found.code if found.code or num_tests(found, "passed") > 0 else math.nan
+
+    def skipped(found: Found) -> float:
+        return num_tests(found, "skipped")
+
+    return (
+        _ends_well(what, ended),
+        Asked(what="skipped", figure=skipped, unit="", digits=0),
     )
+
+
+def num_tests(found: Found, how: str) -> float:
+    """How many tests ended in a way (``passed``), as pytest's last line says; NaN without one."""
+    last = found.said[-1] if found.said else ""
+    counts = {word: int(count) for count, word in re.findall(r"(\d+) ([a-z]+)", last)}
+    return counts.get(how, 0) if re.search(r" in [\d.]+s\b", last) else math.nan
+
+
+def _ends_well(what: str, figure: Callable[[Found], float]) -> Asked:
+    return Asked(what=what, figure=figure, at_most=0, unit=PASSES, is_exit_code=True)

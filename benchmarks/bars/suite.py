@@ -12,6 +12,7 @@ import os
 import resource
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ import torch
 
 from benchmarks import records
 from benchmarks.bars.places import BarError, Places
-from benchmarks.bars.records import Found, Row, figure_of
+from benchmarks.bars.records import Asked, Found, Row, figure_of
 from benchmarks.bars.rows import ROWS
 from benchmarks.bars.table import into_readme
 from benchmarks.options import BenchmarkOptions
@@ -33,6 +34,7 @@ from neural_render.core.errors import SettingError
 from neural_render.kernels import dispatch
 
 RECORDS = "bars"
+STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)  # exit codes of what was no measurement
 
 
 def run(options: BenchmarkOptions) -> None:
@@ -56,7 +58,7 @@ def run(options: BenchmarkOptions) -> None:
         for bar in row.asked:
             value = figure_of(values, bar.what)
             missed = "" if bar.met(value) else "  MISSED"
-            print(f"  {bar.what}: {bar.shown(value)} ({bar.wanted}){missed}", flush=True)
+            print(f"  {bar.what}: {bar.told(value)} ({bar.wanted}){missed}", flush=True)
     print(into_readme(records.ROOT / "benchmarks" / "README.md", ROWS, newest()))
 
 
@@ -76,17 +78,22 @@ def newest() -> dict[str, dict[str, Any]]:
 
 
 def measured(row: Row, places: Places) -> dict[str, Any]:
-    """Runs the command of a row; its figures, cost and run folder. BarError if it left nothing."""
+    """Runs the command of a row; its figures, cost and run folder.
+
+    Without figures where it failed. BarError where it was stopped, or cannot be run here.
+    """
     before = {path: len(path.read_bytes()) for path in _record_files()}
     log = places.log(row.name)
     began = time.perf_counter()
-    said, code, usage = _ran(words(row, places), log)
+    said, code, usage = _ran(words(row, places), log, places.environment)
     wall = time.perf_counter() - began
     last = records.ROOT / (said or ["none"])[-1]
     added = tuple(_added(before))
     folder = last if (last / "evaluation" / "metrics.json").is_file() else None
-    if code != 0 and not any(bar.is_exit_code for bar in row.asked):
-        raise BarError(f"the command ended with {code}: see {log}")
+    if code in STOPPED:
+        raise BarError(f"the command was stopped (exit code {code}), nothing is kept: see {log}")
+    if code != 0:
+        print(f"{row.name}: the command failed (exit code {code}): see {log}", flush=True)
     record: Mapping[str, Any] = measures(folder) if folder else (added[-1] if added else {})
     found = Found(
         record=record,
@@ -95,22 +102,31 @@ def measured(row: Row, places: Places) -> dict[str, Any]:
         wall=wall,
         peak_gib=usage.ru_maxrss / 2**20,  # of kibibytes; at least what this process has itself
         earlier=newest(),
+        said=tuple(said),
     )
     return {
         "row": row.name,
         "command": row.command,
-        "figures": {bar.what: _known(bar.figure(found)) for bar in row.asked},
+        "figures": {bar.what: _figure(bar, found) for bar in row.asked},
         "wall": wall,
         "cpu": usage.ru_utime + usage.ru_stime,
-        "run": said[-1] if folder else "",
+        "run": said[-1] if folder and code == 0 else "",
+        **({"failed": code} if code != 0 else {}),
     }
 
 
-def _ran(command: list[str], log: Path) -> tuple[list[str], int, resource.struct_rusage]:
+def _ran(
+    command: list[str], log: Path, environment: Mapping[str, str]
+) -> tuple[list[str], int, resource.struct_rusage]:
     """The lines that a command printed, its exit code and what it and its children took."""
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=file, text=True, cwd=records.ROOT
+            command,
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+            cwd=records.ROOT,
+            env={**os.environ, **environment},
         )
         assert process.stdout is not None
         said = process.stdout.read()
@@ -121,7 +137,11 @@ def _ran(command: list[str], log: Path) -> tuple[list[str], int, resource.struct
     return said.strip().splitlines(), process.returncode, usage
 
 
-def _known(value: float) -> float | None:
+def _figure(bar: Asked, found: Found) -> float | None:
+    """A figure; nothing where it is not known, as those of a command that failed are not."""
+    if found.code != 0 and not bar.is_exit_code:
+        return None
+    value = bar.figure(found)
     return value if math.isfinite(value) else None
 
 

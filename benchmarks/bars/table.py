@@ -62,15 +62,16 @@ def _bars(row: Row, line: Mapping[str, Any], machine: str) -> Iterator[str]:
     wall = f"{line['wall']:.0f} s" if line else ""
     how = f"`{row.name}` | {line.get('commit', '')} | {wall} | {machine}"
     for bar in row.asked:
-        seen = _seen(bar, figure_of(line, bar.what))
+        seen = _seen(bar, line)
         yield f"| {row.name}: {bar.what} | {bar.wanted} | {seen} | {how} |"
         how = " |  |  | "
 
 
-def _seen(bar: Asked, value: float) -> str:
+def _seen(bar: Asked, line: Mapping[str, Any]) -> str:
+    value = figure_of(line, bar.what)
     if math.isnan(value):
-        return "not measured"
-    return f"{bar.shown(value)}" if bar.met(value) else f"**{bar.shown(value)}, missed**"
+        return f"**failed (exit code {line['failed']})**" if "failed" in line else bar.told(value)
+    return bar.shown(value) if bar.met(value) else f"**{bar.shown(value)}, missed**"
 
 
 def _protocol(row: Row) -> str:

@@ -18,6 +18,9 @@ case $1 in
   *) printf '<%s>' "$@"; echo ;;
 esac
 """
+PYTHON_WITH_ALL = """#!/bin/sh
+exit 0
+"""
 CMAKE = """#!/bin/sh
 ls "$2" >&2
 exit 3
@@ -68,6 +71,15 @@ def test_the_gpu_check_takes_folders_as_its_caller_sees_them(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert f"<capture={tmp_path}/my data/nerf_synthetic/lego>" in done.stdout
     assert f"<--find-links><{tmp_path}/wheels>" in done.stdout
+
+
+def test_the_gpu_check_fails_without_what_it_should_check_with(tmp_path: Path) -> None:
+    if shutil.which("compute-sanitizer") or [*Path("/usr/local").glob("cuda*/bin/compute-san*")]:
+        pytest.skip("compute-sanitizer is installed")
+    script = REPOSITORY / "scripts/gpu_check.sh"
+    done = ran(script, "sanitizer", folder=tmp_path, python=PYTHON_WITH_ALL)
+    assert (done.returncode, done.stderr) == (1, "FAILED: sanitizer\n")
+    assert "compute-sanitizer (of the CUDA toolkit) is not installed" in done.stdout
 
 
 @pytest.mark.parametrize("name", [".ci/run", "scripts/sanitize.sh"])

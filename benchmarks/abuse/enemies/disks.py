@@ -20,6 +20,8 @@ from benchmarks.abuse.enemies.writers import changed, commands
 ROOMS = (0.02, 0.3, 0.7, 0.95)  # of what a whole run takes
 LITTLE, ENOUGH = 24 << 10, 64 << 20  # bytes
 NOBODY = 54321  # a user that the system has no name for
+AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+HOMELESS = "a user without a home"
 
 
 @contextmanager
@@ -70,8 +72,17 @@ def cases(material: Material) -> list[Callable[[], Case]]:
         lambda: _read_only_capture(material, posed=True),
         lambda: _read_only_capture(material, posed=False),
         lambda: _nowhere_to_keep(material),
-        lambda: _nobody(material),
+        *([lambda: _nobody(material)] if nobody_may_start() else []),
     ]
+
+
+def nobody_may_start() -> bool:
+    """Whether a user without a home may start this Python; where not, that is said."""
+    command = [*AS_NOBODY, "env", sys.executable, "-c", ""]
+    if not shutil.which(command[0]) or subprocess.run(command, capture_output=True).returncode:
+        print(f"disks: {HOMELESS}: left out, since others may not start this Python")
+        return False
+    return True
 
 
 def _full_training(material: Material, room: float) -> Case:
@@ -181,11 +192,6 @@ def _with_cache(words: tuple[str | Path, ...], folder: Path, cache: str) -> Ende
 
 def _nobody(material: Material) -> Case:
     """A user without name and home, as containers have, and photos that others own."""
-    part, name = "disks", "a user without a home"
-    prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    if subprocess.run([*prefix, "env", sys.executable, "-c", ""], capture_output=True).returncode:
-        print(f"{part}: {name}: left out, since others may not start this Python")
-        return Case(part=part, name=name)
     folder = material.folder("nobody")
     photos = material.photos(folder / "photos")
     for path in (material.place, folder, *folder.rglob("*")):
@@ -196,6 +202,6 @@ def _nobody(material: Material) -> Case:
     done = finished(
         ("scripts/inspect_capture.py", f"capture.path={photos}"),
         folder=work,
-        prefix=[*prefix, "env", "--unset=HOME"],
+        prefix=[*AS_NOBODY, "env", "--unset=HOME"],
     )
-    return Case(part=part, name=name, faults=tuple(done.faults(0, 2)))
+    return Case(part="disks", name=HOMELESS, faults=tuple(done.faults(0, 2)))

@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from benchmarks.bars.records import PASSES, Asked, Found, Row, number_at, passes, value_at
+from benchmarks.bars.records import PASSES, Asked, Found, Row, number_at, passes_tests, value_at
 
 RUN = "run=RUN(lego-1200)"
 
@@ -39,7 +39,7 @@ ROWS = (
     Row(
         name="browser",
         command="python -m pytest -q tests/viewer/test_browser.py tests/test_browser.py",
-        asked=(passes("connect, orbit, dial, path editor: asserted on pixels"),),
+        asked=passes_tests("connect, orbit, dial, path editor: asserted on pixels"),
     ),
     Row(
         name="package",
@@ -92,6 +92,6 @@ ROWS = (
     Row(
         name="pages",
         command="python -m pytest -q -n 2 tests/evaluation/pages tests/core/pages",
-        asked=(passes("report and comparison ask no server for anything"),),
+        asked=passes_tests("report and comparison ask no server for anything"),
     ),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from statistics import fmean, stdev
 
-from benchmarks.bars.records import Asked, Found, Row, number_at, passes
+from benchmarks.bars.records import Asked, Found, Row, number_at, passes, passes_tests
 
 SEEDS = ",".join(map(str, range(16)))
 NO_GPU = (
@@ -93,7 +93,7 @@ ROWS = (
         " tests/kernels/test_parity_rendering.py tests/kernels/rays"
         " tests/kernels/cuda/test_backend.py -k 'cuda and not cpu'",
         asked=(
-            passes("every Triton kernel against the reference"),
+            *passes_tests("every Triton kernel against the reference"),
             Asked(
                 what="its time", figure=lambda found: found.wall, at_most=180, unit="s", digits=0
             ),
@@ -103,12 +103,12 @@ ROWS = (
     Row(
         name="compiles",
         command="python -m pytest -q -n 2 tests/kernels/cuda/test_compiling.py",
-        asked=(passes("every kernel compiles for sm_80, sm_90 and sm_100"),),
+        asked=passes_tests("every kernel compiles for sm_80, sm_90 and sm_100"),
     ),
     Row(
         name="gradients",
         command="python -m pytest -q tests/training/processes",
-        asked=(passes("2 gloo processes: gradients of one batch equal to 1e-5"),),
+        asked=passes_tests("2 gloo processes: gradients of one batch equal to 1e-5"),
     ),
     Row(
         name="processes",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.abuse import kills
-from benchmarks.abuse.enemies import programs, trainings
+from benchmarks.abuse.enemies import disks, programs, trainings
 from benchmarks.abuse.enemies.material import Material, made_once
 from benchmarks.abuse.enemies.programs import Case, Ended, leftovers, start, tree
 from benchmarks.abuse.enemies.writers import changed
@@ -170,3 +170,25 @@ def test_cases_are_counted_shown_and_kept(
     (line,) = (kept / "records/kills.jsonl").read_text().splitlines()
     assert json.loads(line)["cases"] == {"disks": [2, 1]}
     assert json.loads(line)["faults"] == ["disks: b: lost"]
+
+
+def test_a_case_that_breaks_off_is_a_bad_one_and_the_others_go_on() -> None:
+    def broken() -> Case:
+        raise OSError("no room")
+
+    good = Case(part="disks", name="a")
+    first, second = kills.attempted("disks", [broken, lambda: good])
+    assert (first.part, first.name, first.faults) == (
+        "disks",
+        "case 1 broke off",
+        ("OSError: no room",),
+    )
+    assert second == good
+
+
+def test_who_may_not_start_here_is_no_good_case(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(disks, "AS_NOBODY", ("false",))
+    assert not disks.nobody_may_start()
+    assert "disks: a user without a home: left out, since" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """Suite ``bars``: commands are run as they stand, and the table says what was seen."""
 
 import math
+import re
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -9,11 +10,11 @@ import pytest
 
 from benchmarks import records
 from benchmarks.bars import places, suite
-from benchmarks.bars.records import Asked, Found, Row, number_at, passes, value_at
+from benchmarks.bars.records import Asked, Found, Row, number_at, passes, passes_tests, value_at
 from benchmarks.bars.rows import house
 from benchmarks.bars.rows.photographs import lost_to_photos
 from benchmarks.bars.table import into_readme, table_of
-from benchmarks.options import BenchmarkOptions, parsed
+from benchmarks.options import KILL_PARTS, BenchmarkOptions, parsed
 from benchmarks.records import ROOT
 from neural_render.core.errors import SettingError, UserError
 
@@ -47,15 +48,77 @@ def test_figures_come_from_the_run_that_a_command_names(kept: Path, tmp_path: Pa
     assert (found["figures"], found["run"]) == ({"PSNR": 12.0}, "outputs/run")
 
 
-def test_a_command_that_fails(kept: Path, tmp_path: Path) -> None:
-    row = Row(name="x", command="python -c 'raise SystemExit(3)'", asked=(PSNR,))
-    with pytest.raises(places.BarError, match=r"ended with 3: see .*x\.log"):
-        suite.measured(row, places_at(tmp_path))
-    only = Row(name="x", command=row.command, asked=(passes("all"),))
-    assert suite.measured(only, places_at(tmp_path))["figures"] == {"all": 3}
+def test_a_command_that_fails(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is kept, as what was good before is no longer so; its cost is no figure."""
+    time = Asked(what="its time", figure=lambda found: found.wall, at_most=100)
+    command = EARLIER.format(31.5)[:-1] + "; raise SystemExit(3)'"
+    row = Row(name="x", command=command, asked=(passes("all"), PSNR, time))
+    (kept / "records").mkdir(parents=True)
+    found = suite.measured(row, places_at(tmp_path))
+    assert found["figures"] == {"all": 3, "PSNR": None, "its time": None}
+    assert found["failed"] == 3
+    assert re.search(
+        r"x: the command failed \(exit code 3\): see .*x\.log", capsys.readouterr().out
+    )
+    line = {"commit": "abc", "machine": "M", "threads": 2, "backend": "cpu", **found}
+    table = table_of([row], {"x": line})
+    assert "| x: all | passes | **fails, missed** |" in table
+    assert "| x: PSNR | >= 30 dB | **failed (exit code 3)** |" in table
     (mesh,) = suite.chosen(("mesh",))
-    with pytest.raises(places.BarError, match="ended with 3"):
-        suite.measured(replace(mesh, command=row.command), places_at(tmp_path))
+    figures = suite.measured(replace(mesh, command=row.command), places_at(tmp_path))["figures"]
+    assert figures == {"PSNR": None, "watertight": None}
+
+
+def test_a_run_of_a_command_that_failed_stands_for_nothing(kept: Path, tmp_path: Path) -> None:
+    (tmp_path / "outputs/run/evaluation").mkdir(parents=True)
+    (tmp_path / "outputs/run/evaluation/metrics.json").write_text('{"psnr": 12.0}')
+    command = "python -c 'print(\"outputs/run\"); raise SystemExit(1)'"
+    found = suite.measured(Row(name="x", command=command, asked=(PSNR,)), places_at(tmp_path))
+    assert (found["figures"], found["run"]) == ({"PSNR": None}, "")
+
+
+@pytest.mark.parametrize("ending", ["raise SystemExit(130)", "import os; os.kill(os.getpid(), 15)"])
+def test_a_command_that_is_stopped_is_no_measurement(
+    ending: str, kept: Path, tmp_path: Path
+) -> None:
+    row = Row(name="x", command=f"python -c '{ending}'", asked=(passes("all"),))
+    with pytest.raises(places.BarError, match=r"was stopped \(exit code .*nothing is kept: see"):
+        suite.measured(row, places_at(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("tests", "figures"),
+    [
+        ("def test_a(): pass\ndef test_b(): skip()", {"all": 0, "skipped": 1}),
+        ("def test_b(): skip()", {"all": None, "skipped": 1}),
+        ("def test_a(): pass", {"all": 0, "skipped": 0}),
+        ("def test_a(): assert 0", {"all": 1, "skipped": None}),
+    ],
+)
+def test_tests_of_which_none_ran_pass_nothing(
+    tests: str, figures: dict[str, float], kept: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "test_it.py").write_text(f"from pytest import skip\n{tests}\n")
+    command = "python -m pytest -q -p no:cacheprovider --rootdir=. test_it.py"
+    row = Row(name="x", command=command, asked=passes_tests("all"))
+    assert suite.measured(row, places_at(tmp_path))["figures"] == figures
+
+
+def test_every_row_of_tests_says_how_many_it_skipped() -> None:
+    rows = [row for row in suite.ROWS if "-m pytest" in row.command]
+    assert rows
+    for row in rows:
+        assert any(bar.what == "skipped" for bar in row.asked), row.name
+
+
+def test_commands_are_told_where_captures_lie(kept: Path, tmp_path: Path) -> None:
+    (kept / "records").mkdir(parents=True)
+    text = f"import os; raise SystemExit(os.environ['NEURAL_RENDER_DATA'] != {str(tmp_path)!r})"
+    (tmp_path / "asks.py").write_text(text)
+    row = Row(name="x", command="python DATA/asks.py", asked=(passes("all"),))
+    assert suite.measured(row, places_at(tmp_path, data=str(tmp_path)))["figures"] == {"all": 0}
 
 
 def test_what_is_known_of_commands_that_only_have_to_end_well() -> None:
@@ -188,9 +251,13 @@ def test_bfloat16_is_compared_over_all_seeds() -> None:
 
 
 def test_kills_are_counted_by_part() -> None:
-    found = Found(record={"cases": {"training": [30, 0], "disks": [25, 1], "clocks": [3, 1]}})
+    counts = {part: [3, 0] for part in KILL_PARTS}
+    found = Found(record={"cases": {**counts, "disks": [25, 1], "clocks": [3, 1]}})
     assert house.bad_in("training").figure(found) == 0 and house.bad_elsewhere(found) == 2
-    assert math.isnan(house.bad_in("baking").figure(found))
+    del counts["disks"]
+    assert math.isnan(house.bad_elsewhere(Found(record={"cases": counts}))), "it was left out"
+    del counts["baking"]
+    assert math.isnan(house.bad_in("baking").figure(Found(record={"cases": counts})))
 
 
 def test_every_script_of_a_row_is_there() -> None:
