@@ -148,12 +148,12 @@ def logarithmic_scale(low: float, high: float) -> Scale:
 
 def ticks(low: float, high: float) -> list[float]:
     """Three to seven round numbers (1, 2 or 5 times a power of ten apart) that span the range."""
-    spread = max(high - low, 1e-9 * max(abs(low), abs(high)), 1e-12)
+    spread = max(high - low, 1e-9 * max(abs(low), abs(high))) or 1.0
     power = 10.0 ** math.floor(math.log10(spread / 5))
     step = next(power * factor for factor in (1, 2, 5, 10) if spread / (power * factor) <= 5)
     first, last = math.floor(low / step), math.ceil(high / step)
     last = max(last, first + 1)
-    return [round(index * step, 12) for index in range(first, last + 1)]
+    return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 
 
 def short(value: float) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from neural_render.core.errors import SettingError
+from neural_render.core.errors import EvaluationError, SettingError
 from neural_render.evaluation.pages.comparison import LETTERS, MeasuredRun, check_alike
 from neural_render.training.runs.folder import RunFolder
 
@@ -33,7 +33,7 @@ def opened_runs(folders: Sequence[str]) -> list[RunFolder]:
 def measured_runs(runs: Sequence[RunFolder]) -> list[MeasuredRun]:
     """What runs were measured by; EvaluationError where that means different things.
 
-    CheckpointError where one was never measured.
+    Also where a run was trained further since. CheckpointError where one was never measured.
     """
     found = [
         MeasuredRun(
@@ -44,8 +44,23 @@ def measured_runs(runs: Sequence[RunFolder]) -> list[MeasuredRun]:
         )
         for name, run in zip(short_names([run.path for run in runs]), runs, strict=True)
     ]
+    for run, measured in zip(runs, found, strict=True):
+        _check_newest(run, measured)
     check_alike(found)
     return found
+
+
+def _check_newest(run: RunFolder, measured: MeasuredRun) -> None:
+    """Nothing if a run was measured as it is now; one without checkpoints is what it was."""
+    checkpoints = run.checkpoints()
+    if not checkpoints or "num_steps" not in measured.record:
+        return
+    seen, trained = measured.record["num_steps"], int(checkpoints[-1].name)
+    if seen != trained:
+        raise EvaluationError(
+            f"{measured.name} was measured at step {seen} and trained to step {trained}: measure it"
+            f" with python scripts/evaluate.py run={run.path} (a bake: scripts/bake.py)"
+        )
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:

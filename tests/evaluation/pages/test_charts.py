@@ -86,9 +86,11 @@ def test_a_quantity_that_nobody_has_is_not_drawn() -> None:
     assert charts_of([rows[:1], []]) == [], "a point is no line"
 
 
-@pytest.mark.parametrize("quantity", [PLAIN, POWERS])
-def test_a_constant_is_drawn(quantity: Quantity) -> None:
-    chart = chart_of(quantity, "step", [Series(x=(3.0,) * 3, y=(7.0,) * 3)])
+@pytest.mark.parametrize(
+    ("quantity", "value"), [(PLAIN, 7.0), (POWERS, 7.0), (PLAIN, 0.0), (PLAIN, 1e-15)]
+)
+def test_a_constant_is_drawn(quantity: Quantity, value: float) -> None:
+    chart = chart_of(quantity, "step", [Series(x=(3.0,) * 3, y=(value,) * 3)])
     assert all(math.isfinite(value) for point in points(chart.lines[0]) for value in point)
 
 
@@ -98,6 +100,8 @@ def test_a_constant_is_drawn(quantity: Quantity) -> None:
         (0.0, 10.0, [0, 2, 4, 6, 8, 10]),
         (18.2, 31.4, [15, 20, 25, 30, 35]),
         (-3.1, -1.2, [-3.5, -3, -2.5, -2, -1.5, -1]),
+        (0.0, 0.0, [0, 0.2]),
+        (0.0, 1e-14, [0, 2e-15, 4e-15, 6e-15, 8e-15, 1e-14]),
     ],
 )
 def test_ticks_are_round_and_span_the_range(low: float, high: float, expected: list[float]) -> None:

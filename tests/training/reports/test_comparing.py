@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from neural_render.core.errors import CheckpointError, SettingError
+from neural_render.core.errors import CheckpointError, EvaluationError, SettingError
 from neural_render.training.reports.comparing import measured_runs, opened_runs, short_names
 from neural_render.training.runs.folder import RunFolder
 from tests.evaluation.pages.runs import measure
@@ -54,6 +54,18 @@ def test_what_was_never_measured_or_is_broken_is_named(tmp_path: Path, text: str
     runs = opened_runs([run_folder(tmp_path / "ball/1"), run_folder(tmp_path / "ball/2")])
     (runs[1].evaluation_path / "metrics.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"ball/2/.*metrics\.json is missing or broken: meas"):
+        measured_runs(runs)
+
+
+def test_what_was_trained_further_since_is_named(tmp_path: Path) -> None:
+    """Its curve and settings would stand beside the figures of an earlier step."""
+    runs = opened_runs([run_folder(tmp_path / "ball/1"), run_folder(tmp_path / "ball/2")])
+    steps = runs[1].measures()["num_steps"]
+    runs[1].checkpoint_path(steps).mkdir()
+    assert len(measured_runs(runs)) == 2
+    runs[1].checkpoint_path(steps + 5).mkdir()
+    said = f"^ball/2 was measured at step {steps} and trained to step {steps + 5}: measure it with"
+    with pytest.raises(EvaluationError, match=f"{said} python scripts/evaluate.py run=.*ball/2 "):
         measured_runs(runs)
 
 
