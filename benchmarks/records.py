@@ -48,7 +48,7 @@ def timed(
     runs = []
     for _ in range(repeats + 1):
         arguments = (prepare(),) if prepare else ()
-        runs.append(_spent(lambda given=arguments: call(*given), threads))
+        runs.append(spent(lambda given=arguments: call(*given), threads))
     return _median(runs[1:])
 
 
@@ -74,12 +74,12 @@ def timed_in_turn(
     runs: dict[str, list[Cost]] = {name: [] for name in calls}
     for _ in range(repeats + 1):
         for name, call in calls.items():
-            runs[name].append(_spent(call, threads))
+            runs[name].append(spent(call, threads))
     return {name: _median(costs[1:]) for name, costs in runs.items()}
 
 
-def _spent(call: Callable[[], Any], threads: int) -> Cost:
-    """What one run took."""
+def spent(call: Callable[[], Any], threads: int) -> Cost:
+    """What one run of a call took."""
     wall, cpu = time.perf_counter(), time.process_time()
     call()
     return Cost(wall=time.perf_counter() - wall, cpu=(time.process_time() - cpu) / threads)

@@ -22,12 +22,12 @@
     python scripts/benchmark.py suite=inputs [seed=0] [count=200] [only=captures,scenes]
     python scripts/benchmark.py suite=tests [runs=20]
 
-Every suite takes backend=, threads= and precision=auto|float32|bfloat16; kernels, render and bake
-repeats=; train rounds= (3), batch= and log2_rows=, and with peers=true nerfstudio=DIR, where it is
-installed; settings seeds=0, every=10 and settings=exposure,poses,training.huber_delta=1; bake
-seconds=60 (of each bake), views=, log2_rows= and outputs=outputs/benchmark, and its supervision
-scenes=FILE,FILE+ENVIRONMENT.exr and seeds=0. See benchmarks/README.md. Lines go to
-benchmarks/records/, plots to benchmarks/plots/.
+Every suite but bars takes backend=, threads= and precision=auto|float32|bfloat16; kernels, render
+and bake repeats=; train rounds= (3), batch= and log2_rows=, and with peers=true nerfstudio=DIR,
+where it is installed; settings seeds=0, every=10 and
+settings=exposure,poses,training.huber_delta=1; bake seconds=60 (of each bake), views=, log2_rows=
+and outputs=outputs/benchmark, and its supervision scenes=FILE,FILE+ENVIRONMENT.exr and seeds=0. See
+benchmarks/README.md. Lines go to benchmarks/records/, plots to benchmarks/plots/.
 """
 
 import os

@@ -40,8 +40,9 @@ STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)  # exit codes of what was 
 def run(options: BenchmarkOptions) -> None:
     """Measures the rows that ``bars`` names, all without it, none with ``bars=none``."""
     wanted = chosen(options.bars)
-    backend = dispatch.resolve(options.backend)
-    threads = options.threads or dispatch.usable_cores()
+    _refuse_unused(options)
+    backend = dispatch.resolve("auto")
+    threads = dispatch.usable_cores()
     for number, row in enumerate(wanted, start=1):
         if row.device and not torch.cuda.is_available():
             print(f"{row.name}: left out, it needs {row.device}", flush=True)
@@ -60,6 +61,17 @@ def run(options: BenchmarkOptions) -> None:
             missed = "" if bar.met(value) else "  MISSED"
             print(f"  {bar.what}: {bar.told(value)} ({bar.wanted}){missed}", flush=True)
     print(into_readme(records.ROOT / "benchmarks" / "README.md", ROWS, newest()))
+
+
+def _refuse_unused(options: BenchmarkOptions) -> None:
+    """SettingError for an option that the commands of rows would not be given."""
+    for name in ("backend", "threads", "precision"):
+        value = getattr(options, name)
+        if value != getattr(BenchmarkOptions(), name):
+            raise SettingError(
+                f"{name}={value} is not for suite=bars, whose commands run as they stand: leave it"
+                " out, or give it to the row's own command."
+            )
 
 
 def chosen(names: tuple[str, ...]) -> tuple[Row, ...]:

@@ -40,14 +40,16 @@ def run(options: BenchmarkOptions) -> None:
         raise SettingError("suite=memory takes one number of seconds.")
     resolved, threads = start(options.backend, options.threads, options.precision)
     seconds = options.seconds[0] if options.seconds else SECONDS
-    folder = Path(options.outputs) / f"photos_{options.photos}x{options.width}"
-    write_photos(folder, options)
+    capture = open_capture(CaptureSettings(path=options.capture), progress=False)
+    folder = Path(options.outputs) / f"photos_{capture.name}_{options.photos}x{options.width}"
+    num_photos = write_photos(folder, capture.train, options)
     cap = int(options.gib * 2**30)
     words = [
         f"capture.path={folder.resolve()}",
         f"training.max_seconds={seconds:g}",
         f"kernels.backend={options.backend}",
         f"kernels.threads={threads}",
+        f"kernels.precision={options.precision}",
         "evaluation.max_views=1",
     ]
     sides = {
@@ -75,15 +77,18 @@ def run(options: BenchmarkOptions) -> None:
         ]
         for name, side in found.items()
     ]
-    print_table(f"{options.photos} photos, {seconds:g} s of training", heads, rows)
+    print_table(f"{num_photos} photos, {seconds:g} s of training", heads, rows)
     bar_plot("memory", "peak anonymous memory", _column(found, "anonymous_gb"), "GB")
-    size = {"photos": options.photos, "width": options.width, "gib": options.gib}
-    print(append("memory", resolved, threads, {**size, "seconds": seconds, "sides": found}))
+    about = {"capture": capture.name, "photos": num_photos, "width": options.width}
+    about |= {"gib": options.gib, "precision": options.precision, "seconds": seconds}
+    print(append("memory", resolved, threads, {**about, "sides": found}))
 
 
-def write_photos(folder: Path, options: BenchmarkOptions) -> None:
-    """A capture of ``photos`` JPEGs, ``width`` pixels wide, in ``folder``; what is there stays."""
-    views = open_capture(CaptureSettings(path=options.capture), progress=False).train
+def write_photos(folder: Path, views: Views, options: BenchmarkOptions) -> int:
+    """Writes ``photos`` JPEGs, ``width`` pixels wide, to ``folder``; how many there are.
+
+    No more than there are views. What is there stays.
+    """
     width, height = options.width, round(options.width / ASPECT)
     folder.mkdir(parents=True, exist_ok=True)
     frames = []
@@ -102,6 +107,7 @@ def write_photos(folder: Path, options: BenchmarkOptions) -> None:
             _enlarged(views, index, width, height).save(draft, "JPEG", quality=QUALITY)
             os.replace(draft, path)
     (folder / "transforms.json").write_text(json.dumps({"frames": frames}), encoding="utf-8")
+    return len(frames)
 
 
 def _enlarged(views: Views, index: int, width: int, height: int) -> Image.Image:

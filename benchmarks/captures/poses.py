@@ -46,6 +46,7 @@ def run(options: BenchmarkOptions, measure: Measure = processes.measured) -> Non
                 "training.clock=cpu",
                 f"kernels.backend={options.backend}",
                 f"kernels.threads={threads}",
+                f"kernels.precision={options.precision}",
                 *more,
             ]
             results = measure(words, [[f"evaluation.fit={fit}"] for fit in FITS])
@@ -57,7 +58,7 @@ def run(options: BenchmarkOptions, measure: Measure = processes.measured) -> Non
     title = f"{source.name}, {seconds:g} s, turned by {options.degrees:g} degrees and moved by"
     print_table(f"{title} {options.shift * side:.3g} units", ["", *FITS], rows)
     about = {"capture": source.name, "seconds": seconds, "max_side": options.max_side}
-    about |= {"degrees": options.degrees, "shift": options.shift}
+    about |= {"degrees": options.degrees, "shift": options.shift, "precision": options.precision}
     print(append("poses", resolved, threads, {**about, "sides": found}))
 
 

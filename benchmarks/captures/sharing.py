@@ -26,6 +26,7 @@ def run(options: BenchmarkOptions) -> None:
         f"training.num_steps={options.steps}",
         f"kernels.backend={options.backend}",
         f"kernels.precision={options.precision}",
+        f"kernels.threads={options.threads}",
         "evaluation.flip=false",
         "capture.check=off",
         *([f"capture.path={options.capture}"] if options.capture else []),

@@ -5,8 +5,7 @@ colour where it hits, unlit, the run's background where it does not.
 """
 
 import tempfile
-import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.options import BenchmarkOptions
-from benchmarks.records import append, print_table, start
+from benchmarks.records import append, print_table, spent, start
 from neural_render.captures.opening import open_capture
 from neural_render.captures.records import Capture
 from neural_render.config.composition import load_settings
@@ -49,9 +48,8 @@ def run(options: BenchmarkOptions) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(options.file or f"{scratch}/mesh.glb")
         if not options.file:
-            wall, cpu = time.perf_counter(), time.process_time()
-            mesh(_job(folder, scene, capture, path))
-            cost = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+            job = _job(folder, scene, capture, path)
+            cost = asdict(spent(lambda: mesh(job), threads))
         values = measured(Drawn.read(path), scene, capture, options.views)
         values |= {"bytes": path.stat().st_size, **cost}
     values |= {"capture": capture.name, "steps": scene.progress.step}

@@ -1,7 +1,7 @@
 """Suite ``splats``: a run's splats, drawn by a second rasteriser, beside its test photos."""
 
 import tempfile
-import time
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks import records
 from benchmarks.options import BenchmarkOptions
-from benchmarks.records import append, print_table, start
+from benchmarks.records import append, print_table, spent, start
 from benchmarks.splats.rasteriser import Pinhole, draw, read_gaussians
 from neural_render.captures.opening import open_capture
 from neural_render.captures.records import Capture
@@ -54,9 +54,11 @@ def run(options: BenchmarkOptions) -> None:
 
 def fitted(scene: TrainedScene, capture: Capture, path: Path, threads: int) -> dict[str, float]:
     """The seconds that a fit with the default settings took; its file is at ``path``."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    export_splats(scene, capture, ExportSettings(), {}, path, progress=True)
-    cost = {"wall": time.perf_counter() - wall, "cpu": (time.process_time() - cpu) / threads}
+
+    def fit() -> None:
+        export_splats(scene, capture, ExportSettings(), {}, path, progress=True)
+
+    cost = asdict(spent(fit, threads))
     print(f"fitted in {cost['wall']:.0f} s ({cost['cpu']:.0f} s of CPU / threads)")
     return cost
 

@@ -14,7 +14,7 @@ from benchmarks import curve, records, steps, training
 from benchmarks.kernels import Workload, speeds_of
 from benchmarks.options import SUITES, BenchmarkOptions, parsed, split_values
 from benchmarks.processes import LeftOut, ask, trained
-from benchmarks.records import timed, timed_in_turn
+from benchmarks.records import spent, timed, timed_in_turn
 from neural_render.core.errors import SettingError
 from neural_render.kernels import dispatch
 from neural_render.training.settings import TrainingSettings
@@ -34,6 +34,11 @@ def test_a_call_is_repeated_after_one_to_warm_up():
     cost = timed(lambda: seen.append(None), repeats=3, threads=2)
     assert len(seen) == 4
     assert cost.wall >= 0
+
+
+def test_cpu_seconds_are_those_of_each_thread():
+    cost = spent(lambda: sum(range(1_000_000)), threads=1000)
+    assert 0 < cost.cpu < cost.wall / 10
 
 
 def test_calls_take_turns():

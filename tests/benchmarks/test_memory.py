@@ -1,6 +1,7 @@
 """Suite ``memory``: its photos are a capture, its figures are those of real runs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,14 @@ def options(tmp_path: Path) -> BenchmarkOptions:
 
 
 def test_photos_are_enlarged_with_their_cameras(options: BenchmarkOptions, tmp_path: Path) -> None:
-    memory.write_photos(tmp_path / "large", options)
+    small = open_capture(CaptureSettings(path=options.capture), progress=False)
+    assert memory.write_photos(tmp_path / "large", small.train, options) == 9
+    more = replace(options, photos=50)
+    assert memory.write_photos(tmp_path / "large", small.train, more) == 10, "there are no more"
+    memory.write_photos(tmp_path / "large", small.train, options)
     large = open_capture(
         CaptureSettings(path=str(tmp_path / "large"), test_every=0), progress=False
     )
-    small = open_capture(CaptureSettings(path=options.capture), progress=False)
     assert len(large.train) == 9 and large.train.image(0).shape == (64, 96, 3)
     for view in (0, 8):
         pose = large.train.cameras.world_from_camera[view]
@@ -56,7 +60,10 @@ def test_runs_are_watched_and_recorded(
     memory.run(options)
     assert asked == [2 << 30, 2 << 30, 0]
     (line,) = (kept / "records/memory.jsonl").read_text().splitlines()
-    sides = json.loads(line)["sides"]
+    found = json.loads(line)
+    assert (found["capture"], found["photos"]) == ("tiny", 9)
+    assert (Path(options.outputs) / "photos_tiny_9x96").is_dir()
+    sides = found["sides"]
     assert list(sides) == ["capped at 2 GiB", "in memory"]
     for side in sides.values():
         assert 0.05 < side["anonymous_gb"] < 2.2 and side["rays_per_second"] > 0

@@ -47,9 +47,12 @@ def test_both_sides_are_measured_plainly_and_with_fitted_poses(
         cost = {"ssim": 0.5, "num_steps": 7, "train_seconds": 3.0, "num_views": 1}
         return [{"psnr": 20.0 + len(asked), **cost}, {"psnr": 25.0, **cost}]
 
-    options = parsed(BenchmarkOptions, ["suite=poses", f"capture={tiny}", "seconds=3"])
+    options = parsed(
+        BenchmarkOptions, ["suite=poses", f"capture={tiny}", "seconds=3", "precision=float32"]
+    )
     poses.run(options, measure)
     assert "capture.adjust.poses=true" in asked[1] and "capture.adjust.poses=true" not in asked[0]
+    assert all("kernels.precision=float32" in words for words in asked)
     line = json.loads((kept / "records/poses.jsonl").read_text())
     refined = line["sides"]["disturbed, refined"]
     assert (refined["none"], refined["pose"], refined["num_steps"]) == (22.0, 25.0, 7)

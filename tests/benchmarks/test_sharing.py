@@ -20,11 +20,12 @@ def test_each_seed_is_trained_both_ways(
     def trained(words: Sequence[str], processes: int = 1) -> dict[str, Any]:
         asked.append((words[-1], processes))
         assert "training.num_steps=7" in words and "capture.path=there" in words
+        assert "kernels.threads=1" in words
         figures = {"psnr": 20.0 + 0.5 * (processes - 1), "ssim": 0.5, "train_seconds": 2.0}
         return {**figures, "num_rays": 3, "num_samples": 4, "views": []}
 
     monkeypatch.setattr(sharing, "trained", trained)
-    words = ["suite=processes", "processes=3", "steps=7", "seeds=4,5", "capture=there"]
+    words = ["suite=processes", "processes=3", "steps=7", "seeds=4,5", "capture=there", "threads=1"]
     sharing.run(parsed(BenchmarkOptions, words))
     each = [1, 3, 1]
     assert asked == [(f"seed={seed}", processes) for seed in (4, 5) for processes in each]

@@ -219,6 +219,12 @@ def test_rows_are_chosen_by_name() -> None:
     assert parsed(BenchmarkOptions, ["bars=cove,curve"]).bars == ("cove", "curve")
 
 
+@pytest.mark.parametrize("word", ["threads=1", "backend=reference", "precision=float32"])
+def test_what_no_command_is_given_is_refused(word: str) -> None:
+    with pytest.raises(SettingError, match=f"^{word} is not for suite=bars, whose commands run as"):
+        suite.run(parsed(BenchmarkOptions, ["suite=bars", "bars=none", word]))
+
+
 def test_figures_that_compare_rows_and_lines() -> None:
     photos = {"can-photos": {"figures": {"PSNR": 24.0}}}
     assert lost_to_photos(Found(record={"psnr": 23.5}, earlier=photos)) == 0.5
