@@ -12,6 +12,7 @@ from benchmarks.records import ROOT
 from neural_render.core.errors import UserError
 
 DATA = "NEURAL_RENDER_DATA"
+RUN = r"RUN\((.*?)\)"
 
 
 class BarError(UserError):
@@ -25,18 +26,21 @@ class Places:
     data: str
     prototype: str
     runs: Mapping[str, str]  # the run folder that a row made last, or that run= names
+    commits: Mapping[str, str]  # with which those were made; "" where run= names one
     outputs: Path
 
     @staticmethod
     def of(options: BenchmarkOptions, newest: Mapping[str, Mapping[str, Any]]) -> "Places":
         """As the options say; ``run=`` of a 20 minutes' run of lego saves making one."""
         runs = {name: line["run"] for name, line in newest.items()}
+        commits = {name: line["commit"] for name, line in newest.items()}
         if options.run != BenchmarkOptions().run:
-            runs["lego-1200"] = options.run
+            runs["lego-1200"], commits["lego-1200"] = options.run, ""
         return Places(
             data=options.data,
             prototype=options.prototype,
             runs=runs,
+            commits=commits,
             outputs=Path(options.outputs).expanduser() / "bars",
         )
 
@@ -51,10 +55,15 @@ class Places:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
+    def commit_of_run(self, command: str) -> str | None:
+        """The commit with which the run of a command was made; None for one that makes its own."""
+        used = re.search(RUN, command)
+        return self.commits.get(used[1], "") if used else None
+
     def filled(self, word: str) -> str:
         """A word of a command with its places; BarError for one that is not there."""
         word = re.sub(r"COPY\((.*?)\)", lambda found: str(self._copied(found[1])), word)
-        word = re.sub(r"RUN\((.*?)\)", lambda found: self._run(found[1]), word)
+        word = re.sub(RUN, lambda found: self._run(found[1]), word)
         if "DATA" in word:
             word = word.replace("DATA", str(self._data()))
         if "PROTOTYPE" in word:

@@ -19,6 +19,8 @@ class Found:
     code: int = 0  # its exit code
     wall: float = 0.0  # its seconds as a whole
     peak_gib: float = 0.0  # the most memory that one of its processes held
+    commit: str = ""  # with which it began, and where
+    machine: Any = None
     said: tuple[str, ...] = ()  # the lines that it printed
     earlier: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # lines of other rows
 

@@ -31,6 +31,7 @@ from benchmarks.options import BenchmarkOptions
 from benchmarks.processes import measures
 from benchmarks.records import append, commit, lines
 from neural_render.core.errors import SettingError
+from neural_render.evaluation.machine import machine_description
 from neural_render.kernels import dispatch
 
 RECORDS = "bars"
@@ -94,6 +95,7 @@ def measured(row: Row, places: Places) -> dict[str, Any]:
 
     Without figures where it failed. BarError where it was stopped, or cannot be run here.
     """
+    here = commit()
     before = {path: len(path.read_bytes()) for path in _record_files()}
     log = places.log(row.name)
     began = time.perf_counter()
@@ -115,7 +117,10 @@ def measured(row: Row, places: Places) -> dict[str, Any]:
         peak_gib=usage.ru_maxrss / 2**20,  # of kibibytes; at least what this process has itself
         earlier=newest(),
         said=tuple(said),
+        commit=here,
+        machine=machine_description(),
     )
+    of = places.commit_of_run(row.command)
     return {
         "row": row.name,
         "command": row.command,
@@ -123,6 +128,7 @@ def measured(row: Row, places: Places) -> dict[str, Any]:
         "wall": wall,
         "cpu": usage.ru_utime + usage.ru_stime,
         "run": said[-1] if folder and code == 0 else "",
+        **({"of": of} if of is not None else {}),
         **({"failed": code} if code != 0 else {}),
     }
 

@@ -60,11 +60,18 @@ def table_of(rows: Sequence[Row], newest: Mapping[str, Mapping[str, Any]]) -> st
 def _bars(row: Row, line: Mapping[str, Any], machine: str) -> Iterator[str]:
     """The lines of a row, of which the first one says how it was measured."""
     wall = f"{line['wall']:.0f} s" if line else ""
-    how = f"`{row.name}` | {line.get('commit', '')} | {wall} | {machine}"
+    how = f"`{row.name}` | {_commit(line)} | {wall} | {machine}"
     for bar in row.asked:
         seen = _seen(bar, line)
         yield f"| {row.name}: {bar.what} | {bar.wanted} | {seen} | {how} |"
         how = " |  |  | "
+
+
+def _commit(line: Mapping[str, Any]) -> str:
+    """The commit of a line, and of the run that it is about where that is another one."""
+    here = line.get("commit", "")
+    of = line.get("of", here)
+    return here if of == here else f"{here}, {f'run of {of}' if of else 'a given run'}"
 
 
 def _seen(bar: Asked, line: Mapping[str, Any]) -> str:

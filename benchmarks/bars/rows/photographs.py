@@ -1,5 +1,7 @@
 """Bars of real captures: phone photos, film, forward-facing photos, photos without cameras."""
 
+import math
+
 from benchmarks.bars.records import Asked, Found, Row, figure_of, number_at, passes_tests, value_at
 
 
@@ -9,9 +11,14 @@ def psnr(least: float) -> Asked:
 
 
 def lost_to_photos(found: Found) -> float:
-    """How much better the run on given photos and poses was than this one."""
-    given = figure_of(found.earlier.get("can-photos", {}), "PSNR")
-    return given - number_at(found.record, "psnr")
+    """How much better the run on given photos and poses was than this one.
+
+    NaN where that was made with other code or on another machine.
+    """
+    photos = found.earlier.get("can-photos", {})
+    if (photos.get("commit"), photos.get("machine")) != (found.commit, found.machine):
+        return math.nan
+    return figure_of(photos, "PSNR") - number_at(found.record, "psnr")
 
 
 def lost_to_disturbance(found: Found) -> float:

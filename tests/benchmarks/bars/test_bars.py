@@ -205,6 +205,25 @@ def test_the_table_says_what_was_seen(tmp_path: Path) -> None:
         into_readme(page, rows, newest)
 
 
+def test_the_table_says_of_which_code_a_run_is(kept: Path, tmp_path: Path) -> None:
+    (kept / "records").mkdir(parents=True)
+    (tmp_path / "old").mkdir()
+    newest = {"lego-1200": {"run": str(tmp_path / "old"), "commit": "def"}}
+    options = BenchmarkOptions(outputs=str(tmp_path / "out"))
+    row = Row(name="x", command="python -c 0 RUN(lego-1200)", asked=(passes("all"),))
+    line = {"commit": "abc", "machine": "M", "threads": 2, "backend": "cpu"}
+    shown = {}
+    for name, told in (("of a row", options), ("given", replace(options, run=str(tmp_path)))):
+        values = suite.measured(row, places.Places.of(told, newest))
+        shown[name] = table_of([row], {"x": {**line, **values}})
+        same = table_of([row], {"x": {**line, **values, "commit": values["of"]}})
+        assert "run of" not in same
+    assert "| `x` | abc, run of def |" in shown["of a row"]
+    assert "| `x` | abc, a given run |" in shown["given"]
+    alone = suite.measured(replace(row, command="python -c 0"), places_at(tmp_path))
+    assert "of" not in alone
+
+
 def test_the_readme_has_the_table_of_the_records() -> None:
     text = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
     assert table_of(suite.ROWS, suite.newest()) in text
@@ -226,9 +245,12 @@ def test_what_no_command_is_given_is_refused(word: str) -> None:
 
 
 def test_figures_that_compare_rows_and_lines() -> None:
-    photos = {"can-photos": {"figures": {"PSNR": 24.0}}}
-    assert lost_to_photos(Found(record={"psnr": 23.5}, earlier=photos)) == 0.5
-    assert math.isnan(lost_to_photos(Found(record={"psnr": 23.5})))
+    photos = {"can-photos": {"figures": {"PSNR": 24.0}, "commit": "abc", "machine": "M"}}
+    found = Found(record={"psnr": 23.5}, earlier=photos, commit="abc", machine="M")
+    assert lost_to_photos(found) == 0.5
+    assert math.isnan(lost_to_photos(replace(found, commit="def")))
+    assert math.isnan(lost_to_photos(replace(found, machine="L")))
+    assert math.isnan(lost_to_photos(replace(found, earlier={})))
     assert number_at({"a": [{"b": 2}]}, "a/0/b") == 2 and math.isnan(number_at({}, "a/0"))
     assert not PSNR.met(math.nan)
 
