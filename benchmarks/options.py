@@ -31,6 +31,7 @@ SUITES = {
     "inputs": "abuse.inputs",
     "tests": "repository.suite_runs",
 }
+RECORDED_AS_THEY_GO = ("settings", "tests", "bars", "bake", "gpu")  # the others at their end
 MEASURES = ("kernels", "steps", "quality")  # and profile, where it is asked for
 BAKE_PARTS = ("materials", "triangles", "moving", "supervision")
 KILL_PARTS = ("training", "baking", "writers", "disks", "couples", "places", "clocks")

@@ -43,7 +43,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import records
-from benchmarks.options import SUITES, BenchmarkOptions, parsed
+from benchmarks.options import RECORDED_AS_THEY_GO, SUITES, BenchmarkOptions, parsed
 from neural_render.core.errors import UserError
 
 
@@ -53,15 +53,18 @@ def main(arguments: list[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print(__doc__)
         return 0
+    kept = "nothing of it is recorded"
     try:
         options = parsed(BenchmarkOptions, arguments)
+        if options.suite in RECORDED_AS_THEY_GO:
+            kept = "what was measured to its end is recorded"
         records.begin()
         importlib.import_module(f"benchmarks.{SUITES[options.suite]}").run(options)
     except UserError as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("benchmark.py: stopped; what was measured to its end is recorded", file=sys.stderr)
+        print(f"benchmark.py: stopped; {kept}", file=sys.stderr)
         return 130
     return 0
 

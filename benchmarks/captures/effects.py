@@ -2,7 +2,7 @@
 
 Each run is one of ``train.py`` on the cpu clock, with the defaults or with one setting changed.
 What is fitted to held-out views is the same on both sides of each difference. Runs that the records
-hold already are not made again.
+hold already of the same commit are not made again.
 """
 
 import os
@@ -27,7 +27,7 @@ SECONDS, MAX_SIDE = 40.0, 480  # where the options say nothing
 DATA = "NEURAL_RENDER_DATA"
 RECORDS = "photo_settings"
 # What a recorded run must share with one that is asked for, to stand for it.
-KEY = ("machine", "backend", "precision", "threads", "seconds", "max_side", "every")
+KEY = ("commit", "machine", "backend", "precision", "threads", "seconds", "max_side", "every")
 CASE = ("capture", "words", "seed")
 FIGURES = ("num_views", "num_steps", "num_samples", "train_seconds", "train_cpu_seconds")
 Measure = Callable[[Sequence[str], Sequence[Sequence[str]]], list[dict[str, Any]]]
@@ -59,6 +59,7 @@ def run(options: BenchmarkOptions, measure: Measure = processes.measured) -> Non
     chosen, captures = changes(options.settings), opened(options)
     backend, threads = records.start(options.backend, options.threads, options.precision)
     shared = {
+        "commit": records.commit(),
         "machine": machine_description(),
         "backend": backend,
         "precision": options.precision,
@@ -80,7 +81,8 @@ def run(options: BenchmarkOptions, measure: Measure = processes.measured) -> Non
             print(f"{label}: left out: {error}", flush=True)
             continue
         figures = _kept(case, results)
-        values = {**shared, **dict(zip(CASE, case.key, strict=True)), **figures}
+        about = {key: value for key, value in shared.items() if key != "commit"}
+        values = {**about, **dict(zip(CASE, case.key, strict=True)), **figures}
         values["defaults"] = {key: default_of(key) for key in WATCHED}
         records.append(RECORDS, backend, threads, values, began=began)
         known[case.key] = figures["results"]

@@ -233,18 +233,22 @@ def test_wrong_settings_get_one_sentence(program, words, monkeypatch, capsys):
     assert words[-1] in errors
 
 
-def test_ctrl_c_in_a_benchmark_is_one_line() -> None:
+@pytest.mark.parametrize(
+    ("suite", "kept"),
+    [("kernels", "nothing of it"), ("tests", "what was measured to its end")],
+)
+def test_ctrl_c_in_a_benchmark_is_one_line(suite: str, kept: str) -> None:
     # A suite that sends SIGINT to itself, heeded also where whoever starts tests ignores it.
     program = (
         "import os, runpy, signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "import benchmarks.kernels as kernels\n"
-        "kernels.run = lambda _: os.kill(os.getpid(), signal.SIGINT)\n"
-        "sys.argv = ['benchmark.py', 'suite=kernels']\n"
+        f"import benchmarks.{SUITES[suite]} as measured\n"
+        "measured.run = lambda _: os.kill(os.getpid(), signal.SIGINT)\n"
+        f"sys.argv = ['benchmark.py', 'suite={suite}']\n"
         "runpy.run_path('scripts/benchmark.py', run_name='__main__')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 130
-    assert done.stderr == "benchmark.py: stopped; what was measured to its end is recorded\n"
+    assert done.stderr == f"benchmark.py: stopped; {kept} is recorded\n"

@@ -117,7 +117,7 @@ def test_runs_are_recorded_once_and_compared_with_the_defaults(
     assert len(asked) == 8
 
 
-def test_records_of_other_defaults_are_of_other_runs(
+def test_records_of_other_defaults_or_code_are_of_other_runs(
     tiny: Path, kept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: list[tuple[str, ...]] = []
@@ -132,6 +132,9 @@ def test_records_of_other_defaults_are_of_other_runs(
     path.write_text(before.replace('"training.transients": false, ', ""))  # not yet a setting then
     effects.run(_options(*words), _fake(asked))
     assert len(asked) == 6
+    path.write_text(before.replace('"commit": ""', '"commit": "abc"'))  # of other code
+    effects.run(_options(*words), _fake(asked))
+    assert len(asked) == 9
     path.write_text("{")
     with pytest.raises(records.RecordError, match=r"line 1 of .*delete that line"):
         effects.run(_options(*words), _fake(asked))
