@@ -10,12 +10,10 @@ from jaxtyping import Float, UInt8
 from neural_render.core.errors import OutputError
 from neural_render.export.cameras.colmap import write_colmap
 from neural_render.export.cameras.photographs import Photographs
+from neural_render.export.cameras.place import LINK, MODEL, POINTS, noted
 from neural_render.export.cameras.transforms import write_transforms
 from neural_render.export.formats import CameraSettings
 from neural_render.export.geometry.clouds import write_points
-
-POINTS_FILE = "sparse_pc.ply"  # nerfstudio's name for it
-LINK = "images"
 
 _log = logging.getLogger("neural_render")
 
@@ -29,20 +27,22 @@ def export_cameras(
     """The files in ``folder``, written: ``sparse/0`` and ``transforms.json``.
 
     With ``export.cameras.file=all`` a form that has no word for a lens is left out, and that is
-    said; OutputError where none is left. ``images`` beside them leads to the photos, if it may.
+    said; OutputError where none is left, and where ``folder`` holds cameras that are not ours.
+    ``images`` beside them leads to the photos, if it may.
     """
-    way = _way_to_photos(folder, photos)
     written: list[Path] = []
     refused: list[OutputError] = []
-    for form in ("colmap", "transforms"):
-        if settings.file not in (form, "all"):
-            continue
-        try:
-            written += _write(form, (folder, way), photos, cloud, settings)
-        except OutputError as error:
-            refused.append(error)
-    if not written:
-        raise refused[0]
+    with noted(folder, photos.root):
+        way = _way_to_photos(folder, photos)
+        for form in ("colmap", "transforms"):
+            if settings.file not in (form, "all"):
+                continue
+            try:
+                written += _write(form, (folder, way), photos, cloud, settings)
+            except OutputError as error:
+                refused.append(error)
+        if not written:
+            raise refused[0]
     for error in refused:
         _log.warning("%s", error)
     return tuple(written)
@@ -61,13 +61,13 @@ def _write(
     """
     folder, way = place
     if form == "colmap":
-        return list(write_colmap(folder / "sparse" / "0", photos, cloud, text=settings.text))
+        return list(write_colmap(folder / MODEL, photos, cloud, text=settings.text))
     own = photos.points
     places, colors = (own.positions, own.colors) if len(own) else cloud
-    found = list(write_transforms(folder, photos, way, POINTS_FILE if len(places) else ""))
+    found = list(write_transforms(folder, photos, way, POINTS if len(places) else ""))
     if len(places):
-        write_points(folder / POINTS_FILE, places, colors=colors)
-        found.append(folder / POINTS_FILE)
+        write_points(folder / POINTS, places, colors=colors)
+        found.append(folder / POINTS)
     return found
 
 
@@ -88,6 +88,8 @@ def _way_to_photos(folder: Path, photos: Photographs) -> str:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if link.is_symlink():
+            if link.resolve() == photos.root.resolve():
+                return LINK
             link.unlink()
         link.symlink_to(way)
         return LINK

@@ -12,8 +12,7 @@ from typing import Any
 from neural_render.core.files import whole_file
 from neural_render.export.cameras.lenses import transforms_lens
 from neural_render.export.cameras.photographs import Photographs
-
-FILE = "transforms.json"
+from neural_render.export.cameras.place import TRANSFORMS
 
 
 def write_transforms(
@@ -39,9 +38,9 @@ def write_transforms(
         document["train_filenames"] = names[: photos.num_train]
         document["val_filenames"] = document["test_filenames"] = test
     document["frames"] = frames
-    with whole_file(folder / FILE) as temporary:
+    with whole_file(folder / TRANSFORMS) as temporary:
         temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
-    return (folder / FILE,)
+    return (folder / TRANSFORMS,)
 
 
 def _matrix(photos: Photographs, index: int) -> list[list[float]]:

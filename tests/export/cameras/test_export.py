@@ -1,0 +1,89 @@
+"""Cameras in files of other programs: what is replaced, what stays, what photos are called."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neural_render.captures.opening import open_capture
+from neural_render.captures.settings import CaptureSettings
+from neural_render.core.errors import OutputError
+from neural_render.export.cameras.export import export_cameras
+from neural_render.export.cameras.photographs import photographs
+from neural_render.export.formats import CameraSettings
+from tests.captures.formats import write_blender, write_colmap, write_transforms
+
+CLOUD = np.eye(3), np.full((3, 3), 9, dtype=np.uint8)
+
+
+def exported(capture: Path, folder: Path, **settings: object) -> tuple[Path, ...]:
+    """The capture's cameras, in ``folder``."""
+    wanted = CaptureSettings(path=str(capture))
+    photos = photographs(open_capture(wanted, progress=False, images=False))
+    return export_cameras(folder, photos, CLOUD, CameraSettings(**settings))  # type: ignore[arg-type]
+
+
+def contents(folder: Path) -> dict[str, bytes | str]:
+    """What every file holds and every link leads to."""
+    return {
+        path.relative_to(folder).as_posix(): str(path.readlink())
+        if path.is_symlink()
+        else path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    return write_transforms(tmp_path / "capture")
+
+
+def with_link(folder: Path) -> Path:
+    """Nothing but a link to photos that lie elsewhere."""
+    folder.mkdir()
+    (folder.parent / "elsewhere").mkdir()
+    (folder / "images").symlink_to("../elsewhere")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (write_transforms, r"holds transforms\.json, "),
+        (lambda folder: write_colmap(folder, ".bin"), r"holds sparse/0/cameras\.bin and 2 more, "),
+        (
+            lambda folder: write_colmap(folder, ".txt", "sparse"),
+            r"holds sparse/cameras\.txt and 2 ",
+        ),
+        (write_blender, "holds a blender capture, "),
+        (with_link, "holds images, "),
+    ],
+)
+def test_a_capture_is_not_replaced(
+    capture: Path, tmp_path: Path, write: Callable[[Path], Path], said: str
+) -> None:
+    other = write(tmp_path / "other")
+    before = contents(other)
+    with pytest.raises(OutputError, match=said + r".* give another folder with output=DIR"):
+        exported(capture, other)
+    assert contents(other) == before
+
+
+def test_an_earlier_export_is_replaced_and_what_was_put_beside_it_stays(
+    capture: Path, tmp_path: Path
+) -> None:
+    folder, moved = tmp_path / "cameras", tmp_path / "moved"
+    exported(capture, folder, file="transforms")
+    shutil.copytree(capture, moved)
+    (folder / "sparse").mkdir()
+    (folder / "sparse/cameras.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds sparse/cameras\.txt, "):
+        exported(moved, folder)
+    (folder / "sparse/cameras.txt").unlink()
+    exported(moved, folder)
+    assert (folder / "images").resolve() == moved / "images"
+    after = open_capture(CaptureSettings(path=str(folder)), progress=False)
+    assert len(after.train) + len(after.test) == 5
