@@ -105,6 +105,16 @@ def check_place(path: Path) -> Path:
     return path
 
 
+def check_draft(path: Path) -> None:
+    """OutputError where nothing can be written beside ``path``, which stays as it is."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _draft(path) as temporary:
+            temporary.unlink()
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
 def lock(file: int) -> bool:
     """Whether an open file or folder is now this program's alone, until it is closed.
 

@@ -12,6 +12,7 @@ import pytest
 from neural_render.core.errors import OutputError
 from neural_render.core.files import (
     LARGEST_PICTURE,
+    check_draft,
     check_place,
     checked_file,
     expanded,
@@ -159,6 +160,14 @@ def test_a_place_is_looked_at_before_what_takes_long(tmp_path: Path) -> None:
     if not os.access(tmp_path / "closed", os.W_OK):  # root may do everything
         with pytest.raises(OutputError, match="choose a folder that you may write to"):
             check_place(tmp_path / "closed/mesh.glb")
+
+
+def test_a_draft_that_can_be_made_leaves_all_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mesh.glb").write_text("earlier")
+    check_draft(tmp_path / "mesh.glb")
+    assert names(tmp_path) == ["mesh.glb"] and (tmp_path / "mesh.glb").read_text() == "earlier"
+    with pytest.raises(OutputError, match=r"glb/more\.glb cannot be written"):
+        check_draft(tmp_path / "mesh.glb/more.glb")
 
 
 @pytest.mark.parametrize("limit", [50, LARGEST_PICTURE, None])

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from neural_render.captures.records import Capture
 from neural_render.core.cameras import Cameras
 from neural_render.core.errors import OutputError
+from neural_render.core.files import check_draft
 from neural_render.core.waiting.patience import told_if_slow
 from neural_render.export.formats import ExportSettings
 from neural_render.export.splats.ply import write_splats
@@ -64,8 +65,9 @@ def export_splats(
     """``path``, a PLY of splats fitted to what the scene's cameras see of it under ``lights``.
 
     It is in the capture's own coordinates and is written every `SAVE_EVERY` steps; where the user
-    stops the fit, with what was found until then (TrainingInterrupted). OutputError where there is
-    nothing to see.
+    stops the fit, with what was found until then (TrainingInterrupted). An earlier file gives way
+    to splats that are fitted, not to those of the beginning. OutputError where there is nothing to
+    see.
     """
     look = appearance(scene, lights, settings.light_at, settings.exposure)
     wanted = settings.splats
@@ -89,23 +91,29 @@ def export_splats(
     fit = SplatFit(scene, views, places, wanted, generator)
     with told_if_slow("fitting splats"), one_pool(fit.kernels):
         _log.info("splats: %d, fitted by the %s kernels", len(fit.parameters), fit.kernels)
-        _fit_and_save(fit, path, progress=progress)
+        fit_and_save(fit, path, progress=progress)
     return path
 
 
-def _fit_and_save(fit: "SplatFit", path: Path, *, progress: bool) -> None:
+def fit_and_save(fit: "SplatFit", path: Path, *, progress: bool) -> None:
     """Writes the splats at the beginning, so that it is seen that they can be, every `SAVE_EVERY`
-    steps, at the end, and where a signal ends it: then TrainingInterrupted."""
-    total = fit.settings.steps
+    steps, at the end, and where a signal ends it: then TrainingInterrupted.
+
+    At the beginning an earlier file stays.
+    """
+    total, earlier = fit.settings.steps, path.exists()
     with StopSignals() as signals:
         for step in fit.steps(progress):
             stopped = signals.received
-            if stopped or step == total or step % SAVE_EVERY == 0:
+            kept = earlier and step == 0 < total
+            if kept:
+                check_draft(path)
+            elif stopped or step == total or step % SAVE_EVERY == 0:
                 write_splats(path, fit.splats(), fit.scene.frame.world_from_field)
             if stopped:
+                holds = "is as it was" if kept else "holds the splats as they are now"
                 raise TrainingInterrupted(
-                    f"Stopped by {SIGNALS[stopped]} at step {step} of {total}; {path} holds the"
-                    " splats as they are now.",
+                    f"Stopped by {SIGNALS[stopped]} at step {step} of {total}; {path} {holds}.",
                     exit_code=128 + stopped,
                 )
 

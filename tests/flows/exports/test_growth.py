@@ -1,14 +1,17 @@
-"""Splats that nobody sees, moved to where pictures of a trained run are worst."""
+"""Splats that nobody sees, moved to where pictures of a trained run are worst; a fit that fails."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from neural_render.core.cameras import Cameras
+from neural_render.export.splats.settings import SplatSettings
 from neural_render.rendering import Image
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene, load_for_rendering
+from neural_render.training.splats.fitting import SplatFit, fit_and_save
 from neural_render.training.splats.growth import MOVED_SHARE, Growth
 from neural_render.training.splats.parameters import SplatParameters
 from neural_render.training.splats.surfaces import Places, all_places, flat_splats, places_seen
@@ -91,3 +94,26 @@ def test_where_all_places_are_taken_nothing_moves(
     growth.free[:] = False
     assert growth.move(scene, views, parameters, views.target, generator()) == 0
     assert torch.equal(parameters.splats().means, some.points)
+
+
+def test_an_earlier_file_stays_until_there_is_something_better(
+    scene: TrainedScene, seen: tuple[FieldViews, Places], tmp_path: Path
+) -> None:
+    """Pictures of another size than their cameras' end a fit in its first step."""
+    views, places = seen
+    broken = replace(views, pictures=views.pictures[:, 1:])
+    path = tmp_path / "splats.ply"
+
+    def fitted(of: FieldViews, steps: int) -> None:
+        settings = SplatSettings(count=SPLATS, steps=steps)
+        fit_and_save(SplatFit(scene, of, places, settings, generator()), path, progress=False)
+
+    with pytest.raises(RuntimeError):
+        fitted(broken, 1)
+    assert path.read_bytes().startswith(b"ply")  # it is seen early that there can be one
+    path.write_text("earlier")
+    with pytest.raises(RuntimeError):
+        fitted(broken, 1)
+    assert path.read_text() == "earlier" and list(tmp_path.iterdir()) == [path]
+    fitted(views, 0)
+    assert path.read_bytes().startswith(b"ply")
