@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 
 from neural_render.core.errors import OutputError, SettingError
@@ -14,6 +15,7 @@ from neural_render.export.formats import MeshSettings
 from neural_render.export.geometry import mesh as meshes
 from neural_render.export.geometry.mesh import export_mesh
 from neural_render.export.geometry.surfaces import blocks, witnesses
+from neural_render.export.geometry.surfaces.pieces import without_strays
 from tests.export.geometry.balls import SCALE, Ball, space, subject, world
 
 RADIUS = 0.25 * SCALE
@@ -100,6 +102,21 @@ def test_nothing_is_no_mesh(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="mesh"):
         exported(tmp_path / "mesh.glb", subject([]))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ["glb", "ply"])
+def test_too_few_triangles_are_refused(tmp_path: Path, ending: str) -> None:
+    with pytest.raises(SettingError, match=r"^export\.mesh\.faces=2 leaves nothing .* give more"):
+        exported(tmp_path / f"mesh.{ending}", file=ending, faces=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_surface_of_which_no_face_is_left_is_no_mesh() -> None:
+    none = blocks.Surface(vertices=np.zeros((0, 3)), faces=np.zeros((0, 3), dtype=np.int64))
+    of, no_points = subject(), torch.zeros(0, 3)
+    own = witnesses.witnesses(of, of.cameras, 16, progress=False, name="distances")
+    with pytest.raises(OutputError, match="nothing to make a mesh of"):
+        without_strays(none, no_points, torch.zeros(0), 0.01, own)
 
 
 def test_too_many_triangles_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

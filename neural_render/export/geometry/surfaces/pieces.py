@@ -33,8 +33,11 @@ def without_strays(
     """The surface without pieces that are specks, or seen by hardly any camera and not large.
 
     ``points`` are the vertices in the field's frame, ``slack`` how exactly they lie there, ``step``
-    the lattice's. Hollows that are seen stay, others do not, however large they are.
+    the lattice's. Hollows that are seen stay, others do not, however large they are. OutputError
+    where nothing is left.
     """
+    if not len(surface.faces):
+        raise nothing_to_export("a mesh")
     labels, count = pieces(surface)
     extent = _extents(surface.vertices, labels, count)
     volume = signed_volumes(surface, labels, count)
