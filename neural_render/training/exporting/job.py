@@ -68,18 +68,18 @@ class ExportJob:
     def path(self, name: str) -> Path:
         """Where the form goes: ``name`` in the run's ``exports``, or what ``export.output`` says.
 
-        SettingError where that ends otherwise than the form's file does, OutputError where nothing
-        can be written.
+        SettingError where that ends otherwise than the form's file does, or is a file where the
+        form is a folder; OutputError where nothing can be written.
         """
         if not self.settings.output:
             return check_place(self.run.path / "exports" / name)
         path, ending = expanded(self.settings.output), Path(name).suffix
         if path.is_dir() and ending:
             return check_place(path / name)
-        if path.suffix.lower() != ending:
-            wanted = f"a name that ends in {ending}" if ending else "a folder"
+        if path.suffix.lower() != ending if ending else path.is_file():
+            wanted = f"a name that ends in {ending}, or" if ending else "a new or"
             raise SettingError(
                 f"export.output={self.settings.output} is not what export.format="
-                f"{self.settings.format} writes: give {wanted}, or an existing folder."
+                f"{self.settings.format} writes: give {wanted} an existing folder."
             )
         return check_place(path)

@@ -39,14 +39,15 @@ def test_every_form_that_can_be_asked_for_is_made() -> None:
 
 def test_cameras_are_a_capture_again(export, tiny: Path, tmp_path: Path) -> None:
     """For COLMAP and for our own readers: the same rays, in the same world."""
-    done = export("format=cameras", "export.cameras.points=500", f"output={tmp_path / 'cams'}")
+    folder = tmp_path / "cams_v1.0"
+    done = export("format=cameras", "export.cameras.points=500", f"output={folder}")
     assert done.code == 0, done.errors
-    model = pycolmap.Reconstruction(str(tmp_path / "cams/sparse/0"))
+    model = pycolmap.Reconstruction(str(folder / "sparse/0"))
     assert len(model.images) == 15 and len(model.points3D) > 100
     place = np.array([point.xyz for point in model.points3D.values()])
     assert abs(np.median(np.linalg.norm(place, axis=1)) - 1) < 0.2  # the sphere's radius
     before = open_capture(CaptureSettings(path=str(tiny)), progress=False, images=False)
-    after = open_capture(CaptureSettings(path=str(tmp_path / "cams")), progress=False)
+    after = open_capture(CaptureSettings(path=str(folder)), progress=False)
     known = {
         Path(name).name + Path(name).parent.name: (views.cameras, index)
         for views in (before.train, before.test)
@@ -57,7 +58,7 @@ def test_cameras_are_a_capture_again(export, tiny: Path, tmp_path: Path) -> None
         for part in ("origins", "directions"):
             a, b = (getattr(image_rays(*which), part) for which in (own, theirs))
             assert torch.allclose(a, b, atol=1e-4), name
-    frames = json.loads((tmp_path / "cams/transforms.json").read_text(encoding="utf-8"))["frames"]
+    frames = json.loads((folder / "transforms.json").read_text(encoding="utf-8"))["frames"]
     assert len(frames) == 15
     done = export("format=cameras", f"output={tiny}")  # before points are looked for
     assert done.code == 2 and "a blender capture, which no earlier" in done.errors
@@ -78,7 +79,8 @@ def test_volume_and_points_go_to_the_runs_folder(export, trained_run: Path) -> N
             ("format=mash",),
             "mash is not one of mesh, points, volume, splats, cameras",
         ),
-        (("format=points", "output=a.obj"), "a name that ends in .ply"),
+        (("format=points", "output=a.obj"), "a name that ends in .ply, or an existing folder"),
+        (("format=cameras", f"output={__file__}"), "give a new or an existing folder"),
         (("format=mesh", "export.exposure=1"), "export.exposure=1 exposes scene-linear light"),
         (("format=mesh", "lights.key=2"), "lights.key"),
         (("format=volume", "export.light_at=[1,2]"), "export.light_at=[1.0, 2.0]"),
