@@ -63,7 +63,8 @@ def _originals(folder: Path, names: tuple[str, ...]) -> list[tuple[Path, tuple[i
         photo = photos[name]
         header = read_header(photo.image, photo.where)
         size = match_intrinsics(photo, header.size, header.oriented_size).size
-        found.append((photo.image.resolve(), size))
+        # A photo that is itself a link, as in caches and git-annex, keeps its name.
+        found.append((photo.image.parent.resolve() / photo.image.name, size))
     return found
 
 

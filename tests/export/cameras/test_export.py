@@ -1,5 +1,6 @@
 """Cameras in files of other programs: what is replaced, what stays, what photos are called."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from neural_render.core.errors import OutputError
 from neural_render.export.cameras.export import export_cameras
 from neural_render.export.cameras.photographs import photographs
 from neural_render.export.formats import CameraSettings
-from tests.captures.formats import write_blender, write_colmap, write_transforms
+from tests.captures.formats import NAMES, write_blender, write_colmap, write_transforms
 
 CLOUD = np.eye(3), np.full((3, 3), 9, dtype=np.uint8)
 
@@ -87,3 +88,15 @@ def test_an_earlier_export_is_replaced_and_what_was_put_beside_it_stays(
     assert (folder / "images").resolve() == moved / "images"
     after = open_capture(CaptureSettings(path=str(folder)), progress=False)
     assert len(after.train) + len(after.test) == 5
+
+
+def test_photos_that_are_links_keep_their_names(capture: Path, tmp_path: Path) -> None:
+    """As in caches, where what they lead to is named by a digest."""
+    (tmp_path / "blobs").mkdir()
+    for number, photo in enumerate(sorted((capture / "images").iterdir())):
+        blob = photo.rename(tmp_path / "blobs" / f"{number:x}")
+        photo.symlink_to(f"../../blobs/{blob.name}")
+    exported(capture, tmp_path / "cameras", file="transforms")
+    frames = json.loads((tmp_path / "cameras/transforms.json").read_text())["frames"]
+    names = {frame["file_path"] for frame in frames}
+    assert names == set(NAMES) and all((tmp_path / "cameras" / name).exists() for name in names)
