@@ -45,7 +45,23 @@ def export_cameras(
             raise refused[0]
     for error in refused:
         _log.warning("%s", error)
+    _warn_of_turned(folder, photos)
     return tuple(written)
+
+
+def _warn_of_turned(folder: Path, photos: Photographs) -> None:
+    """Says which photos programs see on their side that know of no EXIF orientation."""
+    if photos.turned:
+        _log.warning(
+            "%d of %d photos, such as %s, lie on their side in their files, with an EXIF"
+            " orientation, and have cameras of upright ones: for programs that ignore EXIF, put"
+            " upright copies in place of %s (copy what it leads to, and there magick mogrify"
+            " -auto-orient)",
+            len(photos.turned),
+            len(photos.files),
+            photos.turned[0],
+            folder / LINK,
+        )
 
 
 def _write(

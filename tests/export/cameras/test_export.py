@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from neural_render.captures.opening import open_capture
 from neural_render.captures.settings import CaptureSettings
@@ -14,7 +15,14 @@ from neural_render.core.errors import OutputError
 from neural_render.export.cameras.export import export_cameras
 from neural_render.export.cameras.photographs import photographs
 from neural_render.export.formats import CameraSettings
-from tests.captures.formats import NAMES, write_blender, write_colmap, write_transforms
+from tests.captures.formats import (
+    NAMES,
+    noise_image,
+    save_image,
+    write_blender,
+    write_colmap,
+    write_transforms,
+)
 
 CLOUD = np.eye(3), np.full((3, 3), 9, dtype=np.uint8)
 
@@ -100,3 +108,16 @@ def test_photos_that_are_links_keep_their_names(capture: Path, tmp_path: Path) -
     frames = json.loads((tmp_path / "cameras/transforms.json").read_text())["frames"]
     names = {frame["file_path"] for frame in frames}
     assert names == set(NAMES) and all((tmp_path / "cameras" / name).exists() for name in names)
+
+
+def test_photos_that_lie_on_their_side_are_told_of(
+    capture: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    exported(capture, tmp_path / "cameras")
+    assert "EXIF" not in caplog.text
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in NAMES[:2]:
+        save_image(capture / name, noise_image(0).swapaxes(0, 1), exif=exif)
+    exported(capture, tmp_path / "cameras")
+    assert "2 of 5 photos, such as 000" in caplog.text and "mogrify -auto-orient" in caplog.text
