@@ -30,23 +30,24 @@ def export_cameras(
     said; OutputError where none is left, and where ``folder`` holds cameras that are not ours.
     ``images`` beside them leads to the photos, if it may.
     """
-    written: list[Path] = []
     refused: list[OutputError] = []
-    with noted(folder, photos.root):
+    with noted(folder, photos.root) as kept:
         way = _way_to_photos(folder, photos)
         for form in ("colmap", "transforms"):
             if settings.file not in (form, "all"):
                 continue
             try:
-                written += _write(form, (folder, way), photos, cloud, settings)
+                kept += _write(form, (folder, way), photos, cloud, settings)
             except OutputError as error:
                 refused.append(error)
-        if not written:
+        if not kept:
             raise refused[0]
+        written = tuple(kept)
+        kept += [folder / LINK] if way == LINK else []
     for error in refused:
         _log.warning("%s", error)
     _warn_of_turned(folder, photos)
-    return tuple(written)
+    return written
 
 
 def _warn_of_turned(folder: Path, photos: Photographs) -> None:
@@ -107,6 +108,8 @@ def _way_to_photos(folder: Path, photos: Photographs) -> str:
             if link.resolve() == photos.root.resolve():
                 return LINK
             link.unlink()
+        if link.is_dir() and all((link / file).is_file() for file in photos.files):
+            return LINK  # copies, which somebody has put there
         link.symlink_to(way)
         return LINK
     except OSError:  # a system without links, or a folder of that name

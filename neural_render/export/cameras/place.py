@@ -1,15 +1,16 @@
 """A folder that cameras are exported into: what this program wrote there, and what it did not."""
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from neural_render.captures.readers.registry import READERS
 from neural_render.captures.workplace import read_record
 from neural_render.core.errors import OutputError
-from neural_render.core.files import whole_file
+from neural_render.core.files import output_error, whole_file
 
 RECORD = Path(".neural_render", "cameras.json")  # of the names that are ours
 LINK = "images"
@@ -27,6 +28,8 @@ NAMES = (
         for kind in ("bin", "txt")
     ),
 )
+
+_log = logging.getLogger("neural_render")
 
 
 def check_free(folder: Path, photos: Path | None) -> None:
@@ -51,16 +54,40 @@ def check_free(folder: Path, photos: Path | None) -> None:
 
 
 @contextmanager
-def noted(folder: Path, photos: Path | None) -> Iterator[None]:
-    """Notes what the block writes in ``folder`` as ours; see `check_free`."""
+def noted(folder: Path, photos: Path | None) -> Iterator[list[Path]]:
+    """Notes what the block writes in ``folder``, and puts into the list, as ours; see `check_free`.
+
+    Where it ends well, what else an earlier export has written is removed: programs would read
+    some of that in place of what is new.
+    """
     check_free(folder, photos)
     own = _own(folder)
     ours = [name for name in (*NAMES, LINK) if name in own or not os.path.lexists(folder / name)]
     _note(folder, ours)  # so that what a killed export leaves may be replaced
+    written: list[Path] = []
     try:
-        yield
+        yield written
+        _remove(folder, [name for name in ours if folder / name not in written])
     finally:
-        _note(folder, [name for name in ours if os.path.lexists(folder / name)])
+        _note(folder, [name for name in ours if _is_there(folder / name)])
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file or a link: all that is ever written."""
+    return path.is_symlink() or path.is_file()
+
+
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    for path in (folder / name for name in names):
+        if _is_there(path):
+            try:
+                path.unlink()
+            except OSError as error:
+                raise output_error(path, error) from error
+            _log.info("%s, of an earlier export, is removed", path)
+    for emptied in (folder / MODEL, (folder / MODEL).parent):
+        with suppress(OSError):  # others keep something there
+            emptied.rmdir()
 
 
 def _own(folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ from PIL import Image
 from neural_render.captures.opening import open_capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import OutputError
+from neural_render.export.cameras import place
 from neural_render.export.cameras.export import export_cameras
 from neural_render.export.cameras.photographs import photographs
 from neural_render.export.formats import CameraSettings
@@ -121,3 +122,29 @@ def test_photos_that_lie_on_their_side_are_told_of(
         save_image(capture / name, noise_image(0).swapaxes(0, 1), exif=exif)
     exported(capture, tmp_path / "cameras")
     assert "2 of 5 photos, such as 000" in caplog.text and "mogrify -auto-orient" in caplog.text
+
+
+def test_an_earlier_export_in_another_form_is_not_read_in_place_of_the_new_one(
+    capture: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cameras"
+    exported(capture, folder)
+    (folder / "sparse/0/mine.txt").write_text("mine")
+    binary = exported(capture, folder, file="colmap")
+    there = {path for path in folder.rglob("*") if path.is_file() and path.suffix != ".png"}
+    assert there == {*binary, folder / "sparse/0/mine.txt", folder / place.RECORD}
+    text = exported(capture, folder, file="colmap", text=True)
+    assert {path.suffix for path in text} == {".txt"} and not list(folder.rglob("*.bin"))
+    (folder / "sparse/0/mine.txt").unlink()
+    exported(capture, folder, file="transforms")
+    assert not (folder / "sparse").exists() and (folder / "images").is_symlink()
+
+
+def test_copies_in_place_of_the_link_stay_and_are_named(capture: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cameras"
+    exported(capture, folder)
+    (folder / "images").unlink()
+    shutil.copytree(capture / "images", folder / "images")
+    exported(capture, folder, file="transforms")
+    frames = json.loads((folder / "transforms.json").read_text())["frames"]
+    assert {frame["file_path"] for frame in frames} == set(NAMES)
