@@ -30,7 +30,7 @@ class SplatSettings:
         default=160,
         metadata={
             "help": "how many views of the field are rendered to be imitated: those of training,"
-            " and ways between them where these are fewer",
+            " and ways between them where these are fewer; at most what 512 MB hold",
             "minimum": 1,
             "maximum": 100_000,
         },

@@ -1,5 +1,6 @@
 """What splats are fitted to: the field's own renders, from training cameras and between them."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,18 +25,31 @@ NEIGHBOURS = 6  # of a camera, to one of which a view between two is
 MOST_BYTES = 1 << 29  # of all pictures
 NEAREST = 1e-3  # depth, in field units, that splats may have
 
+_log = logging.getLogger("neural_render")
+
 
 def fitting_cameras(
     train: Cameras, num_views: int, max_side: int, generator: torch.Generator
 ) -> Cameras:
     """Pinhole cameras of one size: training's (evenly chosen, if they are more) and others between
-    neighbours of them."""
+    neighbours of them; fewer than ``num_views``, which is said, where pictures would be too large.
+    """
     sized = path_cameras(train.world_from_camera, train)
     width, height = int(sized.width[0]), int(sized.height[0])
     if max_side < max(width, height):
         shrink = max_side / max(width, height)
         width, height = max(1, round(width * shrink)), max(1, round(height * shrink))
-    num_views = max(1, min(num_views, MOST_BYTES // (4 * width * height)))
+    asked, num_views = num_views, max(1, min(num_views, MOST_BYTES // (4 * width * height)))
+    if num_views < asked:
+        _log.info(
+            "splats are fitted to %d views of %dx%d pixels, not to export.splats.views=%d, as their"
+            " pictures may take %d MB: a smaller export.splats.max_side makes room for more",
+            num_views,
+            width,
+            height,
+            asked,
+            MOST_BYTES >> 20,
+        )
     num_train = min(len(train), num_views)
     chosen = torch.arange(num_train) * len(train) // num_train
     poses = train.world_from_camera[chosen]

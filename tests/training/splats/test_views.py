@@ -1,5 +1,6 @@
 """Which views splats are fitted to, and how what they show is developed."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -67,10 +68,15 @@ def test_wide_lenses_become_pinholes() -> None:
     assert bool((found.lens == int(Lens.PERSPECTIVE)).all())
 
 
-def test_pictures_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then there are fewer."""
+def test_pictures_take_bounded_memory(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Then there are fewer, and it is said."""
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(views, "MOST_BYTES", 5 * 60 * 40 * 4)
+    assert len(chosen(ring(12), 5)) == 5 and not caplog.text
     assert len(chosen(ring(12), 40)) == 5
+    assert "to 5 views of 60x40 pixels, not to export.splats.views=40" in caplog.text
 
 
 def image(value: float, opacity: float) -> Image:
