@@ -43,7 +43,7 @@ def export_cameras(
         if not kept:
             raise refused[0]
         written = tuple(kept)
-        kept += [folder / LINK] if way == LINK else []
+        kept += [folder / LINK] if way == LINK and photos.root is not None else []
     for error in refused:
         _log.warning("%s", error)
     _warn_of_turned(folder, photos)
@@ -90,13 +90,15 @@ def _write(
 
 def _way_to_photos(folder: Path, photos: Photographs) -> str:
     """``images``, a link beside the files, so that the folder is a capture as it is; where there
-    can be none, the way to the photos; empty where there are no photos."""
+    can be none, the way to the photos; where there are none, a folder that is still to be made."""
     if photos.root is None:
         _log.warning(
             "the run was baked from a scene, so its cameras have no photos: render.py path=train"
-            " output=frames makes some"
+            " output=frames (and path=test) makes some, and what it writes into train_WIDTHxHEIGHT"
+            " belongs in %s (and test_... beside that, in test)",
+            folder / LINK / "train",
         )
-        return ""
+        return LINK
     link = folder / LINK
     try:
         way = Path(os.path.relpath(photos.root, folder.resolve())).as_posix()

@@ -14,6 +14,7 @@ from neural_render.captures.readers.listing import SparsePoints
 from neural_render.captures.readers.registry import recognise
 from neural_render.captures.records import Capture
 from neural_render.core.cameras import Cameras
+from neural_render.export.folder import PARTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +22,8 @@ class Photographs:
     """Cameras in the world, those of training first, and the files that they took.
 
     ``files`` lie in ``root`` and are called by their paths there; a scene that was never
-    photographed has names and no root. Those that are ``turned`` lie on their side in their files
-    and have cameras of upright photos.
+    photographed has no root, and files that can be rendered. Those that are ``turned`` lie on
+    their side in their files and have cameras of upright photos.
     """
 
     cameras: Cameras
@@ -40,7 +41,8 @@ def photographs(capture: Capture) -> Photographs:
     cameras = Cameras.joined([capture.train.cameras, capture.test.cameras])
     turned: tuple[str, ...] = ()
     if capture.format == "scene":
-        files, root = tuple(f"{name}.png" for name in names), None
+        files = (*_frames("train", len(capture.train)), *_frames("test", len(capture.test)))
+        root = None
     else:
         originals = _originals(capture.path, names)
         cameras = _sized(cameras, torch.tensor([its.size for _, its in originals]))
@@ -57,6 +59,12 @@ def photographs(capture: Capture) -> Photographs:
         root=root,
         points=capture.points,
     )
+
+
+def _frames(path: str, count: int) -> tuple[str, ...]:
+    """What render.py's ``output=frames`` calls the pictures of a path, in a folder of its name."""
+    color = PARTS["frames"][0]
+    return tuple(f"{path}/{color.format(f'{index:04d}')}" for index in range(count))
 
 
 def _originals(folder: Path, names: tuple[str, ...]) -> list[tuple[Path, Intrinsics]]:

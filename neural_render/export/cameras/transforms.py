@@ -20,12 +20,12 @@ def write_transforms(
 ) -> tuple[Path, ...]:
     """The file in ``folder``, written.
 
-    ``way`` leads from there to the photos' root, ``points_file`` is the PLY beside it; or empty.
+    ``way`` leads from there to the photos' root, ``points_file`` is the PLY beside it, or empty.
     """
     lenses = [transforms_lens(photos.cameras, index) for index in range(len(photos.files))]
     common = Counter(json.dumps(lens) for lens in lenses).most_common(1)[0][0]
     shared: dict[str, Any] = json.loads(common)
-    names = [f"{way}/{file}" if way else file for file in photos.files]
+    names = [f"{way}/{file}" for file in photos.files]
     frames = []
     for index, (name, lens) in enumerate(zip(names, lenses, strict=True)):
         own = {key: value for key, value in lens.items() if shared.get(key) != value}

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 from PIL import Image
 
 from neural_render.captures.opening import open_capture
+from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import OutputError
 from neural_render.export.cameras import place
 from neural_render.export.cameras.export import export_cameras
 from neural_render.export.cameras.photographs import photographs
+from neural_render.export.folder import FrameFolder
 from neural_render.export.formats import CameraSettings
 from tests.captures.formats import (
     NAMES,
@@ -28,10 +31,13 @@ from tests.captures.formats import (
 CLOUD = np.eye(3), np.full((3, 3), 9, dtype=np.uint8)
 
 
-def exported(capture: Path, folder: Path, **settings: object) -> tuple[Path, ...]:
+def opened(folder: Path) -> Capture:
+    return open_capture(CaptureSettings(path=str(folder)), progress=False, images=False)
+
+
+def exported(capture: Path | Capture, folder: Path, **settings: object) -> tuple[Path, ...]:
     """The capture's cameras, in ``folder``."""
-    wanted = CaptureSettings(path=str(capture))
-    photos = photographs(open_capture(wanted, progress=False, images=False))
+    photos = photographs(opened(capture) if isinstance(capture, Path) else capture)
     return export_cameras(folder, photos, CLOUD, CameraSettings(**settings))  # type: ignore[arg-type]
 
 
@@ -95,7 +101,7 @@ def test_an_earlier_export_is_replaced_and_what_was_put_beside_it_stays(
     (folder / "sparse/cameras.txt").unlink()
     exported(moved, folder)
     assert (folder / "images").resolve() == moved / "images"
-    after = open_capture(CaptureSettings(path=str(folder)), progress=False)
+    after = opened(folder)
     assert len(after.train) + len(after.test) == 5
 
 
@@ -148,3 +154,21 @@ def test_copies_in_place_of_the_link_stay_and_are_named(capture: Path, tmp_path:
     exported(capture, folder, file="transforms")
     frames = json.loads((folder / "transforms.json").read_text())["frames"]
     assert {frame["file_path"] for frame in frames} == set(NAMES)
+
+
+def test_cameras_of_a_bake_name_the_frames_that_can_be_rendered(
+    capture: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As `FrameFolder` names them, once they lie where the warning says."""
+    baked, folder = replace(opened(capture), format="scene"), tmp_path / "cameras"
+    exported(baked, folder)
+    assert "render.py path=train output=frames (and path=test)" in caplog.text
+    for part, views in (("train", baked.train), ("test", baked.test)):
+        frames = FrameFolder(folder / "images" / part, {}, ("frames",), resume=False)
+        for index in range(len(views)):
+            save_image(frames.file("color_{}.png", index), noise_image(index))
+    assert f" belongs in {folder / 'images/train'} " in caplog.text
+    assert len(opened(folder).train) == len(baked.train)
+    (folder / "transforms.json").unlink()
+    after = opened(folder)
+    assert len(after.train) + len(after.test) == 5
