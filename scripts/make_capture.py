@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from PIL import Image
+from studio.kept import check_poses, is_done
 from studio.orbit import ORBITS, orbit_cameras, transforms, view_name
 from studio.photograph import CaptureError, display_rgba, load_mitsuba, photograph, pinhole
 from tqdm import tqdm
@@ -34,35 +35,28 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def is_done(path: Path, args: argparse.Namespace) -> bool:
-    """Whether a view is there already; refuses to mix sizes in one capture."""
-    if args.redo or not path.is_file():
-        return False
-    with Image.open(path) as image:
-        if image.size != (args.size, args.size):
-            raise CaptureError(
-                f"{path} is {image.width}x{image.height} but --size {args.size} was asked for: "
-                "add --redo to render every view again"
-            )
-    return True
-
-
 def make_capture(args: argparse.Namespace) -> None:
     """Writes the two transforms files and renders what is missing."""
-    views = []
-    for place, (split, num_views) in enumerate({"train": args.train, "test": args.test}.items()):
-        matrices = orbit_cameras(ORBITS[split], num_views)
-        paths = [args.output / view_name(split, index) for index in range(num_views)]
-        seeds = [100_000 * place + 1_000 * index for index in range(num_views)]
-        views += [v for v in zip(paths, matrices, seeds, strict=True) if not is_done(v[0], args)]
+    counts, views = {"train": args.train, "test": args.test}, []
+    orbits = {split: orbit_cameras(ORBITS[split], count) for split, count in counts.items()}
+    for place, (split, matrices) in enumerate(orbits.items()):
+        if not args.redo:
+            check_poses(args.output, split, matrices)
+        for index, matrix in enumerate(matrices):
+            path = args.output / view_name(split, index)
+            if args.redo or not is_done(path, args.size):
+                views.append((path, matrix, 100_000 * place + 1_000 * index))
+    mi = load_mitsuba() if views else None
+    for path, _, _ in views:  # which a run that is stopped would keep under poses of others
+        path.unlink(missing_ok=True)
+    for split, matrices in orbits.items():
         (args.output / split).mkdir(parents=True, exist_ok=True)
         text = json.dumps(transforms(split, matrices, FOV_DEG), indent=1)
         (args.output / f"transforms_{split}.json").write_text(text + "\n", encoding="utf-8")
     if args.model:
         subprocess.run([sys.executable, str(SCENE / "model" / "build.py")], check=True)
-    if not views:
+    if mi is None:
         return
-    mi = load_mitsuba()
     scene = mi.load_file(str(SCENE / "scene.xml"))
     for path, matrix, seed in tqdm(views, desc="photographs", unit="view"):
         sensor = pinhole(mi, matrix, FOV_DEG, args.size)

@@ -189,6 +189,30 @@ def test_finished_views_are_kept_and_sizes_not_mixed(
     assert maker.main([*arguments, "--size", "16", "--redo"]) == 2
 
 
+def test_views_from_other_places_are_not_kept(
+    maker: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # nothing can be rendered
+    for index in range(3):
+        for name in ("train", "test"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.new("RGBA", (16, 16)).save(tmp_path / name / f"00{index}.webp")
+    arguments = ["--output", str(tmp_path), "--size", "16"]
+    assert maker.main([*arguments, "--train", "3", "--test", "3"]) == 0
+    before = (tmp_path / "transforms_train.json").read_bytes()
+    assert maker.main([*arguments, "--train", "3", "--test", "3"]) == 0
+    assert maker.main([*arguments, "--train", "3", "--test", "2"]) == 2
+    assert "elsewhere than --test 2 does: add --redo" in capsys.readouterr().err
+    assert maker.main([*arguments, "--train", "2", "--test", "3"]) == 2
+    assert (tmp_path / "transforms_train.json").read_bytes() == before
+    assert maker.main([*arguments, "--train", "2", "--test", "2", "--redo"]) == 2
+    assert "Mitsuba" in capsys.readouterr().err
+    assert (tmp_path / "transforms_train.json").read_bytes() == before
+
+
 @pytest.mark.parametrize("given", ["0", "-3", "many"])
 def test_counts_are_positive(maker: ModuleType, capsys: pytest.CaptureFixture, given: str) -> None:
     with pytest.raises(SystemExit, match="2"):
