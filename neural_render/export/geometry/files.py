@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64, Int64, UInt8
 
+from neural_render.core.errors import OutputError
 from neural_render.core.files import whole_file
 
 UNLIT = "KHR_materials_unlit"
@@ -43,6 +44,23 @@ def write_mesh(path: Path, mesh: MeshFile, *, up: str) -> tuple[Path, ...]:
         ".ply": _write_ply,
     }
     return writers[path.suffix.lower()](path, _trimesh(mesh, turn_to_y(up), path.stem))
+
+
+def check_beside(path: Path) -> None:
+    """OutputError where a new OBJ's material or picture would replace files of something else."""
+    if path.suffix.lower() != ".obj" or path.exists():
+        return
+    for file in _beside(path):
+        if file.exists():
+            raise OutputError(
+                f"{file} is there and belongs to no {path.name}, which would replace it: give"
+                " another name with output=FILE, or move it away."
+            )
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    """An OBJ's material and its picture."""
+    return path.with_suffix(".mtl"), path.with_suffix(".png")
 
 
 def turn_to_y(up: str) -> Float64[np.ndarray, "3 3"]:
@@ -103,7 +121,7 @@ def _write_obj(path: Path, mesh: Any) -> tuple[Path, ...]:
     from trimesh.exchange.obj import export_obj
 
     picture = mesh.visual.material.baseColorTexture
-    material, image = path.with_suffix(".mtl"), path.with_suffix(".png")
+    material, image = _beside(path)
     mesh.visual.material = mesh.visual.material.to_simple()
     mesh.visual.material.name = MATERIAL
     text, _ = export_obj(

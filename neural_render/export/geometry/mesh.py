@@ -9,7 +9,7 @@ import torch
 
 from neural_render.core.errors import OutputError, with_extra
 from neural_render.export.formats import MeshSettings
-from neural_render.export.geometry.files import MeshFile, write_mesh
+from neural_render.export.geometry.files import MeshFile, check_beside, write_mesh
 from neural_render.export.geometry.space import Space
 from neural_render.export.geometry.subject import Subject
 from neural_render.export.geometry.surfaces.finding import Placed, drops_hidden, find_surface
@@ -40,9 +40,11 @@ def export_mesh(
 ) -> tuple[Path, ...]:
     """The files of a mesh in the capture's coordinates, written: ``path`` and what it refers to.
 
-    OutputError where there is nothing to see or a library is missing.
+    OutputError where there is nothing to see, a library is missing, or what an OBJ refers to would
+    replace other files.
     """
     check_libraries()
+    check_beside(path)
     own = witnesses(
         subject, own_cameras(subject), LARGEST_SIDE, progress=progress, name="distances"
     )

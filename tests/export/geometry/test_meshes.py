@@ -13,6 +13,7 @@ import trimesh
 from neural_render.core.errors import OutputError, SettingError
 from neural_render.export.formats import MeshSettings
 from neural_render.export.geometry import mesh as meshes
+from neural_render.export.geometry.files import check_beside
 from neural_render.export.geometry.mesh import export_mesh
 from neural_render.export.geometry.surfaces import blocks, witnesses
 from neural_render.export.geometry.surfaces.pieces import without_strays
@@ -94,6 +95,7 @@ def test_other_forms_hold_the_same_sphere_and_say_that_it_is_closed(
     assert abs(away.mean() - RADIUS) < NEAR * RADIUS
     assert "1 pieces, closed" in caplog.text
     if ending == "obj":
+        check_beside(tmp_path / "mesh.obj")  # its own files may be replaced
         picture = found.visual.material.image
         assert picture is not None and np.asarray(picture.convert("RGB")).std() > 30
 
@@ -102,6 +104,15 @@ def test_nothing_is_no_mesh(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="mesh"):
         exported(tmp_path / "mesh.glb", subject([]))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["photo.png", "photo.mtl"])
+def test_what_lies_beside_an_obj_is_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputError, match=f"{name} is there and belongs to no photo.obj"):
+        exported(tmp_path / "photo.obj", file="obj")
+    assert (tmp_path / name).read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+    check_beside(tmp_path / "photo.glb")
 
 
 @pytest.mark.parametrize("ending", ["glb", "ply"])
