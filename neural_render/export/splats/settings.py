@@ -29,8 +29,9 @@ class SplatSettings:
     views: int = field(
         default=160,
         metadata={
-            "help": "how many views of the field are rendered to be imitated: those of training,"
-            " and ways between them where these are fewer; at most what 512 MB hold",
+            "help": "how many views of the field are rendered to be imitated: those of training"
+            " (of panoramas and wide fisheyes several each), and ways between them where these are"
+            " fewer; at most what 512 MB hold",
             "minimum": 1,
             "maximum": 100_000,
         },

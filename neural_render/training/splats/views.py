@@ -1,6 +1,7 @@
 """What splats are fitted to: the field's own renders, from training cameras and between them."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,12 @@ from tqdm import tqdm
 
 from neural_render.core.cameras import Cameras
 from neural_render.core.color import film_from_linear, quantised
-from neural_render.core.flight.paths import path_cameras, reframed
+from neural_render.core.flight.paths import (
+    WIDEST_PINHOLE_RAD,
+    path_cameras,
+    pinholes_with_fov,
+    reframed,
+)
 from neural_render.core.transforms import interpolate_poses
 from neural_render.export.images import MIN_OPACITY
 from neural_render.kernels.splats.records import SplatCamera, splat_camera
@@ -20,6 +26,7 @@ from neural_render.rendering import Image
 from neural_render.rendering.lit import Dials, set_dials
 from neural_render.training.films.shooting import scene_renders
 from neural_render.training.runs.restore import TrainedScene
+from neural_render.training.splats.turns import pinhole_poses
 
 NEIGHBOURS = 6  # of a camera, to one of which a view between two is
 MOST_BYTES = 1 << 29  # of all pictures
@@ -33,28 +40,50 @@ def fitting_cameras(
 ) -> Cameras:
     """Pinhole cameras of one size: training's (evenly chosen, if they are more) and others between
     neighbours of them; fewer than ``num_views``, which is said, where pictures would be too large.
+
+    Panoramas and wide fisheyes become several each, of which some are drawn if they are more.
     """
-    sized = path_cameras(train.world_from_camera, train)
+    views = pinhole_poses(train)
+    is_turned = len(views) > len(train)
+    if is_turned:
+        views = views[torch.randperm(len(views), generator=generator)]
+    sized = _pinholes(views[:1], train, square=is_turned)
     width, height = int(sized.width[0]), int(sized.height[0])
     if max_side < max(width, height):
         shrink = max_side / max(width, height)
         width, height = max(1, round(width * shrink)), max(1, round(height * shrink))
-    asked, num_views = num_views, max(1, min(num_views, MOST_BYTES // (4 * width * height)))
-    if num_views < asked:
+    num_views = _bounded(num_views, width, height)
+    num_train = min(len(views), num_views)
+    chosen = torch.arange(num_train) * len(views) // num_train
+    poses = views[chosen]
+    between = _between(poses, num_views - num_train, generator)
+    return reframed(_pinholes(torch.cat([poses, between]), train, square=is_turned), width, height)
+
+
+def _pinholes(poses: Float[Tensor, "cameras 3 4"], train: Cameras, *, square: bool) -> Cameras:
+    """Pinholes like training's cameras, or as wide as pinholes are in both directions."""
+    if not square:
+        return path_cameras(poses, train)
+    focal = float(train.focal_px.amax(dim=1).median())
+    side = max(1, round(2 * math.tan(WIDEST_PINHOLE_RAD / 2) * focal))
+    angle = torch.full((len(poses),), WIDEST_PINHOLE_RAD)
+    return pinholes_with_fov(poses, angle, (side, side), train)
+
+
+def _bounded(asked: int, width: int, height: int) -> int:
+    """As many of the views as memory holds pictures of; says so where they are fewer."""
+    held = max(1, min(asked, MOST_BYTES // (4 * width * height)))
+    if held < asked:
         _log.info(
             "splats are fitted to %d views of %dx%d pixels, not to export.splats.views=%d, as their"
             " pictures may take %d MB: a smaller export.splats.max_side makes room for more",
-            num_views,
+            held,
             width,
             height,
             asked,
             MOST_BYTES >> 20,
         )
-    num_train = min(len(train), num_views)
-    chosen = torch.arange(num_train) * len(train) // num_train
-    poses = train.world_from_camera[chosen]
-    between = _between(poses, num_views - num_train, generator)
-    return reframed(path_cameras(torch.cat([poses, between]), train), width, height)
+    return held
 
 
 def _between(
