@@ -28,6 +28,7 @@ VERSION = 2
 READ = (1, 2)  # versions
 SUFFIX = ".nrpack"
 MOST_ENTRIES = 1 << 29  # of a table: 2 GiB as it is used
+LARGEST_STEP = torch.finfo(torch.float32).max / 32767  # of a level: its entries are finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +119,7 @@ def document_of(metadata: Mapping[str, str]) -> Document:
     check_lighting(document.run.lighting, document.run.field)
     _check_table(document.run.field, len(document.table))
     for level in document.table:
-        if not (level.step > 0 and level.planes in (1, 2)):
+        if not (0 < level.step <= LARGEST_STEP and level.planes in (1, 2)):
             raise ValueError(f"a level has a step of {level.step:g} in {level.planes} planes")
     return document
 

@@ -264,8 +264,24 @@ def check_limits(record: RunRecord) -> None:
         raise ValueError("its frame has no size, or its near distance is below 0")
     if frame.cascades != march.cascades:
         raise ValueError("its frame and its march differ in cascades")
+    check_projection(record)
+
+
+def check_projection(record: RunRecord) -> None:
+    """ValueError for a projection without an inverse, or of a scene that reaches beyond it."""
+    frame = record.frame
     if len(frame.projection.matrix) != 16:
         raise ValueError("its projection is no matrix of 16 numbers")
+    if frame.projection.is_identity:
+        return
+    matrix = torch.tensor(frame.projection.matrix, dtype=torch.float32).view(4, 4).double()
+    if not matrix.isfinite().all() or torch.linalg.matrix_rank(matrix) < 4:
+        raise ValueError("its projection is a matrix that has no inverse")
+    if frame.cascades != 1 or record.field.far_rows:
+        raise ValueError(
+            f"its record says cascades={frame.cascades} and far_rows={record.field.far_rows} for a"
+            " scene behind a projection, where they are 1 and 0"
+        )
 
 
 def check_numbers(value: Any, name: str) -> None:

@@ -15,6 +15,7 @@ from safetensors import safe_open
 
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import OutputError, PackageError, SettingError
+from neural_render.core.projection import IDENTITY
 from neural_render.kernels import dispatch
 from neural_render.training.films.shooting import scene_renders
 from neural_render.training.packages import making
@@ -236,6 +237,16 @@ def set_in(*keys: str | int, value: object) -> Change:
     return change
 
 
+def behind_a_projection(*, cascades: int = 1, far_rows: int = 0) -> Change:
+    def change(document, tensors):
+        run = document["run"]
+        run["frame"].update(projection={"matrix": [2.0, *IDENTITY[1:]]}, cascades=cascades)
+        run["march"]["cascades"] = cascades
+        run["field"]["far_rows"] = far_rows
+
+    return change
+
+
 def tensor(name: str, value: torch.Tensor | None) -> Change:
     def change(document, tensors):
         if value is None:
@@ -263,6 +274,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "a hypercube": (set_in(*GRID, "dims", value=40), "none of three dimensions"),
     "wild multipliers": (set_in(*GRID, "multipliers", value=[-1, 1, 1]), "not of 32 bits"),
     "a step of nothing": (set_in("table", 0, "step", value=0), "has a step of 0 in"),
+    "a step without end": (set_in("table", 0, "step", value=1e300), "has a step of 1e+300 in"),
     "a step of no number": (set_in("table", 0, "step", value=float("nan")), "not finite"),
     "a step beyond all": (set_in("run", "march", "step", value=1e-30), "none that ends"),
     "endless rays": (
@@ -277,6 +289,12 @@ HOSTILE: dict[str, tuple[Change, str]] = {
         "its frame has no size",
     ),
     "no projection": (set_in("run", "frame", "projection", value={"matrix": [1.0]}), "no matrix"),
+    "no way back": (
+        set_in("run", "frame", "projection", value={"matrix": [0.0] * 16}),
+        "its projection is a matrix that has no inverse",
+    ),
+    "more than all": (behind_a_projection(far_rows=4), "cascades=1 and far_rows=4 for a scene"),
+    "more than that": (behind_a_projection(cascades=2), "cascades=2 and far_rows=0 for a scene"),
     "other cascades": (set_in("run", "frame", "cascades", value=2), "differ in cascades"),
     "a part left out": (tensor("color_weights", None), "it lacks color_weights"),
     "weights of another size": (tensor("color_weights", torch.zeros(3).half()), "has the shape"),

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from neural_render.core.errors import CheckpointError
+from neural_render.core.projection import IDENTITY
 from neural_render.fields import GridSettings
 from neural_render.kernels import dispatch
 from neural_render.rendering import OccupancyGrid
@@ -140,6 +141,17 @@ BREAKS = {
     "no matrix": (
         lambda p: edit_state(p, "run", "frame", "projection", "matrix", value=[1.0]),
         "its projection is no matrix of 16 numbers",
+    ),
+    "no way back": (
+        lambda p: edit_state(p, "run", "frame", "projection", "matrix", value=[0.0] * 16),
+        "its projection is a matrix that has no inverse",
+    ),
+    "more than all": (
+        lambda p: (
+            edit_state(p, "run", "frame", "projection", "matrix", value=[2.0, *IDENTITY[1:]]),
+            edit_state(p, "run", "field", "far_rows", value=4),
+        ),
+        "cascades=1 and far_rows=4 for a scene behind a projection",
     ),
     "four dimensions": (
         lambda p: edit_state(p, "run", "field", "grid", "dims", value=4),
