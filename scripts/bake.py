@@ -18,7 +18,7 @@ from neural_render.training.loop import RunContext, train
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.results import Results, summary
 from neural_render.training.schedules import auto_log2_rows
-from neural_render.training.sources.bakes import bake_measures
+from neural_render.training.sources.bakes import bake_measures, counted_tracing
 from neural_render.training.sources.baking import (
     bake_training,
     begin_bake,
@@ -68,7 +68,8 @@ def main(settings: config.Settings) -> None:
         tracer = TracedSource(process, *stage, settings.tracer, **fresh, device=device)
         with closing(tracer) as source, audience_of(settings.viewer, around, run) as audience:
             field = lit_field(settings.field, source, settings.seed)
-            renderer = lit_renderer(settings.rendering, settings.tracer, source, settings.seed)
+            known = settings.tracer, source, run, training
+            renderer = lit_renderer(settings.rendering, *known, settings.seed)
             context = RunContext(
                 seed=settings.seed,
                 backend=backend,
@@ -81,13 +82,13 @@ def main(settings: config.Settings) -> None:
                 program=COMMAND.program,
                 audience=audience,
             )
-            train(source, field, renderer, training, run, context)
-            traced = source.figures
+            with counted_tracing(run, lambda: source.figures):
+                train(source, field, renderer, training, run, context)
         references = held_out_views(process, settings.scene, settings.outputs, progress=progress)
     scene = load_for_rendering(run, device)
     capture = load_views(run.path, scene.frame)
     measures = bake_measures(run, scene, references, settings.views)
-    record = measures.measure(settings.evaluation, traced, split=capture.split, progress=progress)
+    record = measures.measure(settings.evaluation, split=capture.split, progress=progress)
     results = Results(run=run, scene=scene, capture=capture, background="black")
     results.report(record, config.changed_settings(settings))
     films = results.film(settings.render, max_side=PREVIEW_SIDE, progress=progress)

@@ -42,12 +42,33 @@ MIDDLE = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class TracedFigures:
-    """What the tracer did for the training so far."""
+    """What the tracer did for a training."""
 
     fresh: int  # rays
     drawn: int
     seconds: float  # since the tracer began to fill the ring
     waited: float  # of those, what training waited for rays, the first ones not counted
+
+    @classmethod
+    def recorded(cls, record: dict[str, Any]) -> "TracedFigures":
+        """The figures of which ``record`` was made."""
+        fresh = int(record["fresh_rays"])
+        seconds = fresh / max(1e-9, record["fresh_rays_per_second"])
+        return cls(
+            fresh=fresh,
+            drawn=round(record["reuse"] * fresh),
+            seconds=seconds,
+            waited=record["waited_share"] * seconds,
+        )
+
+    def __add__(self, other: "TracedFigures") -> "TracedFigures":
+        """Those of two sittings."""
+        return TracedFigures(
+            fresh=self.fresh + other.fresh,
+            drawn=self.drawn + other.drawn,
+            seconds=self.seconds + other.seconds,
+            waited=self.waited + other.waited,
+        )
 
     @property
     def reuse(self) -> float:
@@ -145,7 +166,10 @@ class TracedSource:
         device: torch.device,
         begun: int = 0,
     ) -> None:
-        """Lets the tracer begin; ``close`` ends it. ``begun``: steps that were made before."""
+        """The tracer begins when rays are asked for first, and ``close`` ends it.
+
+        ``begun``: steps that were made before.
+        """
         self._process, self.lighting, self._settings = process, lighting, settings
         self.frame, self.device = frame, device
         block = process.scene["block"]
@@ -153,21 +177,9 @@ class TracedSource:
         self._ring = Ring(len(lighting.groups), blocks, block, process.memory)
         self._rays = torch.from_numpy(self._ring.rays)
         self._shares = group_shares(lighting)
-        self._began, self._waited, self._checked = time.perf_counter(), 0.0, 0.0
+        self._began, self._waited, self._checked = math.inf, 0.0, 0.0
         self._to_field = self.frame.world_from_field.inverse()
-        try:
-            process.tell(
-                command="trace",
-                memory=process.memory,
-                blocks=blocks,
-                shares=self._shares,
-                means=[group.scale for group in lighting.groups],
-                seed=seed,
-                begun=begun,
-            )
-        except BaseException:
-            self.close()
-            raise
+        self._seeds = {"seed": seed, "begun": begun}
 
     @property
     def num_channels(self) -> int:
@@ -180,9 +192,23 @@ class TracedSource:
         return TracedFigures(
             fresh=self._ring.fresh,
             drawn=self._ring.drawn,
-            seconds=time.perf_counter() - self._began,
+            seconds=max(0.0, time.perf_counter() - self._began),
             waited=self._waited,
         )
+
+    def begin(self) -> None:
+        """Lets the tracer fill the ring, if it does not yet."""
+        if self._began < math.inf:
+            return
+        self._process.tell(
+            command="trace",
+            memory=self._process.memory,
+            blocks=self._ring.blocks,
+            shares=self._shares,
+            means=[group.scale for group in self.lighting.groups],
+            **self._seeds,
+        )
+        self._began = time.perf_counter()
 
     def sample(self, num_rays: int, generator: torch.Generator) -> RayBatch:
         """Rays of one random group; waits where too few are fresh. SceneError if tracing fails."""
@@ -221,6 +247,7 @@ class TracedSource:
 
     def wait_for(self, num_rays: int) -> None:
         """Until so many rays are fresh, or the ring is full. SceneError if the tracer died."""
+        self.begin()
         while self._ring.fresh < min(num_rays, self._rays.shape[0] * self._rays.shape[1]):
             time.sleep(WAIT_SECONDS)
             self._look_after()
@@ -242,6 +269,7 @@ class TracedSource:
 
     def _wait(self, group: int) -> None:
         """Until there are rays of the group and none is drawn too often; looks after the tracer."""
+        self.begin()
         began = time.perf_counter()
         first = self._ring.readable(group)[1] == 0
         while self._starved(group):

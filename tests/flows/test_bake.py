@@ -210,6 +210,11 @@ def test_a_bake_goes_on(
     assert metrics(copied)["num_steps"] == STEPS + 10
     assert (copied / f"checkpoints/{STEPS + 10}").is_dir()
     assert metrics(baked_run)["num_steps"] == STEPS
+    first, both = metrics(baked_run)["tracer"], metrics(copied)["tracer"]
+    assert both["fresh_rays"] > first["fresh_rays"]
+    done = run_here("scripts/bake.py", *words, monkeypatch=monkeypatch, capsys=capsys)
+    assert (done.code, done.errors) == (0, "")
+    assert metrics(copied)["tracer"] == pytest.approx(both), "measured again, not traced again"
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,11 @@ class RunFolder:
         return self.path / ENVIRONMENT_FILE
 
     @property
+    def tracing_path(self) -> Path:
+        """Of a bake: what its path tracer did."""
+        return self.path / "tracing.json"
+
+    @property
     def evaluation_path(self) -> Path:
         """The folder of test metrics and images."""
         return self.path / "evaluation"

@@ -1,6 +1,7 @@
 """What a bake is measured by: held-out views under the file's light, and under other dials."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neural_render.core.files import read_json
 from neural_render.core.lights import Color
 from neural_render.evaluation.radiance import RadianceProtocol, evaluate_radiance, radiance_psnr
 from neural_render.evaluation.records import mean, write_json
@@ -55,7 +57,6 @@ class BakeMeasures:
     def measure(
         self,
         settings: EvaluationSettings,
-        traced: TracedFigures,
         *,
         split: str,
         progress: bool,
@@ -63,7 +64,8 @@ class BakeMeasures:
         """The contents of ``evaluation/metrics.json``, written with a picture of each view.
 
         ``relit`` are the same views under random intensities and colours of the lights, that no
-        training saw; ``tracer`` says how many rays were traced and how often each was drawn.
+        training saw; ``tracer`` says how many rays were traced and how often each was drawn,
+        in all sittings.
         """
         lighting = self.scene.lighting
         seen: dict[int, Image] = {}
@@ -87,7 +89,7 @@ class BakeMeasures:
             folder=self.run.evaluation_path,
             progress=progress,
         )
-        found = {**found, "relit": self._relit(seen), "tracer": traced.record()}
+        found = {**found, "relit": self._relit(seen), "tracer": traced_so_far(self.run).record()}
         write_json(self.run.evaluation_path / "metrics.json", found)
         return found
 
@@ -141,6 +143,35 @@ def other_emission(emission: tuple[Color, ...], generator: torch.Generator) -> t
         red, green, blue = (intensity * tint / tint.mean()).tolist()
         found.append((red, green, blue))
     return tuple(found)
+
+
+@contextmanager
+def counted_tracing(run: RunFolder, figures: Callable[[], TracedFigures]) -> Iterator[None]:
+    """Adds what is traced inside, as ``figures`` say then, to the run's earlier sittings.
+
+    However that ends, but for a program that is killed: what was traced for it is not counted.
+    """
+    try:
+        yield
+    finally:
+        found = figures()
+        if found.drawn:
+            write_json(run.tracing_path, (traced_so_far(run) + found).record())
+
+
+def traced_so_far(run: RunFolder) -> TracedFigures:
+    """What the tracer did in all sittings of a run.
+
+    Of runs from before that was kept, in the last sitting that was measured.
+    """
+    measures = run.evaluation_path / "metrics.json"
+    for path in (run.tracing_path, measures):
+        try:
+            found = read_json(path)
+            return TracedFigures.recorded(found["tracer"] if path == measures else found)
+        except (OSError, ValueError, KeyError, TypeError, ArithmeticError):
+            continue
+    return TracedFigures(fresh=0, drawn=0, seconds=0.0, waited=0.0)
 
 
 def bake_measures(

@@ -27,8 +27,8 @@ from neural_render.scenes.tracing.process import TracerProcess
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.checkpoint import open_checkpoint
 from neural_render.training.runs.folder import RunFolder
-from neural_render.training.schedules import nominal_seconds
-from neural_render.training.settings import TrainingSettings
+from neural_render.training.schedules import budget_fraction, nominal_seconds
+from neural_render.training.settings import TrainingSettings, check_settings
 from neural_render.training.sources.views import has_views, save_views
 
 FILM_VIEWS = 64  # cameras of training that stay with the run, for films
@@ -158,12 +158,34 @@ def lit_field(settings: FieldSettings, source: TracedSource, seed: int) -> Radia
     return RadianceField(spec, generator_for(seed, 0, "initialise", source.device))
 
 
+def is_spent(run: RunFolder, settings: TrainingSettings) -> bool:
+    """Whether a run has its budget already, so that no ray need be traced."""
+    check_settings(settings)
+    if not run.checkpoints():
+        return False
+    done = open_checkpoint(run.last_checkpoint()).progress
+    seconds = done.train_cpu_seconds if settings.clock == "cpu" else done.train_seconds
+    return budget_fraction(settings, done.step, seconds) >= 1
+
+
 def lit_renderer(
-    settings: RenderingSettings, tracer: TracerSettings, source: TracedSource, seed: int
+    settings: RenderingSettings,
+    tracer: TracerSettings,
+    source: TracedSource,
+    run: RunFolder,
+    training: TrainingSettings,
+    seed: int,
 ) -> Renderer:
-    """The renderer that begins with the space which traced rays do not pass through."""
+    """The renderer that begins with the space which traced rays do not pass through.
+
+    A run that goes on knows that space from its checkpoint; for one whose budget is spent, the
+    tracer does not begin.
+    """
     renderer = build_renderer(settings, source.frame, source.device)
-    carve(tracer, source, renderer, seed)
+    if not is_spent(run, training):
+        source.begin()
+    if not run.checkpoints():
+        carve(tracer, source, renderer, seed)
     return renderer
 
 

@@ -28,7 +28,9 @@ def source_of(
     """Rays that it traces from now on."""
     pilot = process.ask("pilot", command="pilot", seed=0)
     stage = scene_lighting(process.scene, pilot), scene_frame(process.scene, pilot)
-    return TracedSource(process, *stage, settings, seed=0, device=CPU, begun=begun)
+    source = TracedSource(process, *stage, settings, seed=0, device=CPU, begun=begun)
+    source.begin()
+    return source
 
 
 def alive(pid: int) -> bool:

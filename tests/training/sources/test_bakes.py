@@ -10,6 +10,7 @@ import torch
 
 from neural_render.core.cameras import Cameras
 from neural_render.core.lights import Lighting
+from neural_render.evaluation.records import write_json
 from neural_render.evaluation.settings import EvaluationSettings
 from neural_render.rendering.lit import set_dials
 from neural_render.scenes.references import References
@@ -21,7 +22,9 @@ from neural_render.training.sources.bakes import (
     NUM_DIALS,
     BakeMeasures,
     LitReferences,
+    counted_tracing,
     other_emission,
+    traced_so_far,
 )
 from tests.rendering.test_images import camera
 from tests.training.films.test_shooting import LIGHTING, lit_scene
@@ -56,7 +59,8 @@ def measured(folder: Path, scene: TrainedScene, references: References) -> dict:
         run=run, scene=scene, references=references, samples=16, supersampling=1
     )
     settings = EvaluationSettings(images=False)
-    found = measures.measure(settings, FIGURES, split="two", progress=False)
+    write_json(run.tracing_path, FIGURES.record())
+    found = measures.measure(settings, split="two", progress=False)
     stored = json.loads((run.evaluation_path / "metrics.json").read_text(encoding="utf-8"))
     assert stored == json.loads(json.dumps(found))
     return stored
@@ -79,6 +83,22 @@ def test_a_field_that_is_its_reference_is_found_so(tmp_path: Path) -> None:
     }
     protocol = found["protocol"]
     assert protocol["split"] == "two" and "16 paths per pixel" in protocol["reference"]
+
+
+def test_what_was_traced_adds_up(tmp_path: Path) -> None:
+    """However a sitting ended; of those before that was kept, the last one counts."""
+    run, once = RunFolder.create(tmp_path, "ball"), FIGURES.record()
+    assert traced_so_far(run).fresh == 0
+    write_json(run.evaluation_path / "metrics.json", {"tracer": once})
+    assert traced_so_far(run) == FIGURES
+    with pytest.raises(KeyboardInterrupt), counted_tracing(run, lambda: FIGURES):
+        raise KeyboardInterrupt
+    assert traced_so_far(run) == FIGURES + FIGURES
+    assert traced_so_far(run).record() == once | {"fresh_rays": 2000}
+    before = run.tracing_path.read_bytes()
+    with counted_tracing(run, lambda: replace(FIGURES, drawn=0)):
+        pass
+    assert run.tracing_path.read_bytes() == before
 
 
 def test_a_light_that_stood_elsewhere_is_seen(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,8 @@ def finished(process: TracerProcess, tmp_path_factory: pytest.TempPathFactory) -
     run, stage = new_run(tmp_path_factory.mktemp("baked")), begin_scene(process, "", 0)
     with closing(TracedSource(process, *stage, SMALL, seed=0, device=CPU)) as source:
         field = lit_field(FieldSettings(grid=GRID, width=32), source, 0)
-        renderer = lit_renderer(RenderingSettings(step=0.02), SMALL, source, 0)
+        rendering = RenderingSettings(step=0.02)
+        renderer = lit_renderer(rendering, SMALL, source, run, settings_for(1), 0)
         train_ball(
             run,
             settings_for(1),
@@ -72,6 +74,18 @@ def finished(process: TracerProcess, tmp_path_factory: pytest.TempPathFactory) -
 def run(finished: RunFolder, tmp_path: Path) -> RunFolder:
     """A copy of it."""
     return RunFolder(path=Path(shutil.copytree(finished.path, tmp_path / "run")))
+
+
+@pytest.mark.parametrize(("steps", "traces"), [(1, False), (2, True)])
+def test_nothing_is_traced_for_a_budget_that_is_spent(
+    process: TracerProcess, run: RunFolder, steps: int, traces: bool
+) -> None:
+    """And what goes on knows from its checkpoint which space is empty."""
+    stage, carving = begin_scene(process, str(run.path), 0), replace(SMALL, carve=True)
+    with closing(TracedSource(process, *stage, carving, seed=0, device=CPU)) as source:
+        lit_renderer(RenderingSettings(), carving, source, run, settings_for(steps), 0)
+        assert process.tracing is traces
+        assert source.figures.drawn == 0 and (source.figures.seconds > 0) is traces
 
 
 def test_a_bake_goes_on_with_the_lights_that_it_was_begun_with(
