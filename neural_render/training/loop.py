@@ -9,11 +9,9 @@ from dataclasses import dataclass, replace
 from signal import Signals
 
 import torch
-import yaml
 
 from neural_render.captures.adjustment.adjustment import CameraAdjustment, fixed_cameras
 from neural_render.core.errors import CheckpointError
-from neural_render.core.files import whole_file
 from neural_render.core.lights import Lighting
 from neural_render.core.processes import group
 from neural_render.core.protocols import RaySource
@@ -127,7 +125,7 @@ def train(
         take_up(run, record, state)
         session = Session(run, record, context, state)
         # Only now: what cannot be resumed keeps the settings that it was made with.
-        group.of_first(lambda: write_config(run, context, session.is_over(settings)))
+        group.of_first(lambda: run.write_config(context.config, session.is_over(settings)))
         context.audience.begin(lambda: training_stage(state, renderer, record, run))
         with curves_left(run, signals, context.program):
             try:
@@ -314,17 +312,6 @@ def take_up(run: RunFolder, record: RunRecord, state: TrainingState) -> None:
         check_place(checkpoint, record)
         restore(checkpoint, state)
     check_same_start(state, run)
-
-
-def write_config(run: RunFolder, context: RunContext, is_over: bool) -> None:
-    """Stores the settings of the run; where it is trained no more, those of its training stay."""
-    text = context.config
-    if is_over and run.config_path.is_file():
-        stored = yaml.safe_load(run.config_path.read_text(encoding="utf-8"))
-        kept = {"training": stored["training"]} if "training" in (stored or {}) else {}
-        text = yaml.safe_dump(yaml.safe_load(text) | kept, sort_keys=False, allow_unicode=True)
-    with whole_file(run.config_path) as draft:
-        draft.write_text(text, encoding="utf-8")
 
 
 def check_same_start(state: TrainingState, run: RunFolder) -> None:

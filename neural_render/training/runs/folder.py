@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from neural_render.core.errors import CheckpointError, OutputError, SettingError
-from neural_render.core.files import lock, read_json
+from neural_render.core.files import lock, read_json, whole_file
 from neural_render.core.processes import group
 from neural_render.core.waiting.turns import locked
 from neural_render.export.environment import ENVIRONMENT_FILE
@@ -122,6 +124,16 @@ class RunFolder:
         """The page that shows the run."""
         return self.path / "report.html"
 
+    def write_config(self, text: str, is_over: bool) -> None:
+        """Stores the settings of the run; where it is trained no more, those of training stay."""
+        if is_over and self.config_path.is_file():
+            stored = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
+            kept = {"training": stored["training"]} if "training" in (stored or {}) else {}
+            settings = yaml.safe_load(text) | kept
+            text = yaml.dump(settings, Dumper=_QuotedText, sort_keys=False, allow_unicode=True)
+        with whole_file(self.config_path) as draft:
+            draft.write_text(text, encoding="utf-8")
+
     def measures(self) -> dict[str, Any]:
         """The contents of ``evaluation/metrics.json``; CheckpointError if there is none."""
         path = self.evaluation_path / "metrics.json"
@@ -212,6 +224,18 @@ class RunFolder:
                     f"{self.path} is being trained by another process: wait for it or stop it."
                 )
             yield
+
+
+class _QuotedText(yaml.SafeDumper):
+    """Quotes what does not begin with a letter: readers differ in what they take for a number."""
+
+    def text(self, data: str) -> yaml.ScalarNode:
+        """The node of a text; PyYAML alone leaves 1e5 bare, which is a number to OmegaConf."""
+        style = None if data[:1].isalpha() else "'"
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_QuotedText.add_representer(str, _QuotedText.text)
 
 
 def _checked_view(view: Any) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from neural_render.config import Settings, load_settings
+from neural_render.config.composition import yaml_of
 from neural_render.core.errors import CheckpointError, OutputError, SettingError
 from neural_render.training.runs.atomic import PARTIAL, write_folder
 from neural_render.training.runs.folder import RunFolder
@@ -35,6 +37,19 @@ def test_created_runs_never_share_a_folder_and_latest_points_to_the_last(tmp_pat
     assert (tmp_path / "latest").resolve() == runs[-1].path.resolve()
     runs[0].make_latest()
     assert (tmp_path / "latest").resolve() == runs[0].path.resolve()
+
+
+@pytest.mark.parametrize("name", ["1e5", "12", "-1E3", "0x1f", ".5e1", "no", "ü: #1"])
+def test_names_that_look_like_numbers_stay_names(tmp_path, name):
+    """OmegaConf, which reads settings, takes more for numbers than what wrote them."""
+    run = RunFolder.create(tmp_path, "run")
+    stored = Settings(name=name)
+    stored.capture.path, stored.training.learning_rate = name, 1e-5
+    run.write_config(yaml_of(stored), is_over=False)
+    stored.training.learning_rate = 1e-4
+    run.write_config(yaml_of(stored), is_over=True)
+    found = load_settings(run.config_path)
+    assert (found.name, found.capture.path, found.training.learning_rate) == (name, name, 1e-5)
 
 
 def test_latest_is_a_file_where_the_system_has_no_links(tmp_path, monkeypatch):
