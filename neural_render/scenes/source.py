@@ -246,9 +246,13 @@ class TracedSource:
         )
 
     def wait_for(self, num_rays: int) -> None:
-        """Until so many rays are fresh, or the ring is full. SceneError if the tracer died."""
+        """Until so many rays are fresh, or the ring is full, and each group has some.
+
+        SceneError if the tracer died.
+        """
         self.begin()
-        while self._ring.fresh < min(num_rays, self._rays.shape[0] * self._rays.shape[1]):
+        wanted = min(num_rays, self._rays.shape[0] * self._rays.shape[1])
+        while self._ring.fresh < wanted or not self._ring.is_begun:
             time.sleep(WAIT_SECONDS)
             self._look_after()
 

@@ -77,6 +77,11 @@ class Ring:
         """Rays that were traced so far."""
         return int(self._header[FRESH])
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether each group has a block."""
+        return bool(self._header[COUNTS:].all())
+
     def most_wanting(self, shares: list[float]) -> int:
         """The group that has least of its share of all blocks."""
         written = self._header[COUNTS:].tolist()

@@ -33,6 +33,7 @@ from neural_render.training.sources.views import has_views, save_views
 
 FILM_VIEWS = 64  # cameras of training that stay with the run, for films
 CARVING_RAYS = 1 << 19
+MANY_GROUPS = 16  # of lights
 SHARE = "{desc}: {percentage:5.1f}%|{bar}| [{elapsed}<{remaining}]"
 BAKED_SAMPLES = 1 << 16
 BAKED_DISTANCE_WEIGHT = 10.0
@@ -57,6 +58,7 @@ def begin_scene(process: TracerProcess, run: str, seed: int) -> tuple[Lighting, 
         record = open_checkpoint(checkpoints[-1]).record
         _check_lights(scene, record.lighting, run)
         return record.lighting, record.frame
+    warn_of_many_lights(scene)
     pilot = process.ask("pilot", command="pilot", seed=seed)
     lighting, frame = scene_lighting(scene, pilot), scene_frame(scene, pilot)
     _log.info(
@@ -70,6 +72,18 @@ def begin_scene(process: TracerProcess, run: str, seed: int) -> tuple[Lighting, 
         process.variant,
     )
     return lighting, frame
+
+
+def warn_of_many_lights(scene: dict[str, Any]) -> None:
+    """Says what a bake of more lights than it is made for costs, and what to do about it."""
+    if (groups := len(scene["groups"])) > MANY_GROUPS:
+        _log.warning(
+            "%s has %d light groups, each traced, kept and learnt on its own, which takes memory"
+            " and time: 'scene.groups=[all=*]' makes them one, and"
+            " 'scene.groups=[room=lamp1+lamp2,rest=*]' a few.",
+            scene["path"],
+            groups,
+        )
 
 
 def _check_lights(scene: dict[str, Any], begun: Lighting, run: str) -> None:
@@ -178,23 +192,23 @@ def lit_renderer(
 ) -> Renderer:
     """The renderer that begins with the space which traced rays do not pass through.
 
-    A run that goes on knows that space from its checkpoint; for one whose budget is spent, the
-    tracer does not begin.
+    The first rays of each light are there then. A run that goes on knows that space from its
+    checkpoint; for one whose budget is spent, the tracer does not begin.
     """
     renderer = build_renderer(settings, source.frame, source.device)
-    if not is_spent(run, training):
-        source.begin()
-    if not run.checkpoints():
-        carve(tracer, source, renderer, seed)
+    if is_spent(run, training):
+        return renderer
+    carved = tracer.carve and not run.checkpoints()
+    with told_if_slow("tracing the first rays"):
+        # Of each light, so that the clock of the training does not run meanwhile.
+        source.wait_for(CARVING_RAYS if carved else 0)
+        if carved:
+            carve(source, renderer, seed)
     return renderer
 
 
-@told_if_slow("tracing the first rays")
-def carve(settings: TracerSettings, source: TracedSource, renderer: Renderer, seed: int) -> None:
-    """Empties the cells that traced rays pass through, if ``tracer.carve`` says so."""
-    if not settings.carve:
-        return
-    source.wait_for(CARVING_RAYS)
+def carve(source: TracedSource, renderer: Renderer, seed: int) -> None:
+    """Empties the cells that traced rays pass through."""
     generator = generator_for(seed, 0, "rays", source.device)
     batch = source.sample(CARVING_RAYS, generator)
     occupancy = renderer.occupancy

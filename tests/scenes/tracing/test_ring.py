@@ -62,6 +62,12 @@ def readable(ring: Ring, group: int) -> list[float]:
     return ring.rays[group, index, 0].reshape(-1, BLOCK)[:, 0].tolist()
 
 
+def test_a_ring_is_begun_when_each_group_is(ring: Ring) -> None:
+    for group, begun in ((1, False), (1, False), (0, True)):
+        ring.write(group, block(1))
+        assert ring.is_begun is begun
+
+
 def test_a_new_ring_is_empty(ring: Ring) -> None:
     assert readable(ring, 0) == readable(ring, 1) == []
     assert (ring.fresh, ring.drawn, ring.stopped) == (0, 0, False)

@@ -21,6 +21,7 @@ from neural_render.training.sources.baking import (
     begin_scene,
     lit_field,
     lit_renderer,
+    warn_of_many_lights,
 )
 from tests.scenes.small_scenes import write_scene
 from tests.scenes.tracing.tracers import SMALL, started
@@ -80,12 +81,20 @@ def run(finished: RunFolder, tmp_path: Path) -> RunFolder:
 def test_nothing_is_traced_for_a_budget_that_is_spent(
     process: TracerProcess, run: RunFolder, steps: int, traces: bool
 ) -> None:
-    """And what goes on knows from its checkpoint which space is empty."""
+    """And what goes on knows from its checkpoint which space is empty, and waits for all lights."""
     stage, carving = begin_scene(process, str(run.path), 0), replace(SMALL, carve=True)
     with closing(TracedSource(process, *stage, carving, seed=0, device=CPU)) as source:
         lit_renderer(RenderingSettings(), carving, source, run, settings_for(steps), 0)
         assert process.tracing is traces
         assert source.figures.drawn == 0 and (source.figures.seconds > 0) is traces
+        assert (source.figures.fresh >= process.scene["block"]) is traces
+
+
+def test_many_lights_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    for groups in (16, 17):
+        warn_of_many_lights({"path": "a.xml", "groups": [{}] * groups})
+    (told,) = caplog.messages
+    assert told.startswith("a.xml has 17 light groups") and "'scene.groups=[all=*]'" in told
 
 
 def test_a_bake_goes_on_with_the_lights_that_it_was_begun_with(
