@@ -51,6 +51,7 @@ from neural_render.scenes.tracing.variants import VARIANTS
 from neural_render.scenes.views import Poses, Viewpoints, in_the_light, viewpoints
 
 PILOT_WAVES = 4
+MOVING_WAVES = 16  # of a light that moves, each with the light elsewhere
 LOOKING_RAYS = 1 << 14  # of as many cameras, by which the scene's extent is judged
 MARGINAL = 0.05  # of what is seen, at each end of an axis
 REST_SECONDS = 0.005
@@ -119,15 +120,27 @@ class Worker:
         else:
             self._switch.set(neutral_emission(self.groups[group]))
 
+    def _lights(self, group: int, places: MovingPlaces) -> bool:
+        """Whether the light that has these places is what shines in a group."""
+        return group != FILE_LIGHT and self.groups[group].name == places.group
+
     def pilot(self, *, seed: int) -> None:
         """Mean radiance of what surfaces show, of each group at unit emission, then of the file's
-        light; and where surfaces are seen: bounds (low, high), and bounds of most of them."""
+        light; and where surfaces are seen: bounds (low, high), and bounds of most of them.
+
+        That of a light that moves is a mean over its places, of which the file's may be a dark one.
+        """
         tracer, rng = self._tracer(self._tracer_settings.samples_per_ray), _rng(seed, 0)
         means, hit = [], []
         for group in (*range(len(self.groups)), FILE_LIGHT):
             self._light(group)
+            roaming = [places for places in self.moving if self._lights(group, places)]
+            for places in self.moving:
+                self._switch.place(places.light, places.at)
             found = []
-            for wave in range(PILOT_WAVES):
+            for wave in range(MOVING_WAVES if roaming else PILOT_WAVES):
+                for places in roaming:
+                    self._switch.place(places.light, triple(places.draw(1, rng)[0]))
                 radiance, distance, _, _ = tracer.traced(self.views, rng, seed + wave)
                 found.append(radiance[np.isfinite(distance)])
                 hit.append(np.isfinite(distance).mean())
@@ -280,7 +293,7 @@ class Worker:
             # Where the light shines, it stands still for a wavefront; elsewhere its place must not
             # matter, so each ray has another.
             block[:, PLACE] = places.draw(tracer.num_rays, rng)
-            if self.groups[group].name == places.group:
+            if self._lights(group, places):
                 block[:, PLACE] = block[0, PLACE]
                 self._switch.place(places.light, triple(block[0, PLACE]))
         self._light(group)

@@ -17,6 +17,7 @@ from PIL import Image
 
 from neural_render.core.errors import SceneError
 from neural_render.scenes.settings import SceneSettings, ViewSettings
+from neural_render.scenes.source import scene_lighting
 from neural_render.scenes.tracing.process import TracerProcess
 from tests.scenes.small_scenes import BOX, SKY, write_scene
 from tests.scenes.tracing.tracers import CPU, SMALL, alive, rings, source_of, started
@@ -61,13 +62,23 @@ def test_it_says_what_the_scene_is(tracer: TracerProcess) -> None:
     assert [group["name"] for group in scene["groups"]] == ["bulb", "lamp"]
     assert (scene["views"], scene["up"], scene["warnings"]) == ("cameras", [0, 0, 1], [])
     assert [moving["group"] for moving in scene["moving"]] == ["bulb"]
-    found = tracer.ask("pilot", command="pilot", seed=0)
-    assert found["hit"] > 0.3
-    lit = sum(
-        torch.tensor(mean) * torch.tensor(group["color"])
+    assert tracer.ask("pilot", command="pilot", seed=0)["hit"] > 0.3
+
+
+def test_a_moving_lights_mean_is_over_its_places(tmp_path: Path) -> None:
+    """The file's, from below the floor, lights nothing; the file's light is that of the others."""
+    path = write_scene(tmp_path, "lamp", "sun", "environment")
+    path.write_text(path.read_text().replace('y="1" z="-1"', 'y="0" z="1"'))
+    with closing(started(path, moving="sun")) as process:
+        scene, found = process.scene, process.ask("pilot", command="pilot", seed=0)
+    given = {
+        group["name"]: torch.tensor(mean) * torch.tensor(group["color"])
         for mean, group in zip(found["means"], scene["groups"], strict=True)
-    )
-    torch.testing.assert_close(lit, torch.tensor(found["lit"]), rtol=0.3, atol=0)
+    }
+    assert given.pop("sun").min() > 0.01
+    lit = torch.tensor(found["lit"])
+    torch.testing.assert_close(sum(given.values()), lit, rtol=0.3, atol=0)
+    assert min(group.scale for group in scene_lighting(scene, found).groups) > 1e-4
 
 
 @pytest.mark.parametrize(
