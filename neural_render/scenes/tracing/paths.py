@@ -20,6 +20,8 @@ Traced = tuple[Vectors, Floats, Vectors, Vectors]  # radiance, distance, origins
 TILE = 64  # pixels along a side of what the scalar variant renders together
 NEAR, FAR = 1e-5, 1e5  # in the scene's radius: what the scalar variant's cameras see
 TILE_VIEW = 256  # pixels along a side of the picture that tiles are cut from
+COVERED = 7  # the channel of such a picture that says which part of a pixel has a surface
+SLIGHT = 1e-3  # of a pixel
 
 
 @runtime_checkable
@@ -154,10 +156,16 @@ class ScalarTracer:
         self._mi = mitsuba
         self._scene = scene.scene
         self._integrator = path_integrator(scene)
+        # A picture of what paths see, then one of which part of a pixel has a surface.
+        parts = {"seen": self._integrator, "surface": {"type": "depth"}}
+        self._pictures = mitsuba.load_dict({"type": "aov", "aovs": "depth:depth", **parts})
         self._samples = samples_per_ray
 
     def traced(self, views: Viewpoints, rng: np.random.Generator, seed: int) -> Traced:
-        """See ``Tracer``: the rays through the pixels of a tile of one camera."""
+        """See ``Tracer``: the rays through the pixels of a tile of one camera.
+
+        What a ray sees is its pixel's mean, unless only a part of that has a surface, or lacks one.
+        """
         mi, camera = self._mi, views.draw(1, rng)
         height = TILE_VIEW * float(camera.half_height[0] / camera.half_width[0])
         size = TILE_VIEW, max(TILE, round(height))
@@ -187,17 +195,21 @@ class ScalarTracer:
                     "crop_offset_y": corner[1],
                     "crop_width": TILE,
                     "crop_height": TILE,
-                    "pixel_format": "rgb",
+                    "pixel_format": "rgba",
                     "component_format": "float32",
                     "rfilter": {"type": "box"},
                 },
             }
         )
         picture = mi.render(
-            self._scene, sensor=sensor, integrator=self._integrator, seed=seed & 0xFFFFFFFF
+            self._scene, sensor=sensor, integrator=self._pictures, seed=seed & 0xFFFFFFFF
         )
-        radiance = np.array(picture, np.float32).reshape(-1, 3)
-        return radiance, self.distances(origins, directions), origins, directions
+        found = np.array(picture, np.float32).reshape(len(origins), -1)
+        radiance, covered = found[:, :3].copy(), found[:, COVERED]
+        distance = self.distances(origins, directions)
+        torn = np.abs(covered - np.isfinite(distance)) > SLIGHT
+        radiance[torn] = self.trace(origins[torn], directions[torn], seed)[0]
+        return radiance, distance, origins, directions
 
     def trace(self, origins: Vectors, directions: Vectors, seed: int) -> tuple[Vectors, Floats]:
         """See ``Tracer``; slow."""

@@ -22,7 +22,7 @@ from neural_render.scenes.tracing.paths import (
 from neural_render.scenes.tracing.variants import VARIANTS, chosen_variant
 from neural_render.scenes.views import Poses, Viewpoints, viewpoints
 from tests.scenes.readers.scenes import load, mitsuba
-from tests.scenes.small_scenes import CAMERA, write_scene
+from tests.scenes.small_scenes import CAMERA, SKY, write_scene
 
 NUM_RAYS = TILE * TILE
 
@@ -95,6 +95,19 @@ def test_tiles_see_what_single_rays_see(tmp_path: Path) -> None:
         parts = [tiles(values.reshape(TILE, TILE, 3), 8) for values in (found, expected)]
         np.testing.assert_allclose(parts[0], parts[1], atol=0.15 * expected.max())
         assert found.max() > 0
+
+
+def test_rays_of_a_tile_see_what_they_meet_and_nothing_beside_it(tmp_path: Path) -> None:
+    """Nothing is lit, so that surfaces are black, at their outlines too, before a bright sky."""
+    scene = load(write_scene(tmp_path, "environment"), max_depth=1)
+    tracer = ScalarTracer(scene, samples_per_ray=8)
+    views, seen = views_of(scene, tracer, spread=0.3), []
+    for seed in range(3):
+        radiance, distance, _, _ = tracer.traced(views, np.random.default_rng(seed), seed)
+        hit = np.isfinite(distance)
+        seen.append(hit.mean())
+        np.testing.assert_allclose(radiance, np.where(hit[:, None], 0.0, SKY), atol=1e-5)
+    assert 0 < np.mean(seen) < 1
 
 
 def wide(folder: Path, width: int, height: int, scale: float = 1.0) -> LoadedScene:
