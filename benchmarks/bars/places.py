@@ -69,12 +69,16 @@ class Places:
         if "PROTOTYPE" in word:
             if not self.prototype:
                 raise BarError("left out, it needs prototype=DIR")
+            if not Path(self.prototype).expanduser().is_dir():
+                raise BarError(f"left out, prototype={self.prototype} is no folder")
             word = word.replace("PROTOTYPE", self.prototype)
         return word
 
     def _data(self) -> Path:
         if not self.data:
             raise BarError("left out, it needs data=DIR, the folder of captures")
+        if not Path(self.data).expanduser().is_dir():
+            raise BarError(f"left out, data={self.data} is no folder")
         return Path(self.data).expanduser().resolve()
 
     def _run(self, name: str) -> str:

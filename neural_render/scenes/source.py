@@ -22,6 +22,7 @@ from neural_render.scenes.tracing.ring import (
     NORMAL,
     ORIGIN,
     PICK,
+    PICKS,
     PLACE,
     RADIANCE,
     WEIGHT,
@@ -149,8 +150,9 @@ def group_shares(lighting: Lighting) -> list[float]:
 class TracedSource:
     """A ``RaySource`` whose rays a tracer's process traces meanwhile.
 
-    Each batch is lit by one light group, drawn at random (see `group_shares`). What it gives
-    depends on how far the tracer is, so a bake is repeated in kind, not bit for bit.
+    Each batch is lit by one light group, drawn at random (see `group_shares`). Half of its rays
+    come the more often the brighter they are, and weights make up for it (see `bright_picks`). What
+    it gives depends on how far the tracer is, so a bake is repeated in kind, not bit for bit.
     """
 
     has_opacity = True
@@ -210,8 +212,12 @@ class TracedSource:
         )
         self._began = time.perf_counter()
 
-    def sample(self, num_rays: int, generator: torch.Generator) -> RayBatch:
-        """Rays of one random group; waits where too few are fresh. SceneError if tracing fails."""
+    def sample(self, num_rays: int, generator: torch.Generator, picks: float = PICKS) -> RayBatch:
+        """Rays of one random group, of which a share are ``picks``, 0 or `PICKS`; waits where too
+        few are fresh.
+
+        SceneError if tracing fails.
+        """
         device = generator.device
         groups = self.lighting.groups
         shares = torch.tensor(self._shares, device=device)
@@ -220,7 +226,7 @@ class TracedSource:
         first, count = self._ring.readable(group)
         index = torch.randint(count, (num_rays,), generator=generator, device=device).cpu()
         index = (first + index) % self._rays.shape[1]
-        picked = torch.rand(num_rays, generator=generator, device=device).cpu() < 0.5
+        picked = torch.rand(num_rays, generator=generator, device=device).cpu() < picks
         index = torch.where(picked, self._picks(group, index), index)
         rows = self._rays[group].index_select(0, index).to(self.device)
         self._ring.count_drawn(num_rays)
@@ -237,7 +243,7 @@ class TracedSource:
             ),
             targets=rows[:, RADIANCE] / groups[group].scale,
             opacity=opacity,
-            weights=rows[:, WEIGHT].contiguous(),
+            weights=rows[:, WEIGHT].contiguous() if picks else torch.ones_like(opacity),
             view=torch.zeros(num_rays, dtype=torch.long, device=self.device),
             distance=distance / self.frame.world_from_field.scale,
             normals=rows[:, NORMAL].contiguous(),

@@ -184,7 +184,8 @@ def fit(problem: Problem, state: TrainingState, session: Session, signals: StopS
     metrics = MetricsLog(session.run, resumed_step=resumed, tensorboard=settings.tensorboard)
     noisy, outcomes = problem.color_space == "linear", Outcomes(problem.device.type == "cuda")
     with metrics, Reporter(metrics, settings.report_every, noisy_targets=noisy) as reporter:
-        if problem.device.type == "cuda" and session.record.backend == "cuda":
+        on_gpu = problem.device.type == "cuda" and session.record.backend == "cuda"
+        if on_gpu and not session.is_over(settings):
             compile_kernels(problem, state)
         clock.start()
         drawn = next_step(problem, state, clock, signals)

@@ -47,10 +47,17 @@ def check_free(folder: Path, photos: Path | None) -> None:
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         raise OutputError(
-            f"{folder} holds {found[0]}{more}, which no earlier export.format=cameras has written"
-            " and this one does not replace: give another folder with output=DIR, or move that"
-            " away."
+            f"{folder} holds {found[0]}{more}, of which {folder / RECORD} does not say that an"
+            " earlier export has written it, so that this one does not replace it: give another"
+            " folder with output=DIR, or move that away."
         )
+
+
+def adopt(folder: Path) -> None:
+    """Takes what lies in a run's own folder as ours, also from before that was noted."""
+    there = [name for name in (*NAMES, LINK) if _is_there(folder / name)]
+    if there and not _own(folder):
+        _note(folder, there)
 
 
 @contextmanager

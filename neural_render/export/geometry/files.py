@@ -134,10 +134,11 @@ def _write_obj(path: Path, mesh: Any) -> tuple[Path, ...]:
     encoded = io.BytesIO()
     picture.save(encoded, format="PNG")
     lines = (f"newmtl {MATERIAL}", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", f"map_Kd {image.name}", "")
+    # The OBJ first: beside it, the others are its own, should this end in between.
     for file, content in (
-        (image, encoded.getvalue()),
-        (material, "\n".join(lines).encode()),
         (path, text.encode()),
+        (material, "\n".join(lines).encode()),
+        (image, encoded.getvalue()),
     ):
         with whole_file(file) as temporary:
             temporary.write_bytes(content)

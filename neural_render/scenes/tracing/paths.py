@@ -208,11 +208,14 @@ class ScalarTracer:
         radiance, covered = found[:, :3].copy(), found[:, COVERED]
         distance = self.distances(origins, directions)
         torn = np.abs(covered - np.isfinite(distance)) > SLIGHT
-        radiance[torn] = self.trace(origins[torn], directions[torn], seed)[0]
+        radiance[torn] = self._radiance(origins[torn], directions[torn], seed)
         return radiance, distance, origins, directions
 
     def trace(self, origins: Vectors, directions: Vectors, seed: int) -> tuple[Vectors, Floats]:
         """See ``Tracer``; slow."""
+        return self._radiance(origins, directions, seed), self.distances(origins, directions)
+
+    def _radiance(self, origins: Vectors, directions: Vectors, seed: int) -> Vectors:
         mi = self._mi
         sampler = mi.load_dict({"type": "independent"})
         sampler.seed(seed & 0xFFFFFFFF)
@@ -224,7 +227,7 @@ class ScalarTracer:
             for _ in range(self._samples):
                 found, _, _ = self._integrator.sample(self._scene, sampler, ray)
                 radiance[index] += np.array(found, np.float32) / self._samples
-        return radiance, self.distances(origins, directions)
+        return radiance
 
     def distances(self, origins: Vectors, directions: Vectors) -> Floats:
         """See ``Tracer``."""

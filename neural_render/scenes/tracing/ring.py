@@ -18,6 +18,7 @@ ORIGIN, DIRECTION, RADIANCE = slice(0, 3), slice(3, 6), slice(6, 9)
 DISTANCE, PLACE, NORMAL, COLUMNS = 9, slice(10, 13), slice(13, 16), 18
 PICK, WEIGHT = 16, 17
 KEPT_OFF = 2  # blocks
+PICKS = 0.5  # of the rays that are drawn
 BRIGHTEST = 16.0  # times the mean, beyond which rays are picked no more often
 STOP, DRAWN, FRESH, COUNTS = 0, 1, 2, 3  # of the header; from COUNTS on, each group's blocks
 
@@ -118,8 +119,8 @@ def bright_picks(
     """Which ray of a block may stand in a ray's place, and how much each ray counts then.
 
     A lamp is a few pixels wide and a thousand times as bright as what it lights: of all rays, too
-    few see it. Half of those that are drawn are picks, which come as often as they are brighter
-    than the ``mean``, up to ``BRIGHTEST`` times; the weights make up for it, so that no expectation
+    few see it. `PICKS` of those that are drawn are picks, which come as often as they are brighter
+    than the ``mean``, up to `BRIGHTEST` times; the weights make up for it, so that no expectation
     changes. Picks are drawn systematically, from ``start`` in [0, 1) on.
     """
     rays = len(luminance)
@@ -127,7 +128,7 @@ def bright_picks(
     reached = np.cumsum(often)
     wanted = (np.arange(rays) + start) * (reached[-1] / rays)
     picks = np.minimum(np.searchsorted(reached, wanted, side="right"), rays - 1)
-    return picks, 2 / (1 + often * rays / reached[-1])
+    return picks, 1 / (1 - PICKS + PICKS * often * rays / reached[-1])
 
 
 def without_broken(rays: Float[np.ndarray, "rays columns"]) -> None:

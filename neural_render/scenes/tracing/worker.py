@@ -270,7 +270,8 @@ class Worker:
                 group = ring.most_wanting(shares)
                 rng = _rng(seed, 3, begun, wave)
                 block = self._block(tracer, group, rng)
-                luminance = block[:, RADIANCE].mean(axis=1)
+                # Of what lies behind all surfaces nothing is learnt but that it does.
+                luminance = block[:, RADIANCE].mean(axis=1) * (block[:, DISTANCE] > 0)
                 picked = bright_picks(luminance, means[group], rng.uniform())
                 block[:, PICK], block[:, WEIGHT] = picked
                 ring.write(group, block)

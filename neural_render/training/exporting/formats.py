@@ -11,7 +11,7 @@ import numpy as np
 from neural_render.core.color import quantised
 from neural_render.export.cameras.export import export_cameras
 from neural_render.export.cameras.photographs import photographs
-from neural_render.export.cameras.place import check_free
+from neural_render.export.cameras.place import adopt, check_free
 from neural_render.export.geometry.clouds import export_points, surface_points
 from neural_render.export.geometry.mesh import export_mesh
 from neural_render.export.geometry.volumes import export_volume
@@ -55,6 +55,8 @@ def cameras(job: ExportJob) -> tuple[Path, ...]:
     """COLMAP's model and transforms.json, with points to begin with."""
     settings, folder = job.settings.cameras, job.path("cameras")
     photos = photographs(job.refined_capture)
+    if not job.settings.output:
+        adopt(folder)
     check_free(folder, photos.root)  # before points are looked for
     places, colors = np.zeros((0, 3)), np.zeros((0, 3), dtype=np.uint8)
     if settings.points and not len(photos.points):

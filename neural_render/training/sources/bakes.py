@@ -67,7 +67,7 @@ class BakeMeasures:
         training saw; ``tracer`` says how many rays were traced and how often each was drawn,
         in all sittings.
         """
-        lighting = self.scene.lighting
+        lighting, traced = self.scene.lighting, traced_so_far(self.run)
         seen: dict[int, Image] = {}
 
         def render_one(index: int) -> Image:
@@ -89,7 +89,7 @@ class BakeMeasures:
             folder=self.run.evaluation_path,
             progress=progress,
         )
-        found = {**found, "relit": self._relit(seen), "tracer": traced_so_far(self.run).record()}
+        found = {**found, "relit": self._relit(seen), "tracer": traced.record()}
         write_json(self.run.evaluation_path / "metrics.json", found)
         return found
 

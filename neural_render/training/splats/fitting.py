@@ -99,16 +99,18 @@ def fit_and_save(fit: "SplatFit", path: Path, *, progress: bool) -> None:
     """Writes the splats at the beginning, so that it is seen that they can be, every `SAVE_EVERY`
     steps, at the end, and where a signal ends it: then TrainingInterrupted.
 
-    At the beginning an earlier file stays.
+    An earlier file stays until something better takes its place: at the first of these steps, or
+    at the end.
     """
     total, earlier = fit.settings.steps, path.exists()
+    first = min(SAVE_EVERY, total) if earlier else 0
     with StopSignals() as signals:
         for step in fit.steps(progress):
             stopped = signals.received
-            kept = earlier and step == 0 < total
-            if kept:
+            kept = step < first
+            if kept and step == 0:
                 check_draft(path)
-            elif stopped or step == total or step % SAVE_EVERY == 0:
+            if not kept and (stopped or step == total or step % SAVE_EVERY == 0):
                 write_splats(path, fit.splats(), fit.scene.frame.world_from_field)
             if stopped:
                 holds = "is as it was" if kept else "holds the splats as they are now"

@@ -105,6 +105,17 @@ def test_an_earlier_export_is_replaced_and_what_was_put_beside_it_stays(
     assert len(after.train) + len(after.test) == 5
 
 
+def test_a_runs_own_folder_is_taken_as_ours_without_a_record(capture: Path, tmp_path: Path) -> None:
+    """As earlier versions left it, or whoever removed what may be removed."""
+    folder = tmp_path / "cameras"
+    written = exported(capture, folder)
+    (folder / place.RECORD).unlink()
+    with pytest.raises(OutputError, match="does not say that an earlier export has written it"):
+        exported(capture, folder)
+    place.adopt(folder)
+    assert exported(capture, folder) == written
+
+
 def test_photos_that_are_links_keep_their_names(capture: Path, tmp_path: Path) -> None:
     """As in caches, where what they lead to is named by a digest."""
     (tmp_path / "blobs").mkdir()

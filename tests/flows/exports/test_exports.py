@@ -61,7 +61,7 @@ def test_cameras_are_a_capture_again(export, tiny: Path, tmp_path: Path) -> None
     frames = json.loads((folder / "transforms.json").read_text(encoding="utf-8"))["frames"]
     assert len(frames) == 15
     done = export("format=cameras", f"output={tiny}")  # before points are looked for
-    assert done.code == 2 and "a blender capture, which no earlier" in done.errors
+    assert done.code == 2 and "a blender capture, of which" in done.errors
 
 
 def test_volume_and_points_go_to_the_runs_folder(export, trained_run: Path) -> None:

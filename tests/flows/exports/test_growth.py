@@ -1,5 +1,8 @@
 """Splats that nobody sees, moved to where pictures of a trained run are worst; a fit that fails."""
 
+import os
+import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from neural_render.training.splats.growth import MOVED_SHARE, Growth
 from neural_render.training.splats.parameters import SplatParameters
 from neural_render.training.splats.surfaces import Places, all_places, flat_splats, places_seen
 from neural_render.training.splats.views import FieldViews, appearance, render_views
+from neural_render.training.stopping import TrainingInterrupted
 from tests.tiny_capture import camera_poses
 
 VIEWS, SIDE, SPLATS = 3, 24, 100
@@ -96,8 +100,18 @@ def test_where_all_places_are_taken_nothing_moves(
     assert torch.equal(parameters.splats().means, some.points)
 
 
+def stopped_behind_a_step(fit: SplatFit, progress: bool) -> Iterator[int]:
+    """What a user does who looks at the first step."""
+    yield 0
+    os.kill(os.getpid(), signal.SIGINT)
+    yield 1
+
+
 def test_an_earlier_file_stays_until_there_is_something_better(
-    scene: TrainedScene, seen: tuple[FieldViews, Places], tmp_path: Path
+    scene: TrainedScene,
+    seen: tuple[FieldViews, Places],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Pictures of another size than their cameras' end a fit in its first step."""
     views, places = seen
@@ -115,5 +129,10 @@ def test_an_earlier_file_stays_until_there_is_something_better(
     with pytest.raises(RuntimeError):
         fitted(broken, 1)
     assert path.read_text() == "earlier" and list(tmp_path.iterdir()) == [path]
+    monkeypatch.setattr(SplatFit, "steps", stopped_behind_a_step)
+    with pytest.raises(TrainingInterrupted, match=f"at step 1 of 9; {path} is as it was"):
+        fitted(views, 9)
+    monkeypatch.undo()
+    assert path.read_text() == "earlier"
     fitted(views, 0)
     assert path.read_bytes().startswith(b"ply")

@@ -192,6 +192,16 @@ def test_rays_are_drawn_and_counted(tracer: TracerProcess) -> None:
     assert tracer.ask("poses", command="poses", num=1, seed=0), "it can be asked again"
 
 
+def test_a_bright_sky_takes_no_rays_from_surfaces(tmp_path: Path) -> None:
+    """Behind all surfaces nothing is learnt but that there is none."""
+    path = write_scene(tmp_path, "environment")
+    with closing(started(path)) as process, closing(source_of(process)) as source:
+        batch = source.sample(1000, torch.Generator().manual_seed(3))
+    sky = batch.distance == 0
+    assert 0.1 < sky.float().mean() < 0.9
+    assert batch.weights[sky].min() > 0.999 > batch.weights[~sky].min()
+
+
 def test_a_bake_that_goes_on_sees_other_rays(tracer: TracerProcess) -> None:
     seen = []
     for begun in (0, 0, 100):
@@ -239,7 +249,9 @@ def test_training_never_waits_for_a_tracer_that_rests(tmp_path: Path) -> None:
 def test_a_tracer_that_fails_is_told_and_waited_for_no_more(tmp_path: Path) -> None:
     """It goes on listening after an error: nobody must wait for the end of its tracing."""
     with closing(started(write_scene(tmp_path))) as process:
-        process.tell(command="trace", memory=12345, blocks=3, shares=[1.0], seed=0)
+        process.tell(
+            command="trace", memory=12345, blocks=3, shares=[1.0], means=[1.0], seed=0, begun=0
+        )
         with pytest.raises(SceneError, match="the path tracer failed"):
             wait_for_an_end(process)
         assert not process.tracing

@@ -53,13 +53,19 @@ def references_of(scene: TrainedScene, places: torch.Tensor, noise: float) -> Re
     return References(names=("a", "b"), cameras=two_cameras(), pictures=pictures, places=places)
 
 
-def measured(folder: Path, scene: TrainedScene, references: References) -> dict:
+def measured(
+    folder: Path, scene: TrainedScene, references: References, *, of_today: bool = True
+) -> dict:
+    """What a run measures; of one that is not ``of_today``, its last measures know the tracing."""
     run = RunFolder.create(folder, "ball")
     measures = BakeMeasures(
         run=run, scene=scene, references=references, samples=16, supersampling=1
     )
     settings = EvaluationSettings(images=False)
-    write_json(run.tracing_path, FIGURES.record())
+    if of_today:
+        write_json(run.tracing_path, FIGURES.record())
+    else:
+        write_json(run.evaluation_path / "metrics.json", {"tracer": FIGURES.record()})
     found = measures.measure(settings, split="two", progress=False)
     stored = json.loads((run.evaluation_path / "metrics.json").read_text(encoding="utf-8"))
     assert stored == json.loads(json.dumps(found))
@@ -99,6 +105,12 @@ def test_what_was_traced_adds_up(tmp_path: Path) -> None:
     with counted_tracing(run, lambda: replace(FIGURES, drawn=0)):
         pass
     assert run.tracing_path.read_bytes() == before
+
+
+def test_what_was_traced_in_a_run_of_before_stays(tmp_path: Path) -> None:
+    scene = lit_scene()
+    found = measured(tmp_path, scene, references_of(scene, PLACES, 0.0), of_today=False)
+    assert found["tracer"]["fresh_rays"] == 1000
 
 
 def test_a_light_that_stood_elsewhere_is_seen(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ static inline float random_start(float x) {
 }
 
 // How much each sample counts: the absolute gradients to its outputs before their activations,
-// added up. What draws its normal is left aside: counted in, it kept more samples, which took longer
-// and made baked mirrors no better. Returns their mean; of scene-linear radiance, where a few samples may outweigh all
-// others, the square of the mean of their roots.
+// added up. What draws its normal is left aside: counted in, it kept more samples, which took
+// longer and made a baked scene no better. Returns their mean; of scene-linear radiance, where a
+// few samples may outweigh all others, the square of the mean of their roots.
 static inline float importances(const ChunkState& chunk, const CompositeGradients& g,
                                 bool exp_radiance, float* to) {
   const float* sigma = chunk.row(SIGMA);
