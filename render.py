@@ -26,9 +26,9 @@ COMMAND = config.Command(
         "python render.py render.lens.aperture=0.05 render.shutter=0.5    # as a film camera blurs",
         "python render.py camera=panorama render.stereo.layout=top_bottom render.stereo.eyes=0.064",
         "python render.py render.backdrop=transparent render.video.codec=prores4444",
-        "python render.py lights.key=2 lights.environment=[0.2,0.3,0.6]  # a baked scene, relit",
+        "python render.py lights.key=2 'lights.environment=[0.2,0.3,0.6]'  # a baked scene, relit",
         "python render.py run=lego.nrpack size=400x400       # a package of a run, on any machine",
-        "python render.py render.light_at=[0,-1,0.5] render.exposure=-1  # a light that moves",
+        "python render.py 'render.light_at=[0,-1,0.5]' render.exposure=-1  # a light that moves",
     ),
     sections=("outputs", "run", "capture", "kernels", "render", "lights"),
     short={

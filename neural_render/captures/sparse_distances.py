@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neural_render.captures.photos import OfCapture
 from neural_render.captures.records import Capture
-from neural_render.core.cameras import Cameras, one_lens, project
+from neural_render.core.cameras import Cameras, is_before, one_lens, project
 from neural_render.core.errors import CaptureError
 from neural_render.core.protocols import RaySource, has_regions, is_stepped
 from neural_render.core.rays import RayBatch
@@ -107,13 +107,13 @@ def _lookup(
     size = torch.stack([cameras.width, cameras.height], dim=-1).index_select(0, view)
     pixels = place * size
     distance = (positions - cameras.world_from_camera.index_select(0, view)[..., 3]).norm(dim=-1)
-    depth = project(cameras, view, positions)[1]
+    before = is_before(cameras, view, project(cameras, view, positions)[1])
     steps = torch.arange(-AROUND, AROUND + 1, device=view.device)
     offsets = torch.cartesian_prod(steps, steps)
     around = (pixels.floor().long()[:, None] + offsets).view(-1, 2)
-    view, distance, depth = (x.repeat_interleave(len(offsets)) for x in (view, distance, depth))
+    view, distance, before = (x.repeat_interleave(len(offsets)) for x in (view, distance, before))
     keys, inside = _keys(cameras, view, around)
-    kept = inside & (depth > 0)
+    kept = inside & before
     keys, distance = keys[kept], distance[kept]
     order = distance.argsort()
     order = order[keys[order].argsort(stable=True)]

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from neural_render.core.lenses.distortion import MAX_RADIUS, bends, distort, undistort
-from neural_render.core.lenses.kinds import Lens
+from neural_render.core.lenses.kinds import Lens, maps_angles
 from neural_render.core.lenses.planes import from_plane, to_plane
 from neural_render.core.rays import Rays
 from neural_render.core.transforms import Similarity
@@ -228,6 +228,16 @@ def one_lens(lens: Int[Tensor, " cameras"]) -> Lens | None:
 def _lenses_in(lens: Int[Tensor, " rays"]) -> list[tuple[Lens, Int[Tensor, " found"]]]:
     """The kinds that occur, and the rows where they do."""
     return [(Lens(kind), (lens == kind).nonzero()[:, 0]) for kind in lens.unique().tolist()]
+
+
+def is_before(
+    cameras: Cameras, camera_index: Int[Tensor, " points"], depth: Float[Tensor, " points"]
+) -> Bool[Tensor, " points"]:
+    """Whether a camera can see at `project`'s pixels what lies at that depth.
+
+    A perspective camera sees what lies before it, a panorama or a wide fisheye also what is behind.
+    """
+    return (depth > 0) | maps_angles(cameras.lens).index_select(0, camera_index)
 
 
 def project(

@@ -165,6 +165,22 @@ def read_json(path: Path) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
+# What pictures may be: Pillow goes by what a file holds, and would run Ghostscript on PostScript.
+PICTURE_KINDS = (
+    "PNG",
+    "JPEG",
+    "MPO",
+    "WEBP",
+    "TIFF",
+    "BMP",
+    "PPM",
+    "GIF",
+    "TGA",
+    "DDS",
+    "JPEG2000",
+)
+
+
 @contextmanager
 def large_pictures() -> Iterator[None]:
     """Inside, in whichever threads, Pillow opens pictures of up to ``LARGEST_PICTURE`` pixels.

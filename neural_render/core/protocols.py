@@ -11,6 +11,8 @@ from neural_render.core.projection import IDENTITY_PROJECTION, Projection
 from neural_render.core.rays import RayBatch
 from neural_render.core.transforms import Similarity
 
+ROUNDING = 1e-5  # of a cube's side, by which places of one scene may differ
+
 
 @dataclass(frozen=True, kw_only=True)
 class SceneFrame:
@@ -29,6 +31,22 @@ class SceneFrame:
     cascades: int
     near: float
     projection: Projection = IDENTITY_PROJECTION
+
+    def is_near(self, other: "SceneFrame") -> bool:
+        """Whether both are the same but for rounding, which processors and libraries differ in."""
+        own, their = self.world_from_field, other.world_from_field
+        limits = [(own.scale, their.scale, their.scale), (self.near, other.near, 1.0)]
+        limits += [
+            (here, there, their.scale)
+            for here, there in zip(own.translation, their.translation, strict=True)
+        ]
+        largest = max(map(abs, other.projection.matrix))
+        limits += [
+            (here, there, largest)
+            for here, there in zip(self.projection.matrix, other.projection.matrix, strict=True)
+        ]
+        close = all(abs(here - there) <= ROUNDING * size for here, there, size in limits)
+        return close and self.cascades == other.cascades
 
 
 @runtime_checkable

@@ -143,7 +143,7 @@ def train(
 def interrupted(received: Signals, step: int, run: RunFolder, program: str) -> TrainingInterrupted:
     """What ends a training whose state after ``step`` is saved, and says what goes on with it."""
     said = f"Stopped by {SIGNALS[received]} at step {step}, which is saved"
-    said += f"; go on with: python {program} run={run.path}" if program else f" in {run.path}."
+    said += f"; go on with: python {program} {run.word}" if program else f" in {run.path}."
     return TrainingInterrupted(said, exit_code=128 + received)
 
 
@@ -329,8 +329,11 @@ def check_same_start(state: TrainingState, run: RunFolder) -> None:
 
 
 def check_place(checkpoint: Checkpoint, record: RunRecord) -> None:
-    """Nothing if the run's field lies where it lay; CheckpointError if the capture moved it."""
-    if checkpoint.record.frame != record.frame:
+    """Nothing if the run's field lies where it lay, but for rounding.
+
+    CheckpointError if the capture moved it.
+    """
+    if not record.frame.is_near(checkpoint.record.frame):
         raise CheckpointError(
             f"{checkpoint.path} was trained with its scene placed otherwise: {record.capture} is"
             " not the capture that it was, or capture.scene, capture.scale, capture.aabb_scale,"

@@ -1,10 +1,12 @@
 """Image files of every kind come out as the same 8-bit pixels; scaling averages areas."""
 
+import math
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from neural_render.captures.loading.images import (
     fitting_size,
@@ -13,6 +15,7 @@ from neural_render.captures.loading.images import (
     read_mask,
     upright,
 )
+from neural_render.core.errors import CaptureError
 from tests.captures.formats import HEIGHT, WIDTH, noise_image, save_image
 
 SIZE = (WIDTH, HEIGHT)
@@ -44,6 +47,36 @@ def test_pixels_are_as_stored_or_upright(orientation: int, ending: str, tmp_path
     assert header.oriented_size == turned.size
     given = {"channels": 3, "rotated": True, "where": ""}
     assert np.array_equal(read_image(path, header, turned.size, **given), turned)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(1, b"\x06"), (2, b"top\0"), (7, b"\x06"), (11, struct.pack("<f", math.inf)), (3, b"\x09\0")],
+)
+def test_an_odd_orientation_is_none(kind: int, value: bytes, tmp_path: Path) -> None:
+    """Of other types than EXIF's: bytes, text, undefined, a float; and of a number beyond 8."""
+    count = {11: 1, 3: 1}.get(kind, len(value))
+    entry = struct.pack("<HHI", 0x0112, kind, count) + value.ljust(4, b"\0")
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + entry + bytes(4)
+    path = save_image(tmp_path / "x.jpg", noise_image(0), exif=exif)
+    assert read_header(path, "frame 0").orientation == 1
+    assert load(path).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_what_would_be_run_is_no_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands PostScript to Ghostscript, whatever the file is called."""
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("it was run"))
+    path = tmp_path / "x.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 12\n%%EndComments\n")
+    with pytest.raises(CaptureError, match="is no image of a known kind"):
+        read_header(path, "frame 0")
+
+
+def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
+    """Pillow would make them black."""
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "x.tif")
+    with pytest.raises(CaptureError, match="has floating-point pixels: save it with 8 or 16 bits"):
+        read_header(tmp_path / "x.tif", "frame 0")
 
 
 @pytest.mark.parametrize("ending", [".png", ".webp"])

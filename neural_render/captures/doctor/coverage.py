@@ -11,7 +11,7 @@ from torch import Tensor
 from neural_render.captures.doctor.findings import Finding, Severity, few_names
 from neural_render.captures.doctor.subject import Subject
 from neural_render.captures.records import Capture
-from neural_render.core.cameras import project
+from neural_render.core.cameras import is_before, project
 from neural_render.core.flight.paths import up_of
 from neural_render.core.protocols import SceneFrame
 
@@ -104,9 +104,10 @@ def _photos_per_place(capture: Capture) -> Int64[np.ndarray, " places"]:
     cameras = capture.train.cameras
     seen = torch.zeros(len(points), dtype=torch.long)
     for index in range(len(cameras)):
-        pixels, depth = project(cameras, torch.full((len(points),), index), points)
+        which = torch.full((len(points),), index)
+        pixels, depth = project(cameras, which, points)
         size = torch.stack([cameras.width[index], cameras.height[index]])
-        seen += (depth > 0) & ((pixels >= 0) & (pixels < size)).all(-1)
+        seen += is_before(cameras, which, depth) & ((pixels >= 0) & (pixels < size)).all(-1)
     return seen.numpy()
 
 

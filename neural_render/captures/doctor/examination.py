@@ -1,6 +1,7 @@
 """The whole examination of an opened capture, in full or in short, and what is said of it."""
 
 import logging
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def check_capture(capture: Capture, settings: CaptureSettings) -> None:
         _log.warning(
             "training goes on, but with such a fault the result will be poor: stop it with Ctrl-C,"
             " mend the capture, and look at `python scripts/inspect_capture.py %s`",
-            capture.path,
+            shlex.quote(str(capture.path)),
         )
     elif checked is not None:
         _log.info("%s", checked.sentence)
@@ -141,7 +142,7 @@ def suggestion(capture: Capture, poses: PoseCheck) -> Finding:
     """Settings to begin with."""
     cameras = capture.train.cameras
     longest = int(np.maximum(cameras.width.numpy(), cameras.height.numpy()).max())
-    words = [f"capture.path={capture.path}"]
+    words = [shlex.quote(f"capture.path={capture.path}")]
     if longest > LARGE_SIDE:
         words.append(f"capture.max_side={LARGE_SIDE // (2 if len(capture.train) > 200 else 1)}")
     bounded = capture.has_opacity and capture.frame.cascades == 1

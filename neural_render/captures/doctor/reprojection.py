@@ -9,7 +9,7 @@ from neural_render.captures.doctor.poses.matching import MATCH_SIDE
 from neural_render.captures.doctor.poses.scoring import GOOD_PX
 from neural_render.captures.doctor.subject import Subject
 from neural_render.captures.readers.listing import SparsePoints
-from neural_render.core.cameras import project
+from neural_render.core.cameras import Lens, is_before, project
 
 LEAST_OBSERVATIONS = 30
 MOST_OBSERVATIONS = 50_000
@@ -55,5 +55,12 @@ def reprojection_errors_px(
     pixels, depth = project(subject.cameras, photo, places)
     sizes = torch.stack([subject.cameras.width, subject.cameras.height], dim=-1)[photo]
     observed = torch.from_numpy(points.place[rows]) * sizes
-    apart = (pixels.double() - observed).norm(dim=1) * MATCH_SIDE / sizes.amax(dim=1)
-    return apart.where(depth > 0, float(MATCH_SIDE)).numpy()
+    away = pixels.double() - observed
+    # The left edge of a panorama is its right one.
+    around = subject.cameras.lens[photo] == Lens.EQUIRECTANGULAR
+    width = sizes[:, 0].double()
+    wrapped = (away[:, 0] + width / 2) % width - width / 2
+    away = torch.stack([wrapped.where(around, away[:, 0]), away[:, 1]], dim=1)
+    apart = away.norm(dim=1) * MATCH_SIDE / sizes.amax(dim=1)
+    before = is_before(subject.cameras, photo, depth)
+    return apart.where(before, float(MATCH_SIDE)).numpy()

@@ -1,6 +1,5 @@
 """What the doctor looks at: all photos of a capture, of both splits, with their cameras."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
+from neural_render.captures.readers.image_files import natural_key
 from neural_render.captures.records import Capture, Views
 from neural_render.core.cameras import Cameras
 
@@ -83,12 +83,6 @@ def subject_of_views(*given: Views) -> Subject:
 def natural_order(names: Sequence[str]) -> list[int]:
     """Indices that sort names with numbers as people do: 1, 2, 10."""
     return sorted(range(len(names)), key=lambda index: natural_key(names[index]))
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """What to sort a name by so that its numbers count as numbers."""
-    parts = re.split(r"(\d+)", name)
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
 
 
 def shrunk(image: Float[Tensor, "height width"], max_side: int) -> Float[Tensor, "rows columns"]:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from neural_render.core.errors import CaptureError
-from neural_render.core.files import LARGEST_PICTURE, large_pictures
+from neural_render.core.files import LARGEST_PICTURE, PICTURE_KINDS, large_pictures
 
 Size = tuple[int, int]
 _EXIF_ORIENTATION, _TIFF_WIDTH, _TIFF_HEIGHT = 0x0112, 0x0100, 0x0101
@@ -42,13 +42,17 @@ class Header:
 
 def read_header(path: Path, where: str) -> Header:
     """The header of an image file; CaptureError if it is empty or no image."""
-    with told_of_image(path, where), Image.open(path) as image:
+    with told_of_image(path, where), Image.open(path, formats=PICTURE_KINDS) as image:
+        if image.mode == "F":
+            raise CaptureError(
+                f"{path} of {where} has floating-point pixels: save it with 8 or 16 bits"
+            )
         orientation = _orientation(image)
         width, height = _stored_size(image)
         return Header(
             size=(width, height),
             oriented_size=(height, width) if orientation in _SIDEWAYS else (width, height),
-            orientation=orientation if orientation in _TURNS else 1,
+            orientation=orientation,
             has_alpha=image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info,
             deep=_is_deep(image),
         )
@@ -75,7 +79,7 @@ def decoded(path: Path, rotated: bool, size: Size = (0, 0)) -> Image.Image:
     Without a size, as fine as it is: what is coarse is an average already. ``rotated`` applies the
     EXIF orientation; else they are as stored. Errors are Pillow's: see `told_of_image`.
     """
-    with Image.open(path) as image:
+    with Image.open(path, formats=PICTURE_KINDS) as image:
         if any(size) and not rotated:
             # A JPEG halves its size while decoding, at no loss if twice what is needed remains.
             image.draft(None, (2 * size[0], 2 * size[1]))
@@ -162,10 +166,11 @@ def _stored_size(image: Image.Image) -> Size:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) where there is none."""
+    """The EXIF orientation, 1 (upright) where there is none, or no such one."""
     if _is_deep(image) or (image.format == "PNG" and "exif" not in image.info):
         return 1  # looking further would decode the whole PNG; 16-bit files are read without it
-    return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    stated = image.getexif().get(_EXIF_ORIENTATION, 1)
+    return stated if isinstance(stated, int) and stated in _TURNS else 1
 
 
 def _read_deep(path: Path) -> UInt8[np.ndarray, "height width channels"]:

@@ -11,9 +11,9 @@ from PIL import Image, UnidentifiedImageError
 
 from neural_render.captures.loading.images import decoded, read_header
 from neural_render.captures.loading.masks import MASK_FOLDERS
-from neural_render.captures.readers.image_files import IMAGE_ENDINGS, check_name
+from neural_render.captures.readers.image_files import IMAGE_ENDINGS, check_name, natural_key
 from neural_render.core.errors import CaptureError
-from neural_render.core.files import large_pictures
+from neural_render.core.files import PICTURE_KINDS, large_pictures
 
 HEIC = frozenset({".heic", ".heif", ".hif", ".avif"})
 RAW = frozenset(
@@ -34,7 +34,7 @@ _log = logging.getLogger("neural_render")
 
 @dataclass(frozen=True, kw_only=True)
 class FoundPhotos:
-    """Names of image files in the order of their names, inside ``root``."""
+    """Names of image files in the order of their names and numbers in them, inside ``root``."""
 
     root: Path
     names: tuple[str, ...]
@@ -62,10 +62,13 @@ def find_photos(folder: Path) -> FoundPhotos:
             continue
         inside = root.rglob("*") if place else root.iterdir()
         files = sorted(
-            path
-            for path in inside
-            if not path.name.startswith(".")
-            and not {*MASK_FOLDERS} & {*path.relative_to(root).parts[:-1]}
+            (
+                path
+                for path in inside
+                if not path.name.startswith(".")
+                and not {*MASK_FOLDERS} & {*path.relative_to(root).parts[:-1]}
+            ),
+            key=lambda path: natural_key(path.as_posix()),
         )
         names = [
             path.relative_to(root).as_posix()
@@ -175,7 +178,7 @@ def read_devices(photos: FoundPhotos) -> dict[str, Device]:
 
 def _device(path: Path, size: tuple[int, int]) -> Device:
     """What a photo's EXIF says."""
-    with large_pictures(), Image.open(path) as image:
+    with large_pictures(), Image.open(path, formats=PICTURE_KINDS) as image:
         if image.format == "PNG" and "exif" not in image.info:
             return _unknown(size)
         exif = image.getexif()

@@ -13,7 +13,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from neural_render.captures.readers.listing import SparsePoints
-from neural_render.core.cameras import Cameras, project, rays_through_pixels
+from neural_render.core.cameras import Cameras, is_before, project, rays_through_pixels
 
 # Fewer places say nothing of where a scene ends.
 MIN_PLACES = 50
@@ -102,7 +102,7 @@ def _projected(cameras: Cameras, positions: Float64[Tensor, "points 3"]) -> Seen
         index = torch.full((len(positions),), view)
         pixels, depth = project(cameras, index, positions.to(cameras.focal_px))
         size = torch.stack([cameras.width[view], cameras.height[view]])
-        seen = (depth > 0) & ((pixels >= 0) & (pixels < size)).all(-1)
+        seen = is_before(cameras, index, depth) & ((pixels >= 0) & (pixels < size)).all(-1)
         places.append(positions[seen])
         views.append(index[seen])
     return SeenSpace(places=torch.cat(places), view=torch.cat(views))

@@ -1,5 +1,6 @@
 """Image files of a folder: which there are, and which of them a reconstruction's names mean."""
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,3 +122,9 @@ def _by_name(names: Collection[str], folder: Path, inside: Sequence[str]) -> dic
         if same:
             files[name] = folder / same
     return files
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """What to sort a name by so that its numbers count as numbers."""
+    parts = re.split(r"(\d+)", name)
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]

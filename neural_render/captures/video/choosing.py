@@ -34,6 +34,8 @@ class MotionMeter:
         if not self._reference.size:
             self._reference = spectra
             return 0.0
+        if spectra.shape != self._reference.shape:  # a film of which parts have another shape
+            self._reference, self._total = spectra, self._farthest
         moved = _displacement(self._reference, spectra)
         self._farthest = max(self._farthest, self._total + moved)
         if moved >= APART:

@@ -31,6 +31,7 @@ from neural_render.core.files import read_json
 from neural_render.core.flight.paths import path_cameras, pinholes_with_fov
 from neural_render.core.transforms import rotation_from_vector, vector_from_rotation
 
+NERFSTUDIO_PINHOLES = ("perspective", "PERSPECTIVE")
 MAX_FRAMES = 100_000
 MAX_RATE = 1000
 RIGID_TOLERANCE = 1e-3
@@ -267,9 +268,15 @@ def _stated_length(path: Path, content: dict[str, Any]) -> int:
 def _nerfstudio_path(path: Path, content: dict[str, Any], like: Cameras) -> Cameras:
     """The finished frames of nerfstudio's camera_path.json."""
     entries = _entries(path, content, "camera_path", 1)
+    shared = content.get("camera_type", NERFSTUDIO_PINHOLES[0])
     poses, focals = [], []
     for index, entry in enumerate(entries):
         where = f"the camera path {path}, frame {index}"
+        if (kind := entry.get("camera_type", shared)) not in NERFSTUDIO_PINHOLES:
+            raise UserError(
+                f"{where}: camera_type={str(kind)[:40]!r} is no pinhole: make the path of"
+                " perspective cameras and render it with render.camera=panorama or fisheye."
+            )
         poses.append(_pose(where, "camera_to_world", entry.get("camera_to_world")))
         focals.append(_focal(where, "fov", entry.get("fov")))
     size = [content.get("render_width"), content.get("render_height")]
@@ -288,9 +295,14 @@ def _size(like: Cameras) -> tuple[int, int]:
 
 def _number(where: str, name: str, value: Any) -> float:
     """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise UserError(f"{where}: {name}={value!r} is not a number; give a finite one.")
-    return float(value)
+    try:
+        number = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        said = str(value) if isinstance(value, float) else repr(value)
+        raise UserError(f"{where}: {name}={said[:40]} is not a number; give a finite one.")
+    return number
 
 
 def _focal(where: str, name: str, value: Any) -> float:
@@ -305,7 +317,7 @@ def _pose(where: str, name: str, value: Any) -> Float[Tensor, "3 4"]:
     """A rigid pose with our axes, given a 4x4 or 3x4 matrix with Blender's, nested or flat."""
     try:
         matrix = torch.tensor(value, dtype=torch.float64).view(-1, 4)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         matrix = torch.zeros(0, 4)
     if matrix.shape not in ((3, 4), (4, 4)):
         raise UserError(f"{where}: {name} is not a 4x4 matrix of numbers; give one.")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from neural_render.core.errors import SceneError
-from neural_render.core.files import large_pictures
+from neural_render.core.files import PICTURE_KINDS, large_pictures
 from neural_render.scenes.readers.files import sentence
 
 Floats = NDArray[np.float32]
@@ -115,7 +115,7 @@ def _flat(values: NDArray[Any]) -> Floats:
 def decoded(content: bytes, what: str) -> NDArray[np.uint8]:
     """The pixels ``[rows columns 4]`` of a picture in a file; SceneError if it is none."""
     try:
-        with large_pictures(), Image.open(io.BytesIO(content)) as picture:
+        with large_pictures(), Image.open(io.BytesIO(content), formats=PICTURE_KINDS) as picture:
             if picture.mode.startswith("I"):  # 16 bits, which PIL would clip
                 gray = np.asarray(picture).astype(np.float64) / 257
                 picture = Image.fromarray(gray.round().clip(0, 255).astype(np.uint8))

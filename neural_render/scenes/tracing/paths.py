@@ -60,15 +60,17 @@ def new_tracer(scene: LoadedScene, *, paths: int, samples_per_ray: int) -> Trace
 
 
 def path_integrator(scene: LoadedScene) -> Any:
-    """Mitsuba's path tracer, or its slower one where a surface lets light through unchanged.
+    """Mitsuba's path tracer, or its slower one where a surface may let light through unchanged.
 
-    Mitsuba 3.9's ``path`` weighs direct light on such surfaces by their opacity twice.
+    Mitsuba 3.9's ``path`` weighs direct light on such surfaces by their opacity twice. Instances do
+    not say what their shapes' surfaces are.
     """
     import mitsuba
 
-    holed = any(
+    shapes = scene.scene.shapes()
+    holed = any(shape.class_name() == "Instance" for shape in shapes) or any(
         mitsuba.has_flag(shape.bsdf().flags(), mitsuba.BSDFFlags.Null)
-        for shape in scene.scene.shapes()
+        for shape in shapes
         if shape.bsdf() is not None
     )
     kind = "volpath" if holed else "path"

@@ -59,7 +59,7 @@ def _check_newest(run: RunFolder, measured: MeasuredRun) -> None:
     if seen != trained:
         raise EvaluationError(
             f"{measured.name} was measured at step {seen} and trained to step {trained}: measure it"
-            f" with python scripts/evaluate.py run={run.path} (a bake: scripts/bake.py)"
+            f" with python scripts/evaluate.py {run.word} (a bake: scripts/bake.py)"
         )
 
 

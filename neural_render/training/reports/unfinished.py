@@ -26,7 +26,7 @@ def curves_left(run: RunFolder, signals: StopSignals, program: str) -> Iterator[
         write_curves(run, str(error))
         raise
     if signals.received is not None:
-        measured = f": go on with python {program} run={run.path}, and it is measured at the end"
+        measured = f": go on with python {program} {run.word}, and it is measured at the end"
         write_curves(
             run,
             f"Stopped by {SIGNALS[signals.received]} before it was measured. What was trained is"

@@ -107,7 +107,9 @@ def open_checkpoint(path: Path) -> Checkpoint:
         document = _document(path)
         check_numbers(document["run"], "its record")
         record = records.from_json(RunRecord, document["run"], "run")
+        check_numbers(document["progress"], "its progress")
         progress = records.from_json(Progress, document["progress"], "progress")
+        _check_progress(progress)
         check_limits(record)
         check_lighting(record.lighting, record.field)
         shapes = _shapes(path)
@@ -282,6 +284,12 @@ def check_projection(record: RunRecord) -> None:
             f"its record says cascades={frame.cascades} and far_rows={record.field.far_rows} for a"
             " scene behind a projection, where they are 1 and 0"
         )
+
+
+def _check_progress(progress: Progress) -> None:
+    """ValueError for what no training has come to."""
+    if min(vars(progress).values()) < 0 or progress.survivors_per_ray <= 0:
+        raise ValueError("its progress holds a number that none can have")
 
 
 def check_numbers(value: Any, name: str) -> None:

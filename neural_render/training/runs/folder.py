@@ -1,6 +1,7 @@
 """The folder of one run: where everything lies, and which checkpoints are whole."""
 
 import logging
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -147,7 +148,7 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"{path} is missing or broken: measure that run with"
-                f" python scripts/evaluate.py run={self.path} (a bake: scripts/bake.py)."
+                f" python scripts/evaluate.py {self.word} (a bake: scripts/bake.py)."
             ) from error
 
     def checkpoint_path(self, step: int) -> Path:
@@ -169,6 +170,11 @@ class RunFolder:
                 f"{self.path} has no checkpoint: that run ended before its first one; train again."
             )
         return found[-1]
+
+    @property
+    def word(self) -> str:
+        """What programs are given to take up the run, as a shell reads it."""
+        return shlex.quote(f"run={self.path}")
 
     @property
     def last_step(self) -> int:

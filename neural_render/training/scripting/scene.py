@@ -141,7 +141,7 @@ class Scene:
         if isinstance(path, str) and path in PATHS:
             found = PATHS[path](like, frames)
         elif Path(path).suffix.lower() == ".json":
-            found = keyframe_path(Path(path), like, frames)
+            found = keyframe_path(expanded(path), like, frames)
         else:
             raise SettingError(f"{path} is no camera path: give orbit, spiral or a JSON file.")
         return cameras_of(found if size is None else reframed(found, *checked_size(size)))

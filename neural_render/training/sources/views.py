@@ -1,5 +1,6 @@
 """The cameras of a bake, in its run folder: what films and held-out views are taken from."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from neural_render.training.runs.restore import TrainedScene
 
 VIEWS_FILE = "views.json"
 GO_ON = {
-    "photos": "was trained on photos: python train.py run={run} continues it",
-    "a scene": "was baked from a scene: python scripts/bake.py run={run} continues it and measures"
+    "photos": "was trained on photos: python train.py {word} continues it",
+    "a scene": "was baked from a scene: python scripts/bake.py {word} continues it and measures"
     " it anew",
     "rays": "was trained on rays that a program of its own made: only that one continues it",
 }
@@ -53,7 +54,7 @@ def check_made_from(source: str, run: str) -> None:
     if found == "photos" and (checkpoints := folder.checkpoints()):
         found = "photos" if open_checkpoint(checkpoints[-1]).record.capture else "rays"
     if found != source:
-        raise SettingError(f"run={run} {GO_ON[found].format(run=run)}.")
+        raise SettingError(f"run={run} {GO_ON[found].format(word=shlex.quote(f'run={run}'))}.")
 
 
 def load_views(folder: Path, frame: SceneFrame) -> Capture:

@@ -30,7 +30,7 @@ from neural_render.captures.opening import open_capture
 from neural_render.captures.readers.listing import SparsePoints
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
-from neural_render.core.cameras import project
+from neural_render.core.cameras import Lens, project
 from tests.captures.doctor.textured import NUM_PHOTOS, broken
 
 
@@ -85,6 +85,30 @@ def test_points_that_are_not_where_photos_show_them_are_found(textured: Path) ->
     bad = reprojection_findings(moved, with_points(capture, subject))
     assert [finding.severity for finding in bad] == [Severity.FAULT]
     assert reprojection_findings(subject, capture.points) == []
+
+
+def test_a_panorama_sees_what_lies_behind_it(textured: Path) -> None:
+    subject = subject_of(opened(textured))
+    count = len(subject)
+    lens = torch.full((count,), int(Lens.EQUIRECTANGULAR))
+    subject = replace(subject, cameras=replace(subject.cameras, lens=lens))
+    positions = np.random.default_rng(0).normal(size=(20, 3)) * 9  # all around
+    photo, point = (np.repeat(np.arange(count), 20), np.tile(np.arange(20), count))
+    places = torch.from_numpy(positions[point]).float()
+    pixels, depth = project(subject.cameras, torch.from_numpy(photo), places)
+    sizes = torch.stack([subject.cameras.width, subject.cameras.height], -1)[photo]
+    assert 0.2 < (depth < 0).float().mean() < 0.8
+    points = SparsePoints(
+        positions=positions,
+        colors=np.zeros((20, 3), np.uint8),
+        names=subject.names,
+        point=point,
+        photo=photo,
+        place=(pixels / sizes).double().numpy(),
+    )
+    assert [finding.severity for finding in reprojection_findings(subject, points)] == [
+        Severity.GOOD
+    ]
 
 
 def test_odd_focal_lengths_and_stretched_pixels_are_named(textured: Path) -> None:

@@ -76,3 +76,4 @@ def test_numbers_in_names_count_as_numbers() -> None:
         "img2.png",
         "img10.png",
     ]
+    assert natural_order(["①1.jpg", "x1²2.jpg"]) == [1, 0]

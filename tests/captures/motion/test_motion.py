@@ -305,6 +305,15 @@ def test_damaged_exif_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert "EXIF data of 1 photos, such as a.jpg, are damaged and ignored" in caplog.text
 
 
+def test_neighbours_by_number_are_compared(tmp_path: Path) -> None:
+    """Also where numbers have no leading zeros."""
+    for number in range(1, 201):
+        (tmp_path / f"IMG_{number}.jpg").touch()
+    names = find_photos(tmp_path).names
+    assert names[:3] == ("IMG_1.jpg", "IMG_2.jpg", "IMG_3.jpg")
+    assert {(i, i + 1) for i in range(199)} <= set(chosen_pairs("sequential", 200))
+
+
 def test_pairs() -> None:
     assert len(chosen_pairs("exhaustive", 11)) == 55
     pairs = chosen_pairs("sequential", 100)

@@ -59,6 +59,13 @@ def test_motion_is_measured_in_widths() -> None:
     assert (np.diff(moved) >= 0).all()
 
 
+def test_a_picture_that_changes_its_shape_is_measured_on() -> None:
+    meter = MotionMeter()
+    wide, tall = (pan([9.0] * 4, size) for size in ((160, 96), (96, 160)))
+    moved = [meter.add(grey(image)) for image in (*wide, *tall)]
+    assert moved[-1] > moved[3] > 0
+
+
 def test_noise_is_no_motion() -> None:
     numbers, meter = np.random.default_rng(1), MotionMeter()
     still = grey(spots(160, 96)).astype(float)

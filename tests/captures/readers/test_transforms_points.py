@@ -83,6 +83,12 @@ def test_points_are_in_the_coordinates_of_the_poses(tmp_path: Path) -> None:
     ("change", "pattern"),
     [
         (lambda text: text.replace("ply", "obj", 1), r"is no PLY file"),
+        (
+            lambda text: text.replace("ascii", "binary_little_endian").replace(
+                "x 40", f"x {10**30}"
+            ),
+            r"ends after \d+ of 1000000000000000000000000000000 vertices",
+        ),
         (lambda text: text[:-300], r"ends after \d+ of 40 vertices: write it again"),
         (lambda text: text.replace("double z", "double w"), r"has no header that names .* x, y"),
         (lambda text: text.replace("vertex 40", "face 40"), r"does not begin with its vertices"),

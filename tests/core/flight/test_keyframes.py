@@ -210,6 +210,12 @@ MIRRORED = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0])).tolist()
         (with_keyframe(transform_matrix=[[0] * 4] * 4), "is not a rotation and a translation"),
         (with_keyframe(transform_matrix=[[math.nan] * 4] * 4), "a number that is not finite"),
         (with_keyframe(fov_deg="wide"), "keyframe 1: fov_deg='wide' is not a number; give"),
+        (with_keyframe(time=10**400), r"time=1000+ is not a number"),
+        (with_keyframe(transform_matrix=[[10**400] * 4] * 4), "is not a 4x4 matrix of numbers"),
+        (
+            {"camera_path": [{"camera_type": "equirectangular"}]},
+            "frame 0: camera_type='equirectangular' is no pinhole: make the path of",
+        ),
         (with_keyframe(fov_deg=180), "fov_deg=180 is out of range; give 0.1 to 170 degrees"),
         (with_keyframe(time=1), "some keyframes have a time and some none; give all or none"),
         (example(frames=0), "frames gives 0 frames; give 1 to 100000"),

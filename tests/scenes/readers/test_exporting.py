@@ -69,9 +69,8 @@ def area_light(**more: Any) -> Any:
     data = {"type": "AREA", "shape": "RECTANGLE", "size": 2.0, "size_y": 3.0, "energy": 60.0}
     light = SimpleNamespace(**data, color=(1.0, 0.5, 0.25))
     place = SimpleNamespace(to_scale=lambda: (2.0, 1.0, 1.0))
-    return SimpleNamespace(
-        **{"type": "LIGHT", "name": "Panel", "data": light, "matrix_world": place, **more}
-    )
+    stated = {"type": "LIGHT", "name": "Panel", "data": light, "matrix_world": place}
+    return SimpleNamespace(**{**stated, "hide_render": False, **more})
 
 
 def world(color: Any = (0.5, 0.5, 1.0, 1.0), strength: float = 2.0, linked: bool = False) -> Any:
@@ -85,24 +84,36 @@ def world(color: Any = (0.5, 0.5, 1.0, 1.0), strength: float = 2.0, linked: bool
 
 @pytest.mark.parametrize("old", [False, True])
 def test_area_lights_become_meshes_that_emit(tmp_path: Path, old: bool) -> None:
-    volume = SimpleNamespace(type="VOLUME", name="Smoke")
+    volume = SimpleNamespace(type="VOLUME", name="Smoke", hide_render=False)
     broken = area_light(name="Broken", matrix_world=None)
-    blender = Blender([area_light(), volume, broken], world(), old=old)
+    off = area_light(name="Off", hide_render=True)
+    blender = Blender([area_light(), volume, broken, off], world(), old=old)
     run(blender, tmp_path / "scene.blend", tmp_path / "scene.glb")
     assert [name for name, _ in blender.called] == ["open_mainfile", "gltf"]
     assert blender.called[0][1]["use_scripts"] is False
+    assert blender.called[1][1]["use_renderable"] is True
     (made,) = blender.made
     assert made.name == "Panel_mesh"
     assert made.mesh.faces == [(0, 3, 2, 1)]  # it looks along -z
     assert made.mesh.vertices[2] == (1.0, 1.5, 0)
     inputs = made.mesh.materials[0].inputs
     assert inputs[blender.emission].default_value == (1.0, 0.5, 0.25, 1)
-    # 60 watts from 12 square metres into the half space.
-    strength = inputs["Emission Strength"].default_value
-    assert strength == pytest.approx(60 / (12 * math.pi))
+    # 60 watts from 12 square metres, as Cycles has it.
+    assert inputs["Emission Strength"].default_value == pytest.approx(60 / 48)
     told = json.loads((tmp_path / "scene.glb.json").read_text())
     assert told["world"] == [1, 1, 2]
     assert told["lost"][0] == "the volume Smoke" and "the area light Broken" in told["lost"][1]
+
+
+def test_round_lights_are_round(tmp_path: Path) -> None:
+    light = area_light()
+    light.data.shape = "DISK"
+    blender = Blender([light], None)
+    run(blender, tmp_path / "scene.blend", tmp_path / "scene.glb")
+    (made,) = blender.made
+    assert {math.hypot(x, y) for x, y, _ in made.mesh.vertices} == {pytest.approx(1.0)}
+    strength = made.mesh.materials[0].inputs["Emission Strength"].default_value
+    assert strength == pytest.approx(60 / (8 * math.pi))  # twice as wide as the unit disk
 
 
 @pytest.mark.parametrize(

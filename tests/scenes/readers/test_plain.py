@@ -124,6 +124,20 @@ def test_without_coordinates_there_are_no_textures(tmp_path: Path) -> None:
     assert "textures of the material paint on faces without coordinates" in warning
 
 
+def test_holes_of_what_emits_are_dark(tmp_path: Path) -> None:
+    """Mitsuba's emitters shine through them."""
+    behind = seen(tmp_path, "Kd 0 0 0\nd 0").mean((0, 1))
+    np.testing.assert_allclose(seen(tmp_path, "Kd 0 0 0\nKe 5 5 5\nd 0").mean((0, 1)), behind)
+    leaf = np.zeros((8, 8, 4), np.uint8)
+    leaf[:, :4, 3] = 255  # its left half there
+    Image.fromarray(leaf).save(tmp_path / "leaf.png")
+    pixels_file(tmp_path / "white.png", np.full((2, 2, 3), 255))
+    for more in ("", "\nmap_Ke white.png"):
+        found = seen(tmp_path, f"Kd 0 0 0\nKe 5 6 7\nmap_d leaf.png{more}")
+        np.testing.assert_allclose(found[:, 1].mean(0), [5, 6, 7], rtol=0.02)
+        np.testing.assert_allclose(found[:, 4].mean(0), behind, rtol=0.05)
+
+
 def test_opacity_is_a_pictures_matte_if_it_has_one(tmp_path: Path) -> None:
     behind = float(seen(tmp_path, "Kd 0 0 0\nd 0").mean())
     leaf = np.zeros((4, 4, 4), np.uint8)

@@ -158,6 +158,10 @@ def test_a_run_goes_on_where_its_photos_are_kept_elsewhere(
         train_photos(run, capture, settings_for(3 * number), EVERYTHING)
         assert run.checkpoints()[-1].name == str(3 * number)
         assert caplog.text.count("anew") == (number > 1)
+    frame = capture.frame  # on another processor its last digits may be others
+    scale = frame.world_from_field.scale * (1 + 1e-9)
+    rounded = replace(frame, world_from_field=replace(frame.world_from_field, scale=scale))
+    train_photos(run, replace(capture, frame=rounded), settings_for(10), EVERYTHING)
     moved = open_capture(replace(settings, scene="unbounded"), progress=False)
     with pytest.raises(CheckpointError, match=r"placed otherwise: .* capture\.scene"):
         train_photos(run, moved, settings_for(12), EVERYTHING)

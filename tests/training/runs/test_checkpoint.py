@@ -138,6 +138,14 @@ BREAKS = {
         lambda p: edit_state(p, "run", "march", "step", value=math.inf),
         r"its record\.march\.step holds a number that is not finite",
     ),
+    "no rays": (
+        lambda p: edit_state(p, "progress", "survivors_per_ray", value=0.0),
+        "its progress holds a number that none can have",
+    ),
+    "no time": (
+        lambda p: edit_state(p, "progress", "train_seconds", value=math.nan),
+        r"its progress\.train_seconds holds a number that is not finite",
+    ),
     "no matrix": (
         lambda p: edit_state(p, "run", "frame", "projection", "matrix", value=[1.0]),
         "its projection is no matrix of 16 numbers",

@@ -3,6 +3,7 @@
 Format: Greg Turk, "The PLY Polygon File Format". What is no vertex is not read.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -95,7 +96,8 @@ def _read_vertices(file: BinaryIO, header: _Header) -> np.ndarray:
     order = _ORDERS[header.encoding]
     kind = np.dtype([(name, order + code) for name, code in header.fields])
     if header.encoding != "ascii":
-        content = file.read(header.count * kind.itemsize)
+        there = os.fstat(file.fileno()).st_size  # the header may say anything
+        content = file.read(min(header.count * kind.itemsize, there))
         return np.frombuffer(content[: len(content) // kind.itemsize * kind.itemsize], dtype=kind)
     rows: list[tuple[float, ...]] = []
     for line in file:

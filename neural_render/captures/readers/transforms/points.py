@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from neural_render.captures.readers.colmap.lenses import calibrations
 from neural_render.captures.readers.colmap.model import Model
 from neural_render.captures.readers.colmap.points import believable, sparse_points
 from neural_render.captures.readers.colmap.reader import (
@@ -44,6 +45,7 @@ def points_of_model(
         return no_points(), ()
     try:
         model = read_model(models[0])
+        calibrations(model.cameras)  # their sizes are what points' places are shares of
         places = [world_from_camera(image) for image in model.images]
     except CaptureError as error:
         return no_points(), (f"the sparse points in {models[0]} are left out: {error}",)

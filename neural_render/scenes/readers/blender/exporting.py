@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+ROUND = 64  # corners of what is round
 # Operators by the file's ending; the names differ from version to version, the first there is run.
 IMPORTERS = {
     ".usd": ("wm.usd_import",),
@@ -49,13 +50,14 @@ def _import(bpy: Any, source: Path) -> None:
 
 
 def export(bpy: Any, output: Path) -> None:
-    """Everything that glTF holds, with modifiers applied and lights in watts, not in lumens."""
+    """Everything that glTF holds and renders show; modifiers applied, lights in watts."""
     options: dict[str, Any] = {
         "filepath": str(output),
         "export_format": "GLB",
         "export_apply": True,
         "export_cameras": True,
         "export_lights": True,
+        "use_renderable": True,
         "export_animations": False,
     }
     try:
@@ -68,6 +70,8 @@ def emitting_meshes(bpy: Any) -> list[str]:
     """Puts a mesh in the place of every area light; those for which that fails are named."""
     lost = []
     for thing in list(bpy.context.scene.objects):
+        if thing.hide_render:
+            continue
         if thing.type == "VOLUME":
             lost.append(f"the volume {thing.name}")
         elif thing.type == "LIGHT" and thing.data.type == "AREA":
@@ -79,21 +83,28 @@ def emitting_meshes(bpy: Any) -> list[str]:
 
 
 def _add_emitting_mesh(bpy: Any, thing: Any) -> None:
-    """A rectangle that shines along -z with the light's power: radiance is W / (pi m^2)."""
+    """A surface that shines along -z with the light's power; disks and ellipses are polygons.
+
+    As Cycles has it, its radiance is W / (4 m^2).
+    """
     light = thing.data
     x = light.size / 2
     y = light.size_y / 2 if light.shape in ("RECTANGLE", "ELLIPSE") else x
+    corners, area = [(-x, -y, 0.0), (x, -y, 0.0), (x, y, 0.0), (-x, y, 0.0)], 4 * x * y
+    if light.shape in ("DISK", "ELLIPSE"):
+        turns = [math.tau * index / ROUND for index in range(ROUND)]
+        corners, area = [(x * math.cos(t), y * math.sin(t), 0.0) for t in turns], math.pi * x * y
     mesh = bpy.data.meshes.new(thing.name)
-    mesh.from_pydata([(-x, -y, 0), (x, -y, 0), (x, y, 0), (-x, y, 0)], [], [(0, 3, 2, 1)])
+    mesh.from_pydata(corners, [], [(0, *range(len(corners) - 1, 0, -1))])
     material = bpy.data.materials.new(thing.name)
     material.use_nodes = True
     inputs = material.node_tree.nodes["Principled BSDF"].inputs
     scale = thing.matrix_world.to_scale()
-    area = 4 * x * y * abs(scale[0] * scale[1])
+    area *= abs(scale[0] * scale[1])
     emission = "Emission Color" if "Emission Color" in inputs else "Emission"
     inputs["Base Color"].default_value = (0, 0, 0, 1)
     inputs[emission].default_value = (*light.color[:3], 1)
-    inputs["Emission Strength"].default_value = light.energy / (math.pi * area)
+    inputs["Emission Strength"].default_value = light.energy / (4 * area)
     mesh.materials.append(material)
     standing = bpy.data.objects.new(f"{thing.name}_mesh", mesh)
     standing.matrix_world = thing.matrix_world

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from neural_render.scenes.readers.building import Floats, linear, rgb
+from neural_render.scenes.readers.building import Floats, linear, rgb, texture
 from neural_render.scenes.readers.gltf.document import Document, Values
-from neural_render.scenes.readers.gltf.pictures import Pictures, set_of
+from neural_render.scenes.readers.gltf.pictures import TRANSFORM, Pictures, set_of
 
 PREFIX = "KHR_materials_"
 # What is read, and what changes nothing that a path tracer could show.
@@ -32,6 +32,15 @@ DIELECTRIC = 0.04  # reflectance straight on, of an index of refraction of 1.5
 BLACK = 1e-3
 # The roughness of the principled model's coat at gloss 0 and 1.
 _COAT_ALPHA = (0.1, 0.001)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emission:
+    """What a material emits; if that is a texture, how bright its pixels are, and its info."""
+
+    radiance: Values
+    pixels: Floats | None = None
+    info: Values | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,12 +217,8 @@ class Materials:
         mode = material.get("alphaMode", "OPAQUE")
         if mode == "OPAQUE":
             return None
-        roughness = material.get("pbrMetallicRoughness", {})
-        factor, info = roughness.get("baseColorFactor", WHITE), roughness.get("baseColorTexture")
-        if (archived := _archived(material)) is not None:
-            factor = archived.get("diffuseFactor", WHITE)
-            info = archived.get("diffuseTexture")
-        factor = float(factor[3])
+        color, info = base_of(material)
+        factor = float(color[3])
         if mode == "BLEND":
             return self.pictures.values(info, 3, factor)
         cutoff = float(material.get("alphaCutoff", 0.5))
@@ -221,20 +226,65 @@ class Materials:
             return 1.0 if factor >= cutoff else 0.0
         return self.pictures.thresholded(info, 3, cutoff / factor if factor > 0 else math.inf)
 
-    def emission(self, index: int | None, *, textured: bool) -> tuple[Values, Floats | None] | None:
-        """The radiance of a material and the pixels of its texture, or None if it is dark."""
+    def emission(self, index: int | None, *, textured: bool) -> Emission | None:
+        """What a material emits where it is there, or None if it is dark.
+
+        Mitsuba's emitters shine from the holes of a surface, too: they are dark here.
+        """
         material = self.material(index)
         factor = np.asarray(material.get("emissiveFactor", [0, 0, 0]), np.float64)
         strength = material.get("extensions", {}).get(f"{PREFIX}emissive_strength", {})
         factor = factor * strength.get("emissiveStrength", 1.0)
+        holes, there = self._there(material, textured=textured)
+        if holes is None:
+            factor = factor * float(there)
         if factor.max() <= 0:
             return None
         info = material.get("emissiveTexture") if textured else None
+        if holes is not None:
+            return self._emission_with_holes(material, info, factor, (holes, there))
         described = self.pictures.color(info, factor)
         if not info:
-            return described, None
+            return Emission(radiance=described)
         pixels = linear(self.pictures.pixels(info)[..., :3]).max(axis=-1)
-        return (described, pixels) if pixels.max() > 0 else None
+        found = Emission(radiance=described, pixels=pixels, info=info)
+        return found if pixels.max() > 0 else None
+
+    def _there(self, material: Values, *, textured: bool) -> tuple[Values | None, Any]:
+        """How much of a surface is there: a number, or a texture and pixels ``[rows columns 1]``.
+
+        Beside a number there is no texture.
+        """
+        mode = material.get("alphaMode", "OPAQUE")
+        if mode == "OPAQUE":
+            return None, 1.0
+        color, info = base_of(material)
+        alpha = float(color[3])
+        if info and textured:
+            alpha = alpha * (self.pictures.pixels(info)[..., 3:] / np.float32(255))
+        if mode == "MASK":
+            alpha = (alpha >= float(material.get("alphaCutoff", 0.5))) * np.float32(1)
+        return info if textured else None, alpha
+
+    def _emission_with_holes(
+        self, material: Values, info: Values | None, factor: Any, there: tuple[Values, Floats]
+    ) -> Emission | None:
+        holes, alpha = there
+        light = np.broadcast_to(np.asarray(factor, np.float32), (*alpha.shape[:2], 3))
+        if info:
+            light = linear(self.pictures.pixels(info)[..., :3]) * np.asarray(factor, np.float32)
+            if _placed(info) != _placed(holes):
+                name = material.get("name", "without a name")
+                self.document.lose(f"holes in what the material {name} emits")
+                alpha = np.ones((1, 1, 1), np.float32)
+            rows, columns = (
+                np.arange(n) * m // n for n, m in zip(light.shape[:2], alpha.shape[:2], strict=True)
+            )
+            alpha = alpha[rows[:, None], columns[None, :]]
+        light, info = light * alpha, info or holes
+        described = texture(light.astype(np.float32), raw=True, **self.pictures.options(info))
+        found = Emission(radiance=described, pixels=light.max(axis=-1), info=info)
+        return found if light.max() > 0 else None
 
     def texcoord_set(self, index: int | None) -> int:
         """The one set of texture coordinates that a material may use here."""
@@ -247,6 +297,19 @@ class Materials:
                 f" {material.get('name', 'without a name')}"
             )
         return sets[0] if sets else 0
+
+
+def base_of(material: Values) -> tuple[Any, Values | None]:
+    """The factor and the texture of a material's colour and alpha."""
+    if (archived := _archived(material)) is not None:
+        return archived.get("diffuseFactor", WHITE), archived.get("diffuseTexture")
+    roughness = material.get("pbrMetallicRoughness", {})
+    return roughness.get("baseColorFactor", WHITE), roughness.get("baseColorTexture")
+
+
+def _placed(info: Values) -> tuple[Any, ...]:
+    """What says where a texture lies on a surface."""
+    return set_of(info), info.get("extensions", {}).get(TRANSFORM)
 
 
 def _archived(material: Values) -> Values | None:

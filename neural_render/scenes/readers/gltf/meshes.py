@@ -42,6 +42,7 @@ def mesh_of(
         texcoords=_columns(document, attributes, f"TEXCOORD_{uv}", 2),
         colors=_columns(document, attributes, "COLOR_0", 3),
     )
+    _lose_alpha(document, attributes, name)
     check_mesh(document.path, name, mesh)
     return mesh
 
@@ -67,6 +68,14 @@ def _normals(document: Document, attributes: Values, linear: NDArray[np.float64]
     if not len(normals) or abs(np.linalg.det(linear)) < 1e-30:
         return normals[:0]
     return (normals @ np.linalg.inv(linear)).astype(np.float32)
+
+
+def _lose_alpha(document: Document, attributes: Values, name: str) -> None:
+    """Says where vertices are not all there, as no material of Mitsuba's can be by vertex."""
+    if "COLOR_0" in attributes:
+        colors = document.array(attributes["COLOR_0"])
+        if colors.shape[1] == 4 and colors[:, 3].min(initial=1.0) < 1:
+            document.lose(f"the opacity of vertices of {name}")
 
 
 def _columns(document: Document, attributes: Values, key: str, width: int) -> Floats:
@@ -110,13 +119,20 @@ def with_backs(mesh: MeshData) -> MeshData:
     )
 
 
-def lit_faces(mesh: MeshData, pixels: Floats, to_uv: NDArray[np.float64]) -> NDArray[np.bool_]:
+def lit_faces(
+    mesh: MeshData, pixels: Floats, to_uv: NDArray[np.float64], wrap: str
+) -> NDArray[np.bool_]:
     """Which faces have a texel that is not black inside the box around their coordinates.
 
-    Only they are made lights: to pick points of the whole mesh would mostly pick dark ones.
+    Only they are made lights: to pick points of the whole mesh would mostly pick dark ones. Beyond
+    the picture is what ``wrap`` says: ``repeat``, ``mirror`` or ``clamp``.
     """
+    if wrap == "mirror":  # which repeats after two
+        pixels = np.concatenate([pixels, pixels[::-1]])
+        pixels = np.concatenate([pixels, pixels[:, ::-1]], axis=1)
+        to_uv = np.diag([0.5, 0.5, 1.0]) @ to_uv
     rows, columns = pixels.shape
-    bright = np.pad(pixels > 0, 1, mode="wrap")
+    bright = np.pad(pixels > 0, 1, mode="edge" if wrap == "clamp" else "wrap")
     grown = np.zeros((rows, columns), np.int64)
     for down in range(3):  # neighbours too: between texels it is interpolated
         for right in range(3):
@@ -125,6 +141,8 @@ def lit_faces(mesh: MeshData, pixels: Floats, to_uv: NDArray[np.float64]) -> NDA
     table[1:, 1:] = np.tile(grown, (2, 2)).cumsum(0).cumsum(1)
     coordinates = mesh.texcoords @ to_uv[:2, :2].T + to_uv[:2, 2]
     corners = coordinates[mesh.faces.astype(np.int64)] * [columns, rows]
+    if wrap == "clamp":
+        corners = np.clip(corners, 0, [columns - 1, rows - 1])
     low = np.floor(corners.min(axis=1)).astype(np.int64)
     size = np.floor(corners.max(axis=1)).astype(np.int64) - low + 1
     size = np.clip(size, 1, [columns, rows])

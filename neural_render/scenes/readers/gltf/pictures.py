@@ -12,7 +12,7 @@ from neural_render.scenes.readers.gltf.document import Document, Values, uri_byt
 
 _WRAPS = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
 _NEAREST = 9728
-_TRANSFORM = "KHR_texture_transform"
+TRANSFORM = "KHR_texture_transform"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Pictures:
             self.document.lose(f"different wrapping along u and v of the texture {info['index']}")
         if sampler.get("magFilter") == _NEAREST:
             found["filter_type"] = "nearest"
-        transform = info.get("extensions", {}).get(_TRANSFORM)
+        transform = info.get("extensions", {}).get(TRANSFORM)
         if transform:
             found["to_uv"] = _to_uv(transform)
         return found
@@ -125,5 +125,5 @@ def uv_matrix(transform: Values) -> NDArray[np.float64]:
 
 def set_of(info: Values) -> int:
     """The set of texture coordinates that a texture uses."""
-    own = info.get("extensions", {}).get(_TRANSFORM, {})
+    own = info.get("extensions", {}).get(TRANSFORM, {})
     return int(own.get("texCoord", info.get("texCoord", 0)))

@@ -12,17 +12,17 @@ from neural_render.core.errors import SceneError
 from neural_render.scenes.readers.building import MeshData, build_mesh
 from neural_render.scenes.readers.found import Names, plain_identifier
 from neural_render.scenes.readers.gltf.document import Document, Values, faults_of, open_document
-from neural_render.scenes.readers.gltf.materials import PREFIX, Materials
+from neural_render.scenes.readers.gltf.materials import PREFIX, Materials, base_of
 from neural_render.scenes.readers.gltf.meshes import lit_faces, mesh_of, mirrored_faces, with_backs
 from neural_render.scenes.readers.gltf.nodes import LIGHTS, camera_of, light_of, placed_nodes
-from neural_render.scenes.readers.gltf.pictures import Pictures, uv_matrix
+from neural_render.scenes.readers.gltf.pictures import TRANSFORM, Pictures, uv_matrix
 from neural_render.scenes.readers.lighting import rebuilt
 from neural_render.scenes.readers.parts import SceneParts
 
 NAME = "glTF"
 _READ_EXTENSIONS = {
     LIGHTS,
-    "KHR_texture_transform",
+    TRANSFORM,
     "KHR_mesh_quantization",
     "EXT_texture_webp",
 }
@@ -140,7 +140,7 @@ def _split(
     """Parts of a mesh, their radiance, and whether a normal map is mirrored on them."""
     stated = materials.material(material)
     textured = len(mesh.texcoords) > 0
-    factor = stated.get("pbrMetallicRoughness", {}).get("baseColorFactor", [1, 1, 1])
+    factor, _ = base_of(stated)
     if len(mesh.colors):
         tint = np.clip(np.asarray(factor[:3], np.float32), 0, 1)
         mesh = MeshData(**{**vars(mesh), "colors": np.clip(mesh.colors, 0, 1) * tint})
@@ -149,11 +149,11 @@ def _split(
         mirrored = mirrored_faces(mesh)
     emission = materials.emission(material, textured=textured)
     lit = np.full(len(mesh.faces), emission is not None)
-    if emission is not None and emission[1] is not None:
-        info = stated["emissiveTexture"]
-        transform = info.get("extensions", {}).get("KHR_texture_transform", {})
-        lit = lit_faces(mesh, emission[1], uv_matrix(transform))
-    radiance = emission[0] if emission is not None else None
+    if emission is not None and emission.info is not None and emission.pixels is not None:
+        transform = emission.info.get("extensions", {}).get(TRANSFORM, {})
+        wrap = materials.pictures.options(emission.info)["wrap_mode"]
+        lit = lit_faces(mesh, emission.pixels, uv_matrix(transform), wrap)
+    radiance = emission.radiance if emission is not None else None
     # A light stays whole: its faces have the normal map as most of them need it.
     mirrored = np.where(lit, lit.any() and mirrored[lit].mean() > 0.5, mirrored)
     parts = []

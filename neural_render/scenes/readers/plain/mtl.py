@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neural_render.scenes.readers.building import decoded, linear, rgb, texture
+from neural_render.scenes.readers.building import Floats, decoded, linear, rgb, texture
 from neural_render.scenes.readers.files import Reference, checked_paths
 
 Values = dict[str, Any]
@@ -186,12 +186,34 @@ def _opacity(material: Material) -> float | Values | None:
 
 
 def radiance(material: Material) -> Values | None:
-    """The description of what a material emits; None if it is dark."""
+    """The description of what a material emits where it is there; None if it is dark.
+
+    Mitsuba's emitters shine from the holes of a surface, too: they are dark here.
+    """
     textured = "map_ke" in material.stated
     factor = material.numbers("ke", (1.0, 1.0, 1.0) if textured else (0.0, 0.0, 0.0))
+    holed = "map_d" in material.stated
+    if not holed and isinstance(there := _opacity(material), float):
+        factor = factor * there
     if factor.max() <= 0:
         return None
-    return _color(material, "ke", "map_ke", 1.0)
+    if not holed:
+        return _texture(material, "map_ke", raw=False, factor=factor) if textured else rgb(factor)
+    return _radiance_with_holes(material, factor.astype(np.float32))
+
+
+def _radiance_with_holes(material: Material, factor: Floats) -> Values:
+    """Of both maps, if there are two, the one of light says where they lie."""
+    pixels, options = _picture(material, "map_d")
+    (wanted,) = options.get("-imfchan") or [_MATTE]
+    light = _channel(pixels, wanted) / np.float32(255)
+    if "map_ke" in material.stated:
+        colors, options = _picture(material, "map_ke")
+        rows, columns = (
+            np.arange(n) * m // n for n, m in zip(colors.shape[:2], light.shape[:2], strict=True)
+        )
+        light = light[rows[:, None], columns[None, :]] * linear(colors[..., :3])
+    return texture((light * factor).astype(np.float32), raw=True, **_looked_up(options))
 
 
 def _color(material: Material, key: str, map_key: str, default: float) -> Values:
@@ -219,15 +241,26 @@ def _texture(
 
     Of a map of numbers one ``channel`` is taken, as -imfchan calls it, where the map states none.
     """
-    import mitsuba
-
-    written, options = split_map(material.stated[key])
-    path = checked_paths(material.file, [Reference(what="texture", written=written)])[0]
-    pixels: NDArray[Any] = decoded(path.read_bytes(), f"{material.file}: the texture {written}")
+    pixels: NDArray[Any]
+    pixels, options = _picture(material, key)
     (wanted,) = options.get("-imfchan") or [channel]
     pixels = _channel(pixels, wanted) if channel else pixels[..., :3]
     if factor is not None and not np.allclose(factor, 1):
         pixels = linear(pixels) * factor.astype(np.float32)
+    return texture(pixels, raw=raw, **_looked_up(options))
+
+
+def _picture(material: Material, key: str) -> tuple[NDArray[np.uint8], dict[str, list[str]]]:
+    """A map's pixels ``[rows columns 4]`` and its options."""
+    written, options = split_map(material.stated[key])
+    path = checked_paths(material.file, [Reference(what="texture", written=written)])[0]
+    return decoded(path.read_bytes(), f"{material.file}: the texture {written}"), options
+
+
+def _looked_up(options: dict[str, list[str]]) -> Values:
+    """How Mitsuba is to look a map up."""
+    import mitsuba
+
     more: Values = {}
     if "-s" in options or "-o" in options:
         scale = _pair(options.get("-s", []), 1.0)
@@ -237,7 +270,7 @@ def _texture(
         more["to_uv"] = mitsuba.ScalarTransform3f(matrix)
     if options.get("-clamp") == ["on"]:
         more["wrap_mode"] = "clamp"
-    return texture(pixels, raw=raw, **more)
+    return more
 
 
 def _channel(pixels: NDArray[Any], name: str) -> NDArray[Any]:
