@@ -22,6 +22,8 @@ NEAR, FAR = 1e-5, 1e5  # in the scene's radius: what the scalar variant's camera
 TILE_VIEW = 256  # pixels along a side of the picture that tiles are cut from
 COVERED = 7  # the channel of such a picture that says which part of a pixel has a surface
 SLIGHT = 1e-3  # of a pixel
+CLEAR = 0.99  # of the light that a surface lets through unchanged where it is a hole
+MOST_HOLES = 32  # that a ray passes, one behind the other
 
 
 @runtime_checkable
@@ -42,7 +44,10 @@ class Tracer(Protocol):
         ...
 
     def distances(self, origins: Vectors, directions: Vectors) -> Floats:
-        """The distance of the first surface along any number of rays; infinite: none."""
+        """The distance of the first surface along any number of rays; infinite: none.
+
+        Where a surface has a hole (a leaf's picture on a card), it is the next one behind.
+        """
         ...
 
     def normals(self, origins: Vectors, directions: Vectors) -> Vectors:
@@ -59,21 +64,26 @@ def new_tracer(scene: LoadedScene, *, paths: int, samples_per_ray: int) -> Trace
     return WavefrontTracer(scene, paths=paths, samples_per_ray=samples_per_ray)
 
 
-def path_integrator(scene: LoadedScene) -> Any:
-    """Mitsuba's path tracer, or its slower one where a surface may let light through unchanged.
-
-    Mitsuba 3.9's ``path`` weighs direct light on such surfaces by their opacity twice. Instances do
-    not say what their shapes' surfaces are.
-    """
+def may_have_holes(scene: LoadedScene) -> bool:
+    """Whether a surface may let light through unchanged; of those in instances nobody says."""
     import mitsuba
 
     shapes = scene.scene.shapes()
-    holed = any(shape.class_name() == "Instance" for shape in shapes) or any(
+    return any(shape.class_name() == "Instance" for shape in shapes) or any(
         mitsuba.has_flag(shape.bsdf().flags(), mitsuba.BSDFFlags.Null)
         for shape in shapes
         if shape.bsdf() is not None
     )
-    kind = "volpath" if holed else "path"
+
+
+def path_integrator(scene: LoadedScene) -> Any:
+    """Mitsuba's path tracer, or its slower one where there may be holes.
+
+    Mitsuba 3.9's ``path`` weighs direct light on such surfaces by their opacity twice.
+    """
+    import mitsuba
+
+    kind = "volpath" if may_have_holes(scene) else "path"
     return mitsuba.load_dict({"type": kind, "max_depth": scene.max_depth})
 
 
@@ -99,7 +109,7 @@ class WavefrontTracer:
 
         self._dr, self._mi = drjit, mitsuba
         self._scene = scene.scene
-        self._integrator = path_integrator(scene)
+        self._integrator, self._holed = path_integrator(scene), may_have_holes(scene)
         self._sampler = mitsuba.load_dict({"type": "independent"})
         self.num_rays = max(1, paths // samples_per_ray)
         self._samples = samples_per_ray
@@ -113,8 +123,8 @@ class WavefrontTracer:
         """See ``Tracer``."""
         dr, mi = self._dr, self._mi
         assert len(origins) == self.num_rays, "a wavefront has a fixed size"
-        ray = mi.Ray3f(mi.Point3f(*_columns(mi, origins)), mi.Vector3f(*_columns(mi, directions)))
-        surface = self._scene.ray_intersect_preliminary(ray).t
+        ray = self._rays(origins, directions)
+        surface = self._distance(ray)
         paths = self.num_rays * self._samples
         place = dr.arange(mi.UInt32, paths) // self._samples
         many = mi.RayDifferential3f(
@@ -132,18 +142,40 @@ class WavefrontTracer:
 
     def distances(self, origins: Vectors, directions: Vectors) -> Floats:
         """See ``Tracer``."""
-        mi = self._mi
-        ray = mi.Ray3f(mi.Point3f(*_columns(mi, origins)), mi.Vector3f(*_columns(mi, directions)))
-        return np.asarray(self._scene.ray_intersect_preliminary(ray).t.numpy())
+        return np.asarray(self._distance(self._rays(origins, directions)).numpy())
 
     def normals(self, origins: Vectors, directions: Vectors) -> Vectors:
         """See ``Tracer``."""
         dr, mi = self._dr, self._mi
-        ray = mi.Ray3f(mi.Point3f(*_columns(mi, origins)), mi.Vector3f(*_columns(mi, directions)))
-        surface = self._scene.ray_intersect(ray)
+        surface = self._surface(self._rays(origins, directions))
         normal = dr.select(surface.is_valid(), surface.sh_frame.n, mi.Normal3f(0))
         dr.eval(normal)
         return np.stack([np.asarray(channel.numpy()) for channel in normal], axis=1)
+
+    def _rays(self, origins: Vectors, directions: Vectors) -> Any:
+        mi = self._mi
+        return mi.Ray3f(mi.Point3f(*_columns(mi, origins)), mi.Vector3f(*_columns(mi, directions)))
+
+    def _distance(self, ray: Any) -> Any:
+        dr = self._dr
+        if not self._holed:
+            return self._scene.ray_intersect_preliminary(ray).t
+        surface = self._surface(ray)
+        return dr.select(surface.is_valid(), dr.dot(surface.p - ray.o, ray.d), dr.inf)
+
+    def _surface(self, ray: Any) -> Any:
+        """What rays meet behind all holes."""
+        dr = self._dr
+        found = self._scene.ray_intersect(ray)
+        for _ in range(MOST_HOLES if self._holed else 0):
+            valid = found.is_valid()
+            through = dr.mean(found.bsdf().eval_null_transmission(found, valid))
+            clear = valid & (through > CLEAR)
+            if not dr.any(clear):
+                break
+            behind = self._scene.ray_intersect(found.spawn_ray(ray.d), clear)
+            found = dr.select(clear, behind, found)
+        return found
 
 
 class ScalarTracer:
@@ -157,7 +189,7 @@ class ScalarTracer:
 
         self._mi = mitsuba
         self._scene = scene.scene
-        self._integrator = path_integrator(scene)
+        self._integrator, self._holed = path_integrator(scene), may_have_holes(scene)
         # A picture of what paths see, then one of which part of a pixel has a surface.
         parts = {"seen": self._integrator, "surface": {"type": "depth"}}
         self._pictures = mitsuba.load_dict({"type": "aov", "aovs": "depth:depth", **parts})
@@ -239,7 +271,13 @@ class ScalarTracer:
             zip(origins.tolist(), directions.tolist(), strict=True)
         ):
             ray = mi.Ray3f(mi.Point3f(origin), mi.Vector3f(direction))
-            found[index] = self._scene.ray_intersect_preliminary(ray).t
+            if not self._holed:
+                found[index] = self._scene.ray_intersect_preliminary(ray).t
+                continue
+            surface, away = self._surface(ray), np.inf
+            if surface.is_valid():
+                away = float(np.dot(np.array(surface.p - ray.o), np.array(ray.d)))
+            found[index] = away
         return found
 
     def normals(self, origins: Vectors, directions: Vectors) -> Vectors:
@@ -249,11 +287,21 @@ class ScalarTracer:
         for index, (origin, direction) in enumerate(
             zip(origins.tolist(), directions.tolist(), strict=True)
         ):
-            surface = self._scene.ray_intersect(
-                mi.Ray3f(mi.Point3f(origin), mi.Vector3f(direction))
-            )
+            surface = self._surface(mi.Ray3f(mi.Point3f(origin), mi.Vector3f(direction)))
             if surface.is_valid():
                 found[index] = np.array(surface.sh_frame.n)
+        return found
+
+    def _surface(self, ray: Any) -> Any:
+        """What a ray meets behind all holes."""
+        found = self._scene.ray_intersect(ray)
+        for _ in range(MOST_HOLES if self._holed else 0):
+            if not found.is_valid():
+                break
+            through = np.mean(np.array(found.bsdf().eval_null_transmission(found)))
+            if through <= CLEAR:
+                break
+            found = self._scene.ray_intersect(found.spawn_ray(ray.d))
         return found
 
 

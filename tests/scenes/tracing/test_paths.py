@@ -17,6 +17,7 @@ from neural_render.scenes.tracing.paths import (
     ScalarTracer,
     Tracer,
     WavefrontTracer,
+    may_have_holes,
     new_tracer,
 )
 from neural_render.scenes.tracing.variants import VARIANTS, chosen_variant
@@ -167,6 +168,49 @@ def test_distances_are_those_of_the_first_surface(tmp_path: Path) -> None:
     np.testing.assert_allclose(tracer.distances(origins, directions), [5, np.inf, 5], rtol=1e-5)
     normals = tracer.normals(origins, directions)
     np.testing.assert_allclose(np.abs(normals), [[0, 1, 0], [0, 0, 0], [0, 0, 1]], atol=1e-5)
+
+
+CARDS = (
+    '<shape type="rectangle"><transform name="to_world"><rotate x="1" angle="90"/>'
+    '<translate y="-3" z="1"/></transform><bsdf type="mask">{}<bsdf type="diffuse"/></bsdf></shape>'
+)
+NOTHING = '<float name="opacity" value="0"/>'
+
+
+@pytest.mark.parametrize("kind", ["scalar", "llvm"])
+def test_holes_are_no_surfaces(tmp_path: Path, kind: str) -> None:
+    """A card before the ball of which nothing is there, and one of which all is."""
+    mi = mitsuba()
+    try:
+        variant = VARIANTS[chosen_variant(kind)]
+    except SceneError as error:
+        pytest.skip(f"needs LLVM: {error}")
+    origins = np.array([[0, -6, 1], [0, -6, 1.9], [0.9, -6, 1.9]], float)
+    directions = np.array([[0, 1, 0]] * 3, float)
+    found = []
+    mi.set_variant(variant)
+    try:
+        for opacity in (NOTHING, ""):
+            folder = tmp_path / (opacity and "holes")
+            folder.mkdir(exist_ok=True)
+            path = write_scene(folder, more=CARDS.format(opacity or NOTHING.replace("0", "1")))
+            tracer = new_tracer(small(path), paths=1 << 10, samples_per_ray=1)
+            found.append(tracer.distances(origins, directions))
+            normal = tracer.normals(origins, directions)
+            assert (np.abs(normal).sum(axis=1) > 0).tolist() == np.isfinite(found[-1]).tolist()
+    finally:
+        mi.set_variant("scalar_rgb")
+    near = 6 - math.sqrt(1 - 0.9**2)
+    np.testing.assert_allclose(found[0], [5, near, np.inf], rtol=1e-4)
+    np.testing.assert_allclose(found[1], [3, 3, 3], rtol=1e-4)
+
+
+def test_instances_of_cards_let_light_through(tmp_path: Path) -> None:
+    """Nobody says of what an instance is made."""
+    group = f'<shape type="shapegroup" id="cards">{CARDS.format(NOTHING)}</shape>'
+    more = f'{group}<shape type="instance"><ref id="cards"/></shape>'
+    scene = small(write_scene(tmp_path, more=more))
+    assert may_have_holes(scene) and not may_have_holes(small(write_scene(tmp_path)))
 
 
 def test_the_variant_decides_how_rays_are_traced(tmp_path: Path) -> None:
