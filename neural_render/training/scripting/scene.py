@@ -26,6 +26,7 @@ from neural_render.core.flight.paths import (
 from neural_render.core.lights import check_dials
 from neural_render.evaluation.protocol import background_name
 from neural_render.export.settings import RenderSettings
+from neural_render.kernels import dispatch
 from neural_render.kernels.settings import KernelSettings, start_kernels
 from neural_render.rendering.lit import set_dials
 from neural_render.training.films.shooting import FilmWords, scene_film
@@ -53,9 +54,12 @@ class Scene:
     All places, directions, densities and depths are in the capture's own world.
     """
 
-    def __init__(self, opened: OpenedScene, settings_of: Callable[[Path], CaptureSettings]) -> None:
-        """``settings_of`` reads from a run's ``config.yaml`` where its photos are."""
-        self._opened, self._settings_of = opened, settings_of
+    def __init__(
+        self, opened: OpenedScene, settings_of: Callable[[Path], CaptureSettings], kernels: str
+    ) -> None:
+        """``settings_of`` reads from a run's ``config.yaml`` where its photos are; ``kernels`` is
+        the backend of the device that the scene is on."""
+        self._opened, self._settings_of, self._kernels = opened, settings_of, kernels
 
     def __repr__(self) -> str:
         """What it is, in a line."""
@@ -183,7 +187,8 @@ class Scene:
             also=("Z", "distance"),
             words=FilmWords(light_at="light_at", exposure="exposure", backdrop="background"),
         )
-        seen = film.expose(0)
+        with dispatch.using(self._kernels):  # another scene may be on another device
+            seen = film.expose(0)
         return Picture(
             color=_array(film.development.picture(seen.light, seen.opacity)),
             linear=_array(torch.stack([seen.layers[name] for name in "RGB"], dim=-1)),
@@ -220,9 +225,10 @@ class Scene:
         conditions = dials.conditions
         if not len(conditions):
             conditions = torch.zeros(self.trained.num_conditions)
-        density, radiance = query_world(
-            self.trained, places.to(device), ways.to(device), conditions
-        )
+        with dispatch.using(self._kernels):
+            density, radiance = query_world(
+                self.trained, places.to(device), ways.to(device), conditions
+            )
         if self.lights:
             radiance = self.trained.lighting.mixed(radiance, dials.emission)
         return Samples(density=_array(density), radiance=_array(radiance))
@@ -255,9 +261,9 @@ def open_for_python(
             f"{place} is not there: train a run first (python train.py), or give the folder of one,"
             " or a package."
         )
-    _, _, chosen = start_kernels(kernels)
+    backend, _, chosen = start_kernels(kernels)
     chosen = chosen if wanted is None else exact_device(wanted, chosen)
-    return Scene(open_scene(place, chosen), settings_of)
+    return Scene(open_scene(place, chosen), settings_of, backend)
 
 
 def checked_device(device: str | torch.device) -> torch.device:

@@ -11,6 +11,7 @@ import torch
 import neural_render
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import CaptureError, CheckpointError, SettingError
+from neural_render.kernels import dispatch
 from neural_render.training.scripting.scene import Scene, checked_device, exact_device
 
 
@@ -34,6 +35,16 @@ def test_a_package_and_a_run_show_the_same(scene: Scene, trained_run: Path) -> N
     own, packed = run.render(camera), scene.render(camera)
     assert np.abs(own.color - packed.color).mean() < 0.01
     assert repr(scene) == f"<Scene tiny: 200 steps, {scene.path}>"
+
+
+def test_a_scene_keeps_its_kernels(scene: Scene) -> None:
+    """Whatever another scene, on another device, has started since."""
+    before, camera = dispatch.active(), scene.cameras.test[0].resized(8, 8)
+    expected = scene.render(camera).color
+    with dispatch.using("reference"):
+        assert np.array_equal(scene.render(camera).color, expected)
+        assert dispatch.active() is dispatch.load("reference")
+    assert dispatch.active() is before
 
 
 def test_a_picture_is_what_the_sphere_looks_like(scene: Scene, tmp_path: Path) -> None:
