@@ -50,8 +50,9 @@ class Tracer(Protocol):
         """
         ...
 
-    def normals(self, origins: Vectors, directions: Vectors) -> Vectors:
-        """The first surface's shading normal along any number of rays; 0: none."""
+    def surfaces(self, origins: Vectors, directions: Vectors) -> tuple[Vectors, Floats]:
+        """The first surface's shading normal along any number of rays, 0: none; and how much it
+        shines itself, as the mean of its colour, which unlike radiance has no noise."""
         ...
 
 
@@ -144,13 +145,17 @@ class WavefrontTracer:
         """See ``Tracer``."""
         return np.asarray(self._distance(self._rays(origins, directions)).numpy())
 
-    def normals(self, origins: Vectors, directions: Vectors) -> Vectors:
+    def surfaces(self, origins: Vectors, directions: Vectors) -> tuple[Vectors, Floats]:
         """See ``Tracer``."""
         dr, mi = self._dr, self._mi
         surface = self._surface(self._rays(origins, directions))
-        normal = dr.select(surface.is_valid(), surface.sh_frame.n, mi.Normal3f(0))
-        dr.eval(normal)
-        return np.stack([np.asarray(channel.numpy()) for channel in normal], axis=1)
+        there = surface.is_valid()
+        normal = dr.select(there, surface.sh_frame.n, mi.Normal3f(0))
+        shining = dr.mean(surface.emitter(self._scene, there).eval(surface, there))
+        shining = dr.select(there, shining, 0)
+        dr.eval(normal, shining)
+        normals = np.stack([np.asarray(channel.numpy()) for channel in normal], axis=1)
+        return normals, np.asarray(shining.numpy())
 
     def _rays(self, origins: Vectors, directions: Vectors) -> Any:
         mi = self._mi
@@ -280,17 +285,20 @@ class ScalarTracer:
             found[index] = away
         return found
 
-    def normals(self, origins: Vectors, directions: Vectors) -> Vectors:
+    def surfaces(self, origins: Vectors, directions: Vectors) -> tuple[Vectors, Floats]:
         """See ``Tracer``."""
         mi = self._mi
-        found = np.zeros((len(origins), 3), np.float32)
+        normals = np.zeros((len(origins), 3), np.float32)
+        shining = np.zeros(len(origins), np.float32)
         for index, (origin, direction) in enumerate(
             zip(origins.tolist(), directions.tolist(), strict=True)
         ):
             surface = self._surface(mi.Ray3f(mi.Point3f(origin), mi.Vector3f(direction)))
             if surface.is_valid():
-                found[index] = np.array(surface.sh_frame.n)
-        return found
+                normals[index] = np.array(surface.sh_frame.n)
+                if (emitter := surface.emitter(self._scene)) is not None:
+                    shining[index] = np.mean(np.array(emitter.eval(surface)))
+        return normals, shining
 
     def _surface(self, ray: Any) -> Any:
         """What a ray meets behind all holes."""

@@ -10,7 +10,7 @@ import os
 import tempfile
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 # Columns of a ray: origin, direction, radiance, distance of the first surface (0: none), place of
 # the light that moves, normal of that surface (0: none); and of `bright_picks`.
@@ -114,28 +114,34 @@ class Ring:
 
 
 def bright_picks(
-    luminance: Float[np.ndarray, " rays"], mean: float, start: float
+    shining: Float[np.ndarray, " rays"], mean: float, start: float
 ) -> tuple[Int[np.ndarray, " rays"], Float[np.ndarray, " rays"]]:
     """Which ray of a block may stand in a ray's place, and how much each ray counts then.
 
     A lamp is a few pixels wide and a thousand times as bright as what it lights: of all rays, too
-    few see it. `PICKS` of those that are drawn are picks, which come as often as they are brighter
-    than the ``mean``, up to `BRIGHTEST` times; the weights make up for it, so that no expectation
-    changes. Picks are drawn systematically, from ``start`` in [0, 1) on.
+    few see it. `PICKS` of those that are drawn are picks, which come as often as what they meet
+    shines itself, over the ``mean`` of all radiance, up to `BRIGHTEST` times; the weights make up
+    for it, so that no expectation changes. By radiance, paths that are bright by chance would come
+    again and again, and their noise be learnt. Picks are drawn systematically, from ``start`` in
+    [0, 1) on.
     """
-    rays = len(luminance)
-    often = np.clip(luminance / mean, 1, BRIGHTEST) if mean > 0 else np.ones(rays)
+    rays = len(shining)
+    often = np.clip(shining / mean, 1, BRIGHTEST) if mean > 0 else np.ones(rays)
     reached = np.cumsum(often)
     wanted = (np.arange(rays) + start) * (reached[-1] / rays)
     picks = np.minimum(np.searchsorted(reached, wanted, side="right"), rays - 1)
     return picks, 1 / (1 - PICKS + PICKS * often * rays / reached[-1])
 
 
-def without_broken(rays: Float[np.ndarray, "rays columns"]) -> None:
-    """Puts others in the place of rays that see no finite radiance; all are dark if none does."""
-    broken = ~np.isfinite(rays[:, RADIANCE]).all(axis=1)
+def without_broken(rays: Float[np.ndarray, "rays columns"]) -> Bool[np.ndarray, " rays"]:
+    """Puts others in the place of rays that see no finite radiance; all are dark if none does.
+
+    Which ones that were.
+    """
+    broken: np.ndarray = ~np.isfinite(rays[:, RADIANCE]).all(axis=1)
     if broken.all():
         rays[:, RADIANCE] = 0.0
     elif broken.any():
         whole = np.flatnonzero(~broken)
         rays[broken] = rays[whole[np.arange(int(broken.sum())) % len(whole)]]
+    return broken

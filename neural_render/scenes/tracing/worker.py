@@ -269,10 +269,8 @@ class Worker:
                 began = time.perf_counter()
                 group = ring.most_wanting(shares)
                 rng = _rng(seed, 3, begun, wave)
-                block = self._block(tracer, group, rng)
-                # Of what lies behind all surfaces nothing is learnt but that it does.
-                luminance = block[:, RADIANCE].mean(axis=1) * (block[:, DISTANCE] > 0)
-                picked = bright_picks(luminance, means[group], rng.uniform())
+                block, shining = self._block(tracer, group, rng)
+                picked = bright_picks(shining, means[group], rng.uniform())
                 block[:, PICK], block[:, WEIGHT] = picked
                 ring.write(group, block)
                 busy += time.perf_counter() - began
@@ -287,8 +285,10 @@ class Worker:
         # It must not rest while the reader waits.
         return ring.drawn < min(settings.fresh, settings.max_reuse) * ring.fresh
 
-    def _block(self, tracer: Tracer, group: int, rng: np.random.Generator) -> np.ndarray:
-        """One block of fresh rays of a group."""
+    def _block(
+        self, tracer: Tracer, group: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One block of fresh rays of a group, and how much shines what they meet."""
         block = np.zeros((tracer.num_rays, COLUMNS), np.float32)
         for places in self.moving:
             # Where the light shines, it stands still for a wavefront; elsewhere its place must not
@@ -302,9 +302,8 @@ class Worker:
         radiance, distance, origins, directions = tracer.traced(self.views, rng, seed)
         block[:, ORIGIN], block[:, DIRECTION], block[:, RADIANCE] = origins, directions, radiance
         block[:, DISTANCE] = np.where(np.isfinite(distance), distance, 0.0)
-        block[:, NORMAL] = tracer.normals(origins, directions)
-        without_broken(block)
-        return block
+        block[:, NORMAL], shining = tracer.surfaces(origins, directions)
+        return block, np.where(without_broken(block), 0.0, shining)
 
 
 def _rng(*seeds: int) -> np.random.Generator:

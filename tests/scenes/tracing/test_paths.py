@@ -26,6 +26,11 @@ from tests.scenes.readers.scenes import load, mitsuba
 from tests.scenes.small_scenes import CAMERA, SKY, write_scene
 
 NUM_RAYS = TILE * TILE
+# At its front, at its back, and past it.
+AT_THE_LAMP = (
+    np.array([[0.2, 0.2, 2.5], [0.2, 0.2, 9.0], [0.0, 0.0, 2.5]]),
+    np.array([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]]),
+)
 
 
 def views_of(scene: LoadedScene, tracer: Tracer, spread: float = 0.0) -> Viewpoints:
@@ -166,7 +171,9 @@ def test_distances_are_those_of_the_first_surface(tmp_path: Path) -> None:
     origins = np.array([[0, -6, 1], [0, -6, 1], [2.5, 0, 5]], float)
     directions = np.array([[0, 1, 0], [0, -1, 0], [0, 0, -1]], float)
     np.testing.assert_allclose(tracer.distances(origins, directions), [5, np.inf, 5], rtol=1e-5)
-    normals = tracer.normals(origins, directions)
+    normals, shining = tracer.surfaces(origins, directions)
+    assert not shining.any()
+    np.testing.assert_allclose(tracer.surfaces(*AT_THE_LAMP)[1], [8, 0, 0], rtol=1e-5)
     np.testing.assert_allclose(np.abs(normals), [[0, 1, 0], [0, 0, 0], [0, 0, 1]], atol=1e-5)
 
 
@@ -196,7 +203,7 @@ def test_holes_are_no_surfaces(tmp_path: Path, kind: str) -> None:
             path = write_scene(folder, more=CARDS.format(opacity or NOTHING.replace("0", "1")))
             tracer = new_tracer(small(path), paths=1 << 10, samples_per_ray=1)
             found.append(tracer.distances(origins, directions))
-            normal = tracer.normals(origins, directions)
+            normal, _ = tracer.surfaces(origins, directions)
             assert (np.abs(normal).sum(axis=1) > 0).tolist() == np.isfinite(found[-1]).tolist()
     finally:
         mi.set_variant("scalar_rgb")
@@ -245,6 +252,7 @@ def test_wavefronts_see_what_single_rays_see(tmp_path: Path) -> None:
             replace(views), np.random.default_rng(0), 9
         )
         assert np.array_equal(far, tracer.distances(origins, directions))
+        np.testing.assert_allclose(tracer.surfaces(*AT_THE_LAMP)[1], [8, 0, 0], rtol=1e-5)
         np.testing.assert_allclose(radiance.mean(0), expected.mean(0), rtol=0.1)
     finally:
         mi.set_variant("scalar_rgb")

@@ -19,7 +19,7 @@ from neural_render.core.errors import SceneError
 from neural_render.scenes.settings import SceneSettings, ViewSettings
 from neural_render.scenes.source import scene_lighting
 from neural_render.scenes.tracing.process import TracerProcess
-from tests.scenes.small_scenes import BOX, SKY, write_scene
+from tests.scenes.small_scenes import BOX, FRONT, SKY, write_scene
 from tests.scenes.tracing.tracers import CPU, SMALL, alive, rings, source_of, started
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -192,14 +192,36 @@ def test_rays_are_drawn_and_counted(tracer: TracerProcess) -> None:
     assert tracer.ask("poses", command="poses", num=1, seed=0), "it can be asked again"
 
 
-def test_a_bright_sky_takes_no_rays_from_surfaces(tmp_path: Path) -> None:
-    """Behind all surfaces nothing is learnt but that there is none."""
-    path = write_scene(tmp_path, "environment")
+SIGN = (
+    '<shape type="rectangle" id="sign"><transform name="to_world"><scale value="0.2"/>'
+    '<rotate x="1" angle="90"/><translate y="-2" z="1"/></transform>'
+    '<emitter type="area"><rgb name="radiance" value="50"/></emitter></shape>'
+)
+
+
+def test_what_shines_is_seen_more_often(tmp_path: Path) -> None:
+    """And nothing else: neither the sky, of which nothing is learnt, nor what is lit."""
+    path = write_scene(tmp_path, "environment", more=FRONT + SIGN)
     with closing(started(path)) as process, closing(source_of(process)) as source:
-        batch = source.sample(1000, torch.Generator().manual_seed(3))
-    sky = batch.distance == 0
-    assert 0.1 < sky.float().mean() < 0.9
-    assert batch.weights[sky].min() > 0.999 > batch.weights[~sky].min()
+        source.wait_for(20_000)
+        generator = torch.Generator().manual_seed(3)
+        batches = [source.sample(4000, generator) for _ in range(8)]
+        names = [group.name for group in source.lighting.groups]
+        to_world = source.frame.world_from_field
+    seen = {name: [b for b in batches if b.first_channel == 3 * i] for i, name in enumerate(names)}
+    assert all(seen.values()) and sorted(names) == ["environment", "sign"]
+    for name, found in seen.items():
+        for batch in found:
+            points = to_world.apply(
+                batch.rays.origins + batch.rays.directions * batch.distance[:, None]
+            )
+            on_sign = (batch.distance > 0) & ((points[:, 1] + 2).abs() < 1e-3)
+            others = batch.weights[~on_sign]
+            assert on_sign.any() and others.min() > 0.99
+            if name == "sign":
+                assert batch.weights[on_sign].max() < 0.5
+            else:
+                assert others.max() < 1.01
 
 
 def test_a_bake_that_goes_on_sees_other_rays(tracer: TracerProcess) -> None:
