@@ -138,7 +138,7 @@ def without_broken(rays: Float[np.ndarray, "rays columns"]) -> Bool[np.ndarray, 
 
     Which ones that were.
     """
-    broken: np.ndarray = ~np.isfinite(rays[:, RADIANCE]).all(axis=1)
+    broken = np.asarray(~np.isfinite(rays[:, RADIANCE]).all(axis=1))
     if broken.all():
         rays[:, RADIANCE] = 0.0
     elif broken.any():
