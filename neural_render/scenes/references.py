@@ -25,7 +25,7 @@ from neural_render.scenes.settings import SceneSettings, ViewSettings
 from neural_render.scenes.tracing.process import TracerProcess
 
 HALVES = 2
-VERSION = 2  # of what is cached
+VERSION = 3  # of what is cached
 MOST_FILES = 2000  # beside a scene whose sizes and times tell it apart
 
 
