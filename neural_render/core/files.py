@@ -166,19 +166,8 @@ def read_json(path: Path) -> Any:
 
 
 # What pictures may be: Pillow goes by what a file holds, and would run Ghostscript on PostScript.
-PICTURE_KINDS = (
-    "PNG",
-    "JPEG",
-    "MPO",
-    "WEBP",
-    "TIFF",
-    "BMP",
-    "PPM",
-    "GIF",
-    "TGA",
-    "DDS",
-    "JPEG2000",
-)
+# With JPEG, MPO is opened, which phones write.
+PICTURE_KINDS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF", "TGA", "DDS", "JPEG2000")
 
 
 @contextmanager

@@ -210,7 +210,7 @@ MIRRORED = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0])).tolist()
         (with_keyframe(transform_matrix=[[0] * 4] * 4), "is not a rotation and a translation"),
         (with_keyframe(transform_matrix=[[math.nan] * 4] * 4), "a number that is not finite"),
         (with_keyframe(fov_deg="wide"), "keyframe 1: fov_deg='wide' is not a number; give"),
-        (with_keyframe(time=10**400), r"time=1000+ is not a number"),
+        (with_keyframe(fov_deg=10**400), r"fov_deg=1000+ is not a number"),
         (with_keyframe(transform_matrix=[[10**400] * 4] * 4), "is not a 4x4 matrix of numbers"),
         (
             {"camera_path": [{"camera_type": "equirectangular"}]},
