@@ -151,8 +151,9 @@ class TracedSource:
     """A ``RaySource`` whose rays a tracer's process traces meanwhile.
 
     Each batch is lit by one light group, drawn at random (see `group_shares`). Half of its rays
-    come the more often the brighter they are, and weights make up for it (see `bright_picks`). What
-    it gives depends on how far the tracer is, so a bake is repeated in kind, not bit for bit.
+    come the more often the brighter what they meet shines itself, and weights make up for it (see
+    `bright_picks`). What it gives depends on how far the tracer is, so a bake is repeated in kind,
+    not bit for bit.
     """
 
     has_opacity = True

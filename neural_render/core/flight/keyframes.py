@@ -300,8 +300,7 @@ def _number(where: str, name: str, value: Any) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        said = str(value) if isinstance(value, float) else repr(value)
-        raise UserError(f"{where}: {name}={said[:40]} is not a number; give a finite one.")
+        raise UserError(f"{where}: {name}={repr(value)[:40]} is not a number; give a finite one.")
     return number
 
 

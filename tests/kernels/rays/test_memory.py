@@ -43,23 +43,21 @@ def leave(num_bytes):
     most = pages * resource.getpagesize() + num_bytes if num_bytes else resource.RLIM_INFINITY
     resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
 
+def without_room(call, num_rays, num_bytes):
+    leave(num_bytes)
+    try:
+        print("done", len(call(num_rays)))
+    except MemoryError as error:
+        print("MemoryError", error)
+    leave(0)
+
 dispatch.select("cpu", threads=2)
 before = seen(100)
-leave(16 << 20)
-try:
-    print("rendered", len(seen(20_000)))
-except MemoryError as error:
-    print("MemoryError", error)
-leave(0)
+without_room(seen, 20_000, 16 << 20)
 print("after it", torch.equal(seen(100), before))
 
 fitted(16)
-leave(2 << 20)
-try:
-    print("fitted", len(fitted(1024)))
-except MemoryError as error:
-    print("MemoryError", error)
-leave(0)
+without_room(fitted, 1024, 2 << 20)
 # Nearly the same field, of which there are no buffers yet.
 other = dataclasses.replace(FIELD, density_bias=FIELD.density_bias + 1e-6)
 print("after it", torch.allclose(fitted(1024), fitted(1024, other), rtol=1e-2, atol=1e-5))
