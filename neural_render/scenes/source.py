@@ -213,9 +213,9 @@ class TracedSource:
         )
         self._began = time.perf_counter()
 
-    def sample(self, num_rays: int, generator: torch.Generator, picks: float = PICKS) -> RayBatch:
-        """Rays of one random group, of which a share are ``picks``, 0 or `PICKS`; waits where too
-        few are fresh.
+    def sample(self, num_rays: int, generator: torch.Generator, picks: bool = True) -> RayBatch:
+        """Rays of one random group, all drawn alike without ``picks``; waits where too few are
+        fresh.
 
         SceneError if tracing fails.
         """
@@ -227,8 +227,9 @@ class TracedSource:
         first, count = self._ring.readable(group)
         index = torch.randint(count, (num_rays,), generator=generator, device=device).cpu()
         index = (first + index) % self._rays.shape[1]
-        picked = torch.rand(num_rays, generator=generator, device=device).cpu() < picks
-        index = torch.where(picked, self._picks(group, index), index)
+        if picks:
+            picked = torch.rand(num_rays, generator=generator, device=device).cpu() < PICKS
+            index = torch.where(picked, self._picks(group, index), index)
         rows = self._rays[group].index_select(0, index).to(self.device)
         self._ring.count_drawn(num_rays)
         distance = rows[:, DISTANCE]

@@ -210,7 +210,7 @@ def lit_renderer(
 def carve(source: TracedSource, renderer: Renderer, seed: int) -> None:
     """Empties the cells that traced rays pass through."""
     generator = generator_for(seed, 0, "rays", source.device)
-    batch = source.sample(CARVING_RAYS, generator, picks=0)
+    batch = source.sample(CARVING_RAYS, generator, picks=False)
     occupancy = renderer.occupancy
     sides = [occupancy.side(cascade) for cascade in range(occupancy.cascades)]
     occupancy.mark_empty(empty_cells(batch.rays, batch.distance, sides, generator))
