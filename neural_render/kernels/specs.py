@@ -289,9 +289,9 @@ class LossSpec:
     be left out at random, the others counting for more, so that the expected gradient stays (Arvo
     and Kirk 1990, "Particle transport and image synthesis"). Of radiance that is an exponential the
     mean is that of square roots, squared: a few samples of rare bright light must not outweigh all
-    others. What draws normals does not count in it: of a sample whose colour and density have no
-    gradient at all it is left out, of all others it stays on average. 0: the gradient is exact. A
-    backend may always be exact.
+    others. What draws normals does not count in it, but where they are drawn a sample stays with a
+    quarter of its weight in its ray for a chance at least: none draws more than four times as
+    strongly as a whole ray. 0: the gradient is exact. A backend may always be exact.
 
     ``near_fade``: what flows back to a sample whose midpoint lies less than this far along its ray
     is scaled by the square of their ratio, and so is all that follows from it, to the parameters

@@ -271,7 +271,7 @@ static inline void fit_chunk(const Renderer& r, const FieldWeights& weights,
   composite_backward_chunk(in.render, in.gradients, nullptr, chunk, to_rays.background, composite);
   if (in.kind.near_fade > 0) fade_near(chunk, in.kind.near_fade, composite);
   if (in.kind.roulette > 0)
-    thin_chunk(chunk, composite, r.field.exp_radiance, in.kind.roulette,
+    thin_chunk(chunk, composite, r.field.exp_radiance, here.normals, in.kind.roulette,
                random_start(in.render.jitter[chunk.first_ray]), buffers.roulette);
   t.watch.lap(COMPOSITE_BACKWARD);
   out.factors.resize(chunk.count, r.field.grid.num_outputs());

@@ -63,6 +63,7 @@ class Problem:
         self.targets = targets_of(num_rays, field.num_channels)
         self.parameters = parameters_of(field)
         self.spec = RenderSpec(field=field, march=march())
+        self.loss = LossSpec(delta=0.1, distortion_weight=0.1)
 
     def beginning_at(self, start: float) -> RenderInputs:
         """The same problem, whose draws begin at ``start``."""
@@ -72,8 +73,7 @@ class Problem:
 
     def solve(self, roulette: float, start: float = 0.5) -> tuple[RenderLoss, RenderGradients]:
         """By the active backend."""
-        loss = LossSpec(delta=0.1, distortion_weight=0.1, roulette=roulette)
-        specs = self.spec, loss
+        specs = self.spec, replace(self.loss, roulette=roulette)
         return ops.render_loss_gradients(
             self.beginning_at(start), self.targets, self.parameters, specs
         )
@@ -137,6 +137,39 @@ def test_the_mean_of_all_draws_is_the_exact_gradient(
             continue
         apart = min(distance(draw[name], exact[name]) for draw in draws)
         assert distance(average[name], exact[name]) < min(0.02, apart / 5), name
+
+
+def of_right_colors(num_rays: int) -> Problem:
+    """Rays of which four in five see what they should, but for normals: there colours ask for next
+    to nothing, as of a surface in the dark."""
+    problem = Problem(num_rays, small_field(radiance="exp", reflection_degree=2, density_bias=5.0))
+    seen = ops.render_rays(problem.inputs, problem.parameters, problem.spec)
+    right = (torch.arange(num_rays) % 5 > 0)[:, None]
+    problem.targets = replace(
+        problem.targets,
+        colors=torch.where(right, seen.values * (1 + 1e-6), problem.targets.colors),
+        opacity=torch.ones(num_rays),
+        weights=torch.ones(num_rays),
+        normals=torch.tensor([[0.0, 0.6, 0.8]]).repeat(num_rays, 1),
+    )
+    problem.loss = LossSpec(delta=0.1, relative=0.01, normal_weight=20.0)
+    return problem
+
+
+def test_normals_are_drawn_where_colors_ask_for_nothing_and_never_with_a_jerk(backend: str) -> None:
+    """A sample that is kept once in a million steps would draw a million times as strongly."""
+    with dispatch.using(backend):
+        problem = of_right_colors(400)
+        exact = problem.solve(0.0)[1]
+        drawn = [problem.solve(1.0, (i + 0.5) / 64)[1] for i in range(64)]
+        draws = [problem.dense(found) for found in drawn]
+        gradient = problem.dense(exact)["density_weights"]
+    strongest = exact.table.features.abs().max()
+    assert max(found.table.features.abs().max() for found in drawn) < 8 * strongest
+    assert max(map(num_kept, drawn)) < 0.8 * num_kept(exact)
+    assert distance(mean(draws)["density_weights"], gradient) < 0.02
+    apart = [distance(draw["density_weights"], gradient) for draw in draws]
+    assert min(apart) > 0.05 and max(apart) < 1
 
 
 def test_loss_errors_and_counts_are_the_same_bit_for_bit(backend: str) -> None:

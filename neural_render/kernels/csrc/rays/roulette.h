@@ -24,10 +24,13 @@ static inline float random_start(float x) {
   return (float)((bits ^ bits >> 16) >> 8) * 0x1p-24f;
 }
 
+// The chance, for its weight in its ray, that a sample has at least where normals are drawn.
+constexpr float LEAST_CHANCE = 0.25f;
+
 // How much each sample counts: the absolute gradients to its outputs before their activations,
 // added up. What draws its normal is left aside: counted in, it kept more samples, which took
-// longer and made a baked scene no better. Returns their mean; of scene-linear radiance, where a
-// few samples may outweigh all others, the square of the mean of their roots.
+// longer and made a baked scene no better; see `thin_chunk`. Returns their mean; of scene-linear
+// radiance, where a few samples may outweigh all others, the square of the mean of their roots.
 static inline float importances(const ChunkState& chunk, const CompositeGradients& g,
                                 bool exp_radiance, float* to) {
   const float* sigma = chunk.row(SIGMA);
@@ -76,16 +79,22 @@ static inline int draw_samples(ChunkState& chunk, float start, Roulette& r) {
 
 // Of a chunk and its gradients, ready for the networks, keeps the samples whose gradient is at
 // least `share` of the mean (see `importances`); of the others each with a chance of its gradient
-// over that limit.
+// over that limit. Where normals are `drawn`, by a sample's weight, a surface in the dark, whose
+// colour asks for nothing, would be kept once in a million steps and then draw a million times as
+// strongly: so the chance is `LEAST_CHANCE` of the weight at least, which adds as many samples to a
+// ray.
 static inline void thin_chunk(ChunkState& chunk, CompositeGradients& g, bool exp_radiance,
-                              float share, float start, Roulette& r) {
+                              bool drawn, float share, float start, Roulette& r) {
   r.resize(chunk.count);
   const float limit = share * importances(chunk, g, exp_radiance, r.importance.data());
   // Nothing to go by, too little for a reciprocal, or a loss that has diverged (NaN, too).
   if (!(limit > 1e-30f && limit < 1e30f)) return;
   const float per_limit = 1 / limit;
-  for (int s = 0; s < chunk.count; s += W)
-    store(&r.chance[s], vmin(load(&r.importance[s]) * per_limit, splat(1.0f)));
+  const vf floor = splat(drawn ? LEAST_CHANCE : 0.0f);
+  for (int s = 0; s < chunk.count; s += W) {
+    const vf least = floor * load(chunk.row(WEIGHT) + s);
+    store(&r.chance[s], vmin(vmax(load(&r.importance[s]) * per_limit, least), splat(1.0f)));
+  }
   const int before = chunk.count, n = draw_samples(chunk, start, r);
   auto keep = [&](float* row) {
     float* to = row;
