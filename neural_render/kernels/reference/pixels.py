@@ -7,6 +7,8 @@ from torch import Tensor
 from neural_render.core.rays import Rays
 from neural_render.kernels.records import PixelLayout, PixelRays, PixelViews
 
+PIXELS_AT_ONCE = 1 << 22  # of masked blocks, about 60 bytes each
+
 
 def shoot_rays(pixel: Int[Tensor, " rays"], views: PixelViews) -> PixelRays:
     """See ``ops.shoot_rays``."""
@@ -33,7 +35,22 @@ def pick_pixels(
     layout: PixelLayout,
     masks: UInt8[Tensor, " masked"],
 ) -> Int[Tensor, " rays"]:
-    """See ``ops.pick_pixels``."""
+    """See ``ops.pick_pixels``; where something is masked, of so many blocks at a time as fit into
+    memory pixel by pixel."""
+    if not len(masks):
+        return _picked(block, place, layout, masks)
+    at_once = max(1, PIXELS_AT_ONCE >> 2 * layout.block_shift)
+    parts = zip(block.split(at_once), place.split(at_once), strict=True)
+    return torch.cat([_picked(*part, layout, masks) for part in parts])
+
+
+def _picked(
+    block: Int[Tensor, " rays"],
+    place: Float[Tensor, " rays"],
+    layout: PixelLayout,
+    masks: UInt8[Tensor, " masked"],
+) -> Int[Tensor, " rays"]:
+    """``pick_pixels``, which looks at all masked blocks at once."""
     view = torch.searchsorted(layout.first_blocks, block, right=True) - 1
     width, height = layout.sizes[view].unbind(-1)
     shift, side = layout.block_shift, 1 << layout.block_shift

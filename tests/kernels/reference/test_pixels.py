@@ -2,9 +2,11 @@
 
 from contextlib import AbstractContextManager
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from neural_render.core.errors import KernelError
 from neural_render.kernels import dispatch, ops
@@ -146,6 +148,40 @@ def test_each_usable_pixel_of_a_block_comes_equally_often(
             counts = picked.unique(return_counts=True)[1]
             assert counts.max() - counts.min() <= 1
             assert torch.equal(picked, picked.sort()[0])  # row by row
+
+
+class _Largest(TorchDispatchMode):
+    """The most entries of a tensor that was made inside."""
+
+    found = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        self.found = max(self.found, made.numel() if isinstance(made, torch.Tensor) else 0)
+        return made
+
+
+@pytest.mark.parametrize("name", ["reference", "cuda"])
+def test_masked_blocks_of_any_number_and_side_take_little_memory(name: str) -> None:
+    """Two photos of six megapixels, whose blocks have 256 pixels a side, and 200 rays."""
+    layout, rays = layout_of([(3000, 2000)] * 2, block_shift=8), 200
+    generator = torch.Generator().manual_seed(5)
+    masks = (torch.rand(layout.num_pixels, generator=generator) < 0.3).to(torch.uint8)
+    block = torch.randint(layout.num_blocks, (rays,), generator=generator)
+    place = torch.rand(rays, generator=generator, dtype=torch.double)
+    with using(name), _Largest() as largest:
+        found = ops.pick_pixels(block, place, layout, masks)
+        nothing = ops.pick_pixels(block[:0], place[:0], layout, masks)
+    assert largest.found <= 1 << 22 and len(nothing) == 0
+    with using("reference"):
+        one_by_one = [
+            ops.pick_pixels(block[ray : ray + 1], place[ray : ray + 1], layout, masks)
+            for ray in range(rays)
+        ]
+    assert torch.equal(found, torch.cat(one_by_one))
+    assert masks[found].all()
 
 
 def test_what_does_not_exist_is_refused() -> None:
