@@ -1,10 +1,11 @@
 """A step for nothing, before the clock starts: it compiles what steps launch on a GPU."""
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from copy import deepcopy
 
 import torch
 
+from neural_render.core.processes import group
 from neural_render.core.waiting.patience import told_if_slow
 from neural_render.kernels import ops
 from neural_render.training.runs.state import TrainingState
@@ -14,8 +15,12 @@ from neural_render.training.stepping.optimizer import optimizer_step
 
 @told_if_slow("compiling kernels for this GPU")
 def compile_kernels(problem: Problem, state: TrainingState) -> None:
-    """Rehearses the next step: a budget of seconds is for training."""
-    with suppress(torch.OutOfMemoryError):  # it needs copies, of which training has none
+    """Rehearses the next step: a budget of seconds is for training.
+
+    It needs copies, of which training has none: a process alone does without where they find no
+    memory. One of several raises, for the others wait for its part of the step.
+    """
+    with suppress(torch.OutOfMemoryError) if group.size() == 1 else nullcontext():
         rehearse(problem, state)
     torch.cuda.empty_cache()
 

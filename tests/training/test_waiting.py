@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from neural_render.core.processes import group
+from neural_render.core.rays import RayBatch
 from neural_render.kernels import dispatch
 from neural_render.training.ema import AveragedWeights
 from neural_render.training.loop import counted
@@ -22,9 +24,9 @@ from tests.kernels.cuda.waiting import no_waiting
 from tests.training.problems import CPU, DividedBall, settings_for, tiny_field, tiny_renderer
 
 
-def begun() -> tuple[Problem, TrainingState]:
+def begun(source: DividedBall | None = None) -> tuple[Problem, TrainingState]:
     """A run of few rays, some of them drawn by their error."""
-    field, renderer, source = tiny_field(), tiny_renderer(), DividedBall()
+    field, renderer, source = tiny_field(), tiny_renderer(), source or DividedBall()
     settings = settings_for(100, samples_per_step=64)
     problem = Problem(
         source=source,
@@ -53,6 +55,24 @@ def test_what_compiles_kernels_changes_nothing() -> None:
         compile_kernels(problem, state)
     after = state.tensors()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+class _TooLarge(DividedBall):
+    """Whose rays find no memory."""
+
+    def sample_regions(self, *_: object) -> RayBatch:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    sample = sample_regions
+
+
+def test_only_a_process_alone_does_without_a_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others would wait for what it was to give."""
+    problem, state = begun(_TooLarge())
+    compile_kernels(problem, state)
+    monkeypatch.setattr(group, "_here", [group.Place(rank=1, size=2)])
+    with pytest.raises(torch.OutOfMemoryError):
+        compile_kernels(problem, state)
 
 
 def test_a_whole_step_waits_for_nothing() -> None:
