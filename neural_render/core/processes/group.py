@@ -31,6 +31,7 @@ class Place:
     size: int = 1
     local_rank: int = 0
     local_size: int = 1
+    fault: str = ""  # why nothing on a GPU can be exchanged, in a sentence
 
 
 ALONE = Place()
@@ -67,6 +68,12 @@ def own_slice() -> slice:
     return slice(place().rank, None, size())
 
 
+def check_exchange(device: torch.device) -> None:
+    """ProcessError where tensors of this device cannot be exchanged: a GPU of two processes."""
+    if device.type == "cuda" and place().fault:
+        raise ProcessError(place().fault)
+
+
 def gathered(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Each tensor of all processes, stacked in their order; shapes are the same everywhere.
 
@@ -75,6 +82,7 @@ def gathered(*tensors: Tensor) -> tuple[Tensor, ...]:
     if size() == 1:
         return tuple(tensor[None] for tensor in tensors)
     own = torch.cat([_bytes(tensor) for tensor in tensors])
+    check_exchange(own.device)
     everything = own.new_empty(size(), len(own))
     with _exchanging():
         dist.all_gather(list(everything.unbind()), own)
@@ -132,6 +140,7 @@ def tensor_of_first(tensor: Tensor) -> Tensor:
     """The first process's tensor, a copy on the others."""
     if size() == 1:
         return tensor
+    check_exchange(tensor.device)
     found = tensor.detach().clone(memory_format=torch.contiguous_format)
     with _exchanging():
         dist.broadcast(found, src=0)

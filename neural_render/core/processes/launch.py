@@ -2,8 +2,10 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import torch
@@ -29,28 +31,32 @@ _log = logging.getLogger("neural_render")
 
 def assigned_place(environment: Mapping[str, str] = os.environ) -> Place:
     """The place that torchrun gives this process; alone where it did not start it."""
-    given = {name: environment.get(variable, "") for name, variable in VARIABLES.items()}
-    if not all(value.isdecimal() for value in given.values()):
+    given = [environment.get(variable, "") for variable in VARIABLES.values()]
+    if not all(value.isdecimal() for value in given):
         return ALONE
-    return Place(**{name: int(value) for name, value in given.items()})
+    rank, size, local_rank, local_size = map(int, given)
+    return Place(rank=rank, size=size, local_rank=local_rank, local_size=local_size)
 
 
 @contextmanager
 def joined(patience: timedelta = FINDING) -> Iterator[None]:
     """Inside, this process is one of those that torchrun started, as ``group`` says.
 
-    Each takes a GPU of its own where there are any. Nothing happens to a process alone.
+    Each takes a GPU of its own where there are any; where there are too few, training on them is
+    refused when it begins (see `group.check_exchange`). Nothing happens to a process alone.
     ProcessError where they do not all find each other within ``patience``.
     """
     here = assigned_place()
     if here.size == 1:
         yield
         return
-    backends = _backends(here)
+    backends, gpu = _backends(here), _own_gpu()
     try:
         store, _, _ = next(iter(rendezvous("env://", timeout=patience)))
-        store.set(f"here/{here.rank}", "yes")
-        store.wait([f"here/{rank}" for rank in range(here.size)], patience)
+        store.set(f"here/{here.rank}", gpu)
+        keys = [f"here/{rank}" for rank in range(here.size)]
+        store.wait(keys, patience)
+        fault = shared_gpu([store.get(key).decode() for key in keys])
         dist.init_process_group(
             backends, store=store, rank=here.rank, world_size=here.size, timeout=WAITING
         )
@@ -60,7 +66,7 @@ def joined(patience: timedelta = FINDING) -> Iterator[None]:
             f"process {here.rank} of {here.size} did not find the others ({reason}): start all of"
             " them with torchrun, with one --rdzv-endpoint=HOST:PORT that every machine reaches."
         ) from error
-    group._here[:] = [here]
+    group._here[:] = [replace(here, fault=fault)]
     names = ", ".join(part.rpartition(":")[2] for part in backends.split(","))
     _log.info("processes: %d (%s), this is rank %d", here.size, names, here.rank)
     try:
@@ -78,3 +84,26 @@ def _backends(here: Place) -> str:
         return "gloo"
     torch.cuda.set_device(here.local_rank % torch.cuda.device_count())
     return "cpu:gloo,cuda:nccl"
+
+
+def _own_gpu() -> str:
+    """The GPU of this process as its machine calls it, and no other one; empty without any."""
+    if not torch.cuda.is_available():
+        return ""
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return f"{properties.uuid} of {socket.gethostname()}"
+
+
+def shared_gpu(gpus: Sequence[str]) -> str:
+    """What is wrong with the GPUs of all processes, in their order, in a sentence.
+
+    Empty where no two of them are the same one; empty names are no GPUs.
+    """
+    for rank, gpu in enumerate(gpus):
+        if gpu and gpu in gpus[:rank]:
+            return (
+                f"processes {gpus.index(gpu)} and {rank} of this job have one GPU between them"
+                f" ({gpu}), and each needs its own: start as many on a machine as it has GPUs, with"
+                " torchrun --nproc-per-node, or add kernels.device=cpu."
+            )
+    return ""

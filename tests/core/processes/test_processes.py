@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 from neural_render.core.errors import ProcessError
 from neural_render.core.processes import group
-from neural_render.core.processes.launch import VARIABLES, assigned_place, joined
+from neural_render.core.processes.launch import VARIABLES, assigned_place, joined, shared_gpu
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -85,6 +86,24 @@ def test_a_place_is_what_torchrun_says() -> None:
     assert assigned_place(said) == place
     for missing in said:
         assert assigned_place({k: v for k, v in said.items() if k != missing}) == group.ALONE
+
+
+def test_processes_that_have_one_gpu_between_them_are_named() -> None:
+    """One that sees a single GPU has it to itself, whatever others of its machine see."""
+    assert shared_gpu(["", "", ""]) == shared_gpu(["one", "", "other", ""]) == ""
+    fault = shared_gpu(["one of here", "one of there", "two of here", "one of there"])
+    assert "processes 1 and 3 of this job have one GPU between them (one of there)" in fault
+    assert fault.endswith("with torchrun --nproc-per-node, or add kernels.device=cpu.")
+
+
+def test_a_shared_gpu_ends_only_what_needs_one_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = group.Place(rank=1, size=2, fault=shared_gpu(["one", "one"]))
+    monkeypatch.setattr(group, "_here", [here])
+    group.check_exchange(torch.device("cpu"))
+    with pytest.raises(ProcessError, match="processes 0 and 1 of this job have one GPU"):
+        group.check_exchange(torch.device("cuda"))
+    monkeypatch.setattr(group, "_here", [replace(here, fault="")])
+    group.check_exchange(torch.device("cuda"))
 
 
 def test_who_finds_nobody_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

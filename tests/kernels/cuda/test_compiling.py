@@ -11,7 +11,7 @@ pytest.importorskip("triton", reason="Triton is not installed here")
 
 from tests.architecture.sources import REPOSITORY
 
-CAPABILITIES = ("90", "80", "100")
+CAPABILITIES = ("90", "80", "100", "75")
 
 
 @pytest.fixture(scope="session")
