@@ -1,6 +1,7 @@
 """The GPU: whether it is there, what numbers it computes with, and how kernels are launched."""
 
 import os
+import subprocess
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -9,14 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neural_render.core.errors import KernelError
+from neural_render.core.errors import KernelError, reason_of
 
-# The first NVIDIA architecture that Triton compiles for, and the first that has bfloat16.
+# The first NVIDIA architecture that all kernels compile for, and the first that has bfloat16 and
+# whose tensor cores Triton uses.
 LEAST_CAPABILITY, BFLOAT16_CAPABILITY = (7, 5), (8, 0)
 LEAST_TRITON = (3, 6)  # older ones do not compile all of it
 # Triton from 3.10 on makes no product and its sum one instruction unless it is told to: slower.
 LAUNCH = {"enable_fp_fusion": True}
 WARPS = 4
+# What Triton raises where a part of the machine is missing.
+MENDABLE = (RuntimeError, AssertionError, OSError, ImportError, subprocess.SubprocessError)
 _precision = ["auto"]
 
 
@@ -44,6 +48,8 @@ def unavailable_reason() -> str:
 
 
 def _gpu_reason() -> str:
+    import triton
+
     if torch.version.cuda is None:
         return (
             f"torch {torch.__version__} was built without CUDA; install a CUDA build of torch"
@@ -65,6 +71,45 @@ def _gpu_reason() -> str:
         return (
             f"{name} has compute capability {capability[0]}.{capability[1]}, and Triton needs"
             f" {least}; use kernels.backend=reference on it, or kernels.backend=cpu."
+        )
+    return _driver_reason(triton.runtime.driver)
+
+
+@lru_cache(maxsize=2)
+def _driver_reason(drivers: Any) -> str:
+    """Why Triton cannot launch kernels here: it builds what does so, once, with a C compiler."""
+    try:
+        _ = drivers.active.utils
+    except MENDABLE as error:
+        return missing_part(error) or f"Triton cannot use the GPU ({reason_of(error)})."
+    return ""
+
+
+def missing_part(error: Exception) -> str:
+    """What Triton misses on this machine, in a sentence that says how to mend it; "" for other
+    errors."""
+    text = str(error)
+    if isinstance(error, FileNotFoundError) and "ldconfig" in text:
+        return (
+            "Triton looks for the GPU's driver with /sbin/ldconfig, which is not there; install it"
+            " (on Debian: apt install libc-bin), or name the folder of libcuda.so.1 in the variable"
+            " TRITON_LIBCUDA_PATH."
+        )
+    if isinstance(error, AssertionError) and "libcuda.so" in text:
+        return (
+            "Triton finds no libcuda.so.1, the library of the GPU's driver; run ldconfig as root,"
+            " or name its folder in the variable TRITON_LIBCUDA_PATH."
+        )
+    if isinstance(error, subprocess.CalledProcessError) and "-shared" in error.cmd:
+        return (
+            f"Triton builds a C extension of Python at its first use, and {error.cmd[0]} fails,"
+            " most likely for want of Python.h; install Python's headers (on Debian: apt install"
+            " python3-dev) and the C library's (apt install libc6-dev)."
+        )
+    if isinstance(error, RuntimeError) and "C compiler" in text:
+        return (
+            "Triton needs a C compiler at its first use, and finds none; install one (on Debian:"
+            " apt install gcc), or name it in the variable CC."
         )
     return ""
 
@@ -134,14 +179,9 @@ def launch(
     try:
         with _device_of(arguments):
             kernel[grid](*arguments, **constants, num_warps=warps, **LAUNCH)
-    except RuntimeError as error:
-        if "C compiler" in str(error):
-            raise KernelError(
-                "kernels.backend=cuda: Triton needs a C compiler at its first use, and finds none;"
-                " install one (on Debian: apt install gcc), or name it in the variable CC."
-            ) from error
-        raise
     except Exception as error:
+        if isinstance(error, MENDABLE) and (missing := missing_part(error)):
+            raise KernelError(f"kernels.backend=cuda: {missing}") from error
         if type(error).__name__ == "OutOfResources":
             raise KernelError(
                 f"kernels.backend=cuda: this GPU has too little fast memory ({error}); use"

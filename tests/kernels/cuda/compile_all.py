@@ -1,4 +1,4 @@
-"""Compiles every kernel of the cuda backend for GPUs by their numbers: 80, 90, 100.
+"""Compiles every kernel of the cuda backend for GPUs by their numbers: 75, 80, 90, 100.
 
 The field has fewer levels and harmonics than the default one: the same programs in shorter loops.
 For the first GPU each kernel is compiled for all constants that it is launched with; for the others

@@ -1,5 +1,7 @@
 """What the cuda backend has of its own: narrow numbers, order, what it says of machines."""
 
+import re
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 pytest.importorskip("triton", reason="Triton is not installed here")
 
 import torch
+import triton
 
 from neural_render.core.errors import KernelError
 from neural_render.kernels import cuda, dispatch, ops
@@ -166,13 +169,40 @@ def test_without_a_gpu_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) 
     assert "finds no GPU; if nvidia-smi shows one, its driver" in cuda.unavailable_reason()
 
 
-def test_old_gpus_are_told_what_they_lack(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine is described, not the code: what torch would say of an older GPU."""
+class Triton:
+    """A kernel, and Triton's drivers, on a machine where this is raised; None: nothing is."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+
+    def __getitem__(self, grid: tuple[int, ...]) -> "Triton":
+        return self
+
+    def __call__(self, *arguments: object, **constants: object) -> None:
+        assert self.error
+        raise self.error
+
+    @property
+    def active(self) -> object:
+        if self.error:
+            raise self.error
+        return self
+
+    utils = None
+
+
+def described(monkeypatch: pytest.MonkeyPatch, name: str, capability: tuple[int, int]) -> None:
+    """The machine, not the code: what torch and Triton would say of another GPU."""
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *place: "Tesla T4")
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *place: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *place: name)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *place: capability)
+    monkeypatch.setattr(triton.runtime, "driver", Triton(None))
+
+
+def test_old_gpus_are_told_what_they_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    described(monkeypatch, "Tesla T4", (7, 5))
     assert cuda.unavailable_reason() == ""
     with pytest.raises(KernelError, match=r"bfloat16: Tesla T4 \(compute capability 7\.5\) has no"):
         cuda.set_precision("bfloat16")
@@ -180,18 +210,41 @@ def test_old_gpus_are_told_what_they_lack(monkeypatch: pytest.MonkeyPatch) -> No
     assert "has compute capability 6.1, and Triton needs 7.5" in cuda.unavailable_reason()
 
 
-def test_a_missing_c_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Triton builds its launcher with one at the first use."""
+COMPILING = ["gcc", "driver.c", "-O3", "-shared", "-fPIC"]
+MISSING: list[tuple[Exception, str]] = [
+    (
+        RuntimeError("Failed to find C compiler. Please specify via CC environment var"),
+        r"needs a C compiler at its first use.*apt install gcc",
+    ),
+    (subprocess.CalledProcessError(1, COMPILING), r"gcc fails, .* Python\.h; .* python3-dev"),
+    (AssertionError("libcuda.so cannot found!\n"), r"no libcuda\.so\.1.*TRITON_LIBCUDA_PATH"),
+    (
+        FileNotFoundError(2, "No such file or directory", "/sbin/ldconfig"),
+        r"/sbin/ldconfig, which is not there; .* libc-bin",
+    ),
+]
 
-    class Kernel:
-        def __getitem__(self, grid: tuple[int, ...]) -> "Kernel":
-            return self
 
-        def __call__(self, *arguments: object, **constants: object) -> None:
-            raise RuntimeError("Failed to find C compiler. Please specify via CC environment var")
+@pytest.mark.parametrize(("error", "words"), MISSING)
+def test_what_triton_misses_is_named(
+    error: Exception, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It builds its launcher at the first use; ``auto`` knows before."""
+    with pytest.raises(KernelError, match=r"kernels\.backend=cuda: Triton .*" + words):
+        device.launch(Triton(error), (1,))
+    described(monkeypatch, "NVIDIA A10", (8, 6))
+    monkeypatch.setattr(triton.runtime, "driver", Triton(error))
+    assert re.search(words, cuda.unavailable_reason())
 
-    with pytest.raises(KernelError, match=r"needs a C compiler at its first use.*apt install gcc"):
-        device.launch(Kernel(), (1,))
+
+def test_other_errors_of_triton_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (RuntimeError("a bug"), AssertionError("another"), KeyError("a third")):
+        with pytest.raises(type(error)):
+            device.launch(Triton(error), (1,))
+    described(monkeypatch, "NVIDIA A10", (8, 6))
+    fault = RuntimeError("0 active drivers ([]). There should only be one.")
+    monkeypatch.setattr(triton.runtime, "driver", Triton(fault))
+    assert "cannot use the GPU (0 active drivers" in cuda.unavailable_reason()
 
 
 def test_auto_takes_a_gpu_only_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
