@@ -61,6 +61,7 @@ PICTURE_WAVES = (12, 32, 96, 256)  # where nothing but the picture is asked for
 # rendered in pieces.
 RAYS_AT_ONCE = 1 << 21
 MOST_MARCHED = 1 << 25  # samples that are in memory together then: about 100 bytes each
+ALIGNED = 64  # rays: whatever is known of each, so many take a multiple of 16 bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +102,8 @@ def _in_pieces(
     inputs: RenderInputs, parameters: FieldParameters, spec: RenderSpec, pieces: int
 ) -> RenderOutput:
     """What rays see, some of them at a time."""
-    size = -(-len(inputs.rays) // max(2, pieces))
     found: list[RenderOutput] = []
-    for start in range(0, len(inputs.rays), size):
-        here = slice(start, start + size)
+    for here in slices_of(len(inputs.rays), max(2, pieces)):
         part = RenderInputs(
             rays=inputs.rays[here],
             jitter=inputs.jitter[here],
@@ -121,6 +120,18 @@ def _in_pieces(
         num_marched=torch.stack([each.num_marched for each in found]).sum(),
         num_survived=torch.stack([each.num_survived for each in found]).sum(),
     )
+
+
+def slices_of(count: int, pieces: int) -> list[slice]:
+    """At most so many pieces (2 or more) of alike many rays, where there are two rays or more.
+
+    Large ones begin where Triton takes their addresses for aligned: it would compile all kernels
+    once more for those that are not.
+    """
+    size = -(-count // pieces)
+    if size > ALIGNED:
+        size += -size % ALIGNED
+    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def _colors(

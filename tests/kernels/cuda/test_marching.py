@@ -70,15 +70,27 @@ def test_no_sample_is_lost(
     assert abs(apart) <= 1e-4 * expected.t_near.sum()
 
 
+def test_pieces_hold_all_rays_and_begin_at_aligned_addresses() -> None:
+    """Few rays are divided all the same: else they would never fit."""
+    for count in (2, 3, 64, 65, 127, 128, 129, 130, 200, 1000, 100_001):
+        for pieces in (2, 3, 7):
+            slices = rendering.slices_of(count, pieces)
+            assert 2 <= len(slices) <= pieces
+            assert [ray for here in slices for ray in range(count)[here]] == list(range(count))
+            if count > 64 * pieces:
+                assert all(here.start % 64 == 0 for here in slices)
+
+
+@pytest.mark.parametrize("num_rays", [20, 150])
 def test_samples_that_do_not_fit_together_come_one_after_another(
-    monkeypatch: pytest.MonkeyPatch,
+    num_rays: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     field = small_field()
-    inputs = render_inputs(rays_through_cube(20), full_occupancy())
+    inputs = render_inputs(rays_through_cube(num_rays), full_occupancy())
     spec = RenderSpec(field=field, march=march(step=0.05), min_weight=0.1)
     given = inputs, parameters_of(field), spec, False
     whole, _ = on_device.render_rays(*given)
-    monkeypatch.setattr(rendering, "MOST_MARCHED", 60)
+    monkeypatch.setattr(rendering, "MOST_MARCHED", 3 * num_rays)
     pieces, _ = on_device.render_rays(*given)
     for name in ("values", "opacity", "distance", "num_survived"):
         assert torch.allclose(getattr(pieces, name), getattr(whole, name), atol=1e-6), name
