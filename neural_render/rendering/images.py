@@ -183,7 +183,8 @@ def lens_numbers(cameras: Cameras, index: int) -> LensNumbers:
     )
 
 
-@lru_cache(maxsize=2)
+# Of 16 bytes a pixel, 32 MiB for a band of ``PIXELS_AT_ONCE``: a film of 3840 x 2160 has four.
+@lru_cache(maxsize=8)
 def tiled_lens(
     numbers: LensNumbers, tile: int, device: torch.device = CPU
 ) -> tuple[Float[Tensor, "pixels 3"], Float[Tensor, " pixels"]]:

@@ -89,6 +89,17 @@ def test_bands_do_not_show(backend: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert bands.distance.shape == whole.distance.shape
 
 
+def test_the_bands_of_a_film_share_their_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as a picture of 3840 x 2160 has, from one picture to the next."""
+    renderer, view = build_renderer(RenderingSettings(), frame(), CPU), camera(9, 64)
+    monkeypatch.setattr(images, "PIXELS_AT_ONCE", 9 * 16)
+    images.tiled_lens.cache_clear()
+    for _ in range(3):
+        render_image(renderer, small_field(), view, 0, torch.ones(3))
+    told = images.tiled_lens.cache_info()
+    assert (told.misses, told.hits) == (4, 8)
+
+
 class Asked:
     """A function that keeps what it was asked for."""
 
