@@ -8,6 +8,7 @@ Source: Mildenhall et al. 2020, appendix C (normalised device coordinates), for 
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,6 +17,8 @@ from torch import Tensor
 from neural_render.core.rays import Rays
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+# Where a ray begins that does not go forward, and where to.
+OUTSIDE, AWAY = (0.5, 0.5, -1.0), (0.0, 0.0, -1.0)
 # Of a ray's image: what is farther is as good as infinitely far.
 FARTHEST_SHARE = 1 - 1e-4
 
@@ -63,8 +66,7 @@ class Projection:
         begin = first[:, :3] / depth[:, None]
         way = directions[:, :3] / growth[:, None] - begin
         length = way.norm(dim=-1).clamp(min=1e-6)
-        outside = begin.new_tensor([0.5, 0.5, -1.0])
-        away = begin.new_tensor([0.0, 0.0, -1.0])
+        outside, away = _constant(OUTSIDE, begin), _constant(AWAY, begin)
         return ProjectedRays(
             rays=replace(
                 rays,
@@ -79,7 +81,20 @@ class Projection:
         )
 
     def _tensor(self, like: Tensor) -> Float[Tensor, "4 4"]:
-        return like.new_tensor(self.matrix).view(4, 4)
+        return _constant(self.matrix, like).view(4, 4)
+
+
+def _constant(values: tuple[float, ...], like: Tensor) -> Float[Tensor, " values"]:
+    return _kept(values, like.dtype, like.device)
+
+
+@lru_cache(maxsize=32)
+def _kept(
+    values: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, " values"]:
+    """These values, never to be written to: a host waits for its device when they go there."""
+    with torch.inference_mode(False):  # whoever asks first: gradients are asked for later
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 IDENTITY_PROJECTION = Projection()

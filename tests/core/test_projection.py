@@ -1,7 +1,11 @@
 """Projective maps: points, rays and distances tell the same story."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from neural_render.core.projection import IDENTITY_PROJECTION, Projection, forward_projection
 from neural_render.core.rays import Rays
@@ -105,3 +109,29 @@ def test_the_identity_is_known() -> None:
     assert torch.equal(IDENTITY_PROJECTION.apply(points), points)
     with pytest.raises(AssertionError, match="leaves rays as they are"):
         IDENTITY_PROJECTION.apply_to_rays(forward_rays())
+
+
+class _FromTheHost(TorchDispatchMode):
+    """How many tensors were made of Python's numbers inside."""
+
+    found = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        self.found += func.overloadpacket.__name__ == "lift_fresh"
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_device_is_told_a_projection_once() -> None:
+    """Also by a film, which wants no gradients: a host would wait for each telling."""
+    projection, rays = Projection(matrix=(*TO_CUBE.matrix[:15], 0.25)), forward_rays()
+    with torch.inference_mode(), _FromTheHost() as first:
+        projection.apply_to_rays(rays)
+    origins = rays.origins.clone().requires_grad_()
+    with _FromTheHost() as again:
+        seen = projection.apply_to_rays(replace(rays, origins=origins))
+        projection.apply(origins)
+    assert first.found > 0 and again.found == 0
+    seen.rays.origins.sum().backward()
+    assert origins.grad is not None and origins.grad.any()
