@@ -95,8 +95,8 @@ def train(
     a larger budget it goes on, on the schedule of that budget. With the cpu backend and a budget in
     steps, the weights depend on arguments alone, not on where the run was stopped and resumed.
 
-    Several processes (see `group`) share each step's rays and end with equal parameters; the first
-    one's clock counts, and it alone writes to the run's folder, which all of them see.
+    Several processes (see `group`) share each step's rays and take equal steps (see `synchronise`);
+    the first one's clock counts, and it alone writes to the run's folder, which all of them see.
 
     Raises SettingError, CheckpointError, DivergenceError, OutputError, and TrainingInterrupted
     after Ctrl-C or SIGTERM, once the state is saved.

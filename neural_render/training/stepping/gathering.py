@@ -1,12 +1,13 @@
 """From the gradients of one process's rays to those of the whole batch, the same on all processes.
 
 The parts are gathered and every process adds them up in the same order, so that all take the same
-step of Adam and their parameters stay equal bit for bit. The table's gradient stays factored and is
-put one part behind the other, without any sum: that moves (3 + features) numbers for each sample
-that counts, 140 bytes at the default 16 levels of 2 features. Reducing the dense table would move
-each of its entries twice, 33 MB at 2^17 rows: as much as a quarter of a million samples. What it
-costs instead is that each process scatters all samples. Networks and cameras are small, and a dense
-gradient of the table, which fields without a fused view have, is gathered whole.
+step of Adam and their parameters stay equal, on like processors bit for bit (see ``synchronise``).
+The table's gradient stays factored and is put one part behind the other, without any sum: that
+moves (3 + features) numbers for each sample that counts, 140 bytes at the default 16 levels of 2
+features. Reducing the dense table would move each of its entries twice, 33 MB at 2^17 rows: as much
+as a quarter of a million samples. What it costs instead is that each process scatters all samples.
+Networks and cameras are small, and a dense gradient of the table, which fields without a fused view
+have, is gathered whole.
 """
 
 import functools
