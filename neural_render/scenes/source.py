@@ -219,18 +219,21 @@ class TracedSource:
 
         SceneError if tracing fails.
         """
-        device = generator.device
-        groups = self.lighting.groups
+        generator = on_host(generator, self._ring.drawn)
+        device, groups = generator.device, self.lighting.groups
         shares = torch.tensor(self._shares, device=device)
         group = int(torch.multinomial(shares, 1, generator=generator))
         self._wait(group)
         first, count = self._ring.readable(group)
-        index = torch.randint(count, (num_rays,), generator=generator, device=device).cpu()
+        index = torch.randint(count, (num_rays,), generator=generator, device=device)
         index = (first + index) % self._rays.shape[1]
         if picks:
-            picked = torch.rand(num_rays, generator=generator, device=device).cpu() < PICKS
+            picked = torch.rand(num_rays, generator=generator, device=device) < PICKS
             index = torch.where(picked, self._picks(group, index), index)
-        rows = self._rays[group].index_select(0, index).to(self.device)
+        rows = self._rays[group].index_select(0, index)
+        if self.device.type == "cuda":
+            rows = rows.pin_memory()  # then no host waits for what the device does before
+        rows = rows.to(self.device, non_blocking=True)
         self._ring.count_drawn(num_rays)
         distance = rows[:, DISTANCE]
         opacity = (distance > 0).to(rows.dtype)
@@ -301,6 +304,14 @@ class TracedSource:
         if self._ring.readable(group)[1] == 0:
             return True
         return self._ring.drawn > self._settings.max_reuse * self._ring.fresh
+
+
+def on_host(generator: torch.Generator, drawn: int) -> torch.Generator:
+    """The generator, if it is one of the host, in whose memory the rays lie; in the place of a
+    device's, which a host would wait for, one that differs with what was ``drawn`` before."""
+    if generator.device.type == "cpu":
+        return generator
+    return torch.Generator("cpu").manual_seed((generator.initial_seed() + drawn) % (1 << 63))
 
 
 def _tuple(value: Any) -> Any:

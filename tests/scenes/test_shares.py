@@ -1,9 +1,10 @@
 """How often each light group is learned."""
 
 import pytest
+import torch
 
 from neural_render.core.lights import LightGroup, Lighting
-from neural_render.scenes.source import group_shares
+from neural_render.scenes.source import group_shares, on_host
 
 
 def lighting(*given: float) -> Lighting:
@@ -27,3 +28,18 @@ def test_dim_groups_are_learned_all_the_same() -> None:
 
 def test_one_group_has_it_all() -> None:
     assert group_shares(lighting(7)) == [1.0]
+
+
+class OfADevice(torch.Generator):
+    """A generator as a GPU has it."""
+
+    device = torch.device("cuda")
+
+
+def test_rays_are_drawn_by_the_host_whatever_learns_from_them() -> None:
+    own, others = torch.Generator().manual_seed(3), OfADevice().manual_seed(3)
+    assert on_host(own, 100) is own
+    numbers = [
+        torch.rand(4, generator=on_host(others, drawn)).tolist() for drawn in (0, 0, 100, 4096)
+    ]
+    assert numbers[0] == numbers[1] and len({tuple(four) for four in numbers}) == 3
