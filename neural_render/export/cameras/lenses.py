@@ -14,11 +14,11 @@ _COLMAP = (
     *("THIN_PRISM_FISHEYE", "RAD_TAN_THIN_PRISM_FISHEYE", "FOV", "SIMPLE_DIVISION", "DIVISION"),
     *("EUCM", "EQUIRECTANGULAR"),
 )
-# nerfstudio's camera_model, and the coefficients that it has beside it.
+# nerfstudio's camera_model, the coefficients that it has beside it, instant-ngp's flag for it.
 _TRANSFORMS = {
-    Lens.PERSPECTIVE: ("OPENCV", ("k1", "k2", "k3", "k4", "p1", "p2")),
-    Lens.FISHEYE: ("OPENCV_FISHEYE", ("k1", "k2", "k3", "k4")),
-    Lens.EQUIRECTANGULAR: ("EQUIRECTANGULAR", ()),
+    Lens.PERSPECTIVE: ("OPENCV", ("k1", "k2", "k3", "k4", "p1", "p2"), ""),
+    Lens.FISHEYE: ("OPENCV_FISHEYE", ("k1", "k2", "k3", "k4"), "is_fisheye"),
+    Lens.EQUIRECTANGULAR: ("EQUIRECTANGULAR", (), "latlong"),
 }
 
 
@@ -48,31 +48,48 @@ def colmap_lens(cameras: Cameras, index: int) -> tuple[str, tuple[float, ...]]:
     raise _inexpressible("COLMAP", cameras, index, stated)
 
 
-def transforms_lens(cameras: Cameras, index: int) -> dict[str, float | int | str]:
-    """The keys of transforms.json for one camera's lens; OutputError where it has none."""
-    stated = coefficients(cameras, index)
-    name, known = _TRANSFORMS.get(Lens(int(cameras.lens[index])), ("", ()))
-    if not name or not set(stated) <= set(known):
+def transforms_model(cameras: Cameras) -> dict[str, str | bool]:
+    """The keys of transforms.json for the kind of all lenses; OutputError where there are more.
+
+    nerfstudio knows ``camera_model``, at the file's top alone; instant-ngp flags.
+    """
+    kinds = [Lens(int(lens)) for lens in cameras.lens.unique()]
+    if len(kinds) > 1:
+        named = " and ".join(sorted(_words(kind) for kind in kinds))
+        raise OutputError(
+            f"transforms.json has one camera model for all photos, and these have {named} lenses:"
+            " export the other form with export.cameras.file=colmap, or undistort the photos first."
+        )
+    name, _, flag = _TRANSFORMS.get(kinds[0], ("", (), ""))
+    if not name:
+        raise _inexpressible("transforms.json", cameras, 0, coefficients(cameras, 0))
+    return {"camera_model": name, **({flag: True} if flag else {})}
+
+
+def transforms_lens(cameras: Cameras, index: int) -> dict[str, float | int]:
+    """The numbers of transforms.json for one camera's lens; OutputError where it has none."""
+    stated, lens = coefficients(cameras, index), Lens(int(cameras.lens[index]))
+    _, known, _ = _TRANSFORMS.get(lens, ("", (), ""))
+    if lens not in _TRANSFORMS or not set(stated) <= set(known):
         raise _inexpressible("transforms.json", cameras, index, stated)
     (fx, fy), (cx, cy) = cameras.focal_px[index].tolist(), cameras.center_px[index].tolist()
-    return {
-        "camera_model": name,
-        "w": int(cameras.width[index]),
-        "h": int(cameras.height[index]),
-        "fl_x": fx,
-        "fl_y": fy,
-        "cx": cx,
-        "cy": cy,
-        **{key: stated.get(key, 0.0) for key in known},
-    }
+    width, height = int(cameras.width[index]), int(cameras.height[index])
+    if lens == Lens.EQUIRECTANGULAR:  # nerfstudio's, which are not pixels per radian
+        fx, fy = width / 2, float(height)
+    numbers = {"w": width, "h": height, "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy}
+    return numbers | {key: stated.get(key, 0.0) for key in known}
 
 
 def _inexpressible(
     form: str, cameras: Cameras, index: int, stated: Mapping[str, float]
 ) -> OutputError:
-    lens = Lens(int(cameras.lens[index])).name.lower().replace("_", " ")
+    lens = _words(Lens(int(cameras.lens[index])))
     terms = f" with {', '.join(stated)}" if stated else ""
     return OutputError(
         f"{form} has no camera model for the lens of camera {index} ({lens}{terms}): undistort the"
         " photos first, or export the other form with export.cameras.file=colmap or transforms."
     )
+
+
+def _words(lens: Lens) -> str:
+    return lens.name.lower().replace("_", " ")

@@ -1,6 +1,7 @@
 """The photos of a capture with their cameras at full size, as other programs are to find them."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from neural_render.captures.loading.images import read_header
 from neural_render.captures.loading.intrinsics import Intrinsics, match_intrinsics
+from neural_render.captures.loading.masks import with_masks
 from neural_render.captures.readers.listing import SparsePoints
 from neural_render.captures.readers.registry import recognise
 from neural_render.captures.records import Capture
@@ -23,7 +25,8 @@ class Photographs:
 
     ``files`` lie in ``root`` and are called by their paths there; a scene that was never
     photographed has no root, and files that can be rendered. Those that are ``turned`` lie on
-    their side in their files and have cameras of upright photos.
+    their side in their files and have cameras of upright photos. ``masks`` lie in ``mask_root``,
+    one for each photo, empty where it has none.
     """
 
     cameras: Cameras
@@ -32,7 +35,13 @@ class Photographs:
     turned: tuple[str, ...]
     num_train: int
     root: Path | None
+    masks: tuple[str, ...]
+    mask_root: Path | None
     points: SparsePoints
+
+    def is_mask_by_name(self, index: int) -> bool:
+        """Whether a photo's mask is called as the photo is: ``x.png`` or ``x.jpg.png``."""
+        return Path(self.masks[index]).with_suffix("").as_posix() in _mask_stems(self.files[index])
 
 
 def photographs(capture: Capture) -> Photographs:
@@ -40,16 +49,26 @@ def photographs(capture: Capture) -> Photographs:
     names = (*capture.train.names, *capture.test.names)
     cameras = Cameras.joined([capture.train.cameras, capture.test.cameras])
     turned: tuple[str, ...] = ()
+    masks, mask_root = ("",) * len(names), None
     if capture.format == "scene":
         files = (*_frames("train", len(capture.train)), *_frames("test", len(capture.test)))
         root = None
     else:
         originals = _originals(capture.path, names)
-        cameras = _sized(cameras, torch.tensor([its.size for _, its in originals]))
+        cameras = _sized(cameras, torch.tensor([its.size for _, _, its in originals]))
         # One folder above all of them: the capture's "images", or the capture itself.
-        root = Path(os.path.commonpath([path.parent for path, _ in originals]))
-        files = tuple(path.relative_to(root).as_posix() for path, _ in originals)
-        turned = tuple(file for file, (_, its) in zip(files, originals, strict=True) if its.rotated)
+        root = Path(os.path.commonpath([path.parent for path, _, _ in originals]))
+        files = tuple(path.relative_to(root).as_posix() for path, _, _ in originals)
+        turned = tuple(
+            file for file, (_, _, its) in zip(files, originals, strict=True) if its.rotated
+        )
+        found = {file: mask for file, (_, mask, _) in zip(files, originals, strict=True) if mask}
+        if found:
+            mask_root = _mask_root(found)
+            masks = tuple(
+                found[file].relative_to(mask_root).as_posix() if file in found else ""
+                for file in files
+            )
     return Photographs(
         cameras=cameras,
         files=files,
@@ -57,6 +76,8 @@ def photographs(capture: Capture) -> Photographs:
         turned=turned,
         num_train=len(capture.train),
         root=root,
+        masks=masks,
+        mask_root=mask_root,
         points=capture.points,
     )
 
@@ -67,18 +88,41 @@ def _frames(path: str, count: int) -> tuple[str, ...]:
     return tuple(f"{path}/{color.format(f'{index:04d}')}" for index in range(count))
 
 
-def _originals(folder: Path, names: tuple[str, ...]) -> list[tuple[Path, Intrinsics]]:
-    """The file of each photo as the capture lists it, and its size as its camera has it."""
-    listing = recognise(folder).read(folder)
+def _originals(folder: Path, names: tuple[str, ...]) -> list[tuple[Path, Path | None, Intrinsics]]:
+    """The files of each photo and of its mask, and its size as its camera has it."""
+    listing = with_masks(recognise(folder).read(folder), folder)
     photos = {photo.name: photo for photo in (*listing.train, *listing.test)}
     found = []
     for name in names:
         photo = photos[name]
         header = read_header(photo.image, photo.where)
         its = match_intrinsics(photo, header.size, header.oriented_size)
-        # A photo that is itself a link, as in caches and git-annex, keeps its name.
-        found.append((photo.image.parent.resolve() / photo.image.name, its))
+        mask = _resolved(photo.mask) if photo.mask is not None else None
+        found.append((_resolved(photo.image), mask, its))
     return found
+
+
+def _resolved(path: Path) -> Path:
+    """A file in its real folder; one that is itself a link, as in caches, keeps its name."""
+    return path.parent.resolve() / path.name
+
+
+def _mask_root(masks: Mapping[str, Path]) -> Path:
+    """The folder in which masks are called as their photos are, else one above all of them."""
+    roots: set[Path | None] = set()
+    for file, mask in masks.items():
+        name = mask.with_suffix("")
+        ends = [Path(stem) for stem in _mask_stems(file)]
+        fits = [end for end in ends if name.parts[-len(end.parts) :] == end.parts]
+        roots.add(mask.parents[len(fits[0].parts) - 1] if fits else None)
+    if len(roots) == 1 and (root := roots.pop()) is not None:
+        return root
+    return Path(os.path.commonpath([mask.parent for mask in masks.values()]))
+
+
+def _mask_stems(file: str) -> tuple[str, str]:
+    """What the masks of a photo are called, without their own ending."""
+    return file, Path(file).with_suffix("").as_posix()
 
 
 def _sized(cameras: Cameras, size: Int[Tensor, "cameras 2"]) -> Cameras:

@@ -14,6 +14,8 @@ from neural_render.core.files import output_error, whole_file
 
 RECORD = Path(".neural_render", "cameras.json")  # of the names that are ours
 LINK = "images"
+MASKS = "masks"
+LINKS = (LINK, MASKS)
 MODEL = "sparse/0"
 TRANSFORMS = "transforms.json"
 POINTS = "sparse_pc.ply"  # nerfstudio's name for it
@@ -32,16 +34,17 @@ NAMES = (
 _log = logging.getLogger("neural_render")
 
 
-def check_free(folder: Path, photos: Path | None) -> None:
+def check_free(folder: Path, *roots: Path | None) -> None:
     """OutputError where ``folder`` is a capture, or holds parts of one, that are not ours.
 
-    ``photos`` is the folder that `LINK` is to lead to, if there are any photos.
+    ``roots`` are the folders that `LINKS` are to lead to, if there are any photos and masks.
     """
     own = _own(folder)
     found = [name for name in NAMES if name not in own and os.path.lexists(folder / name)]
-    link = folder / LINK
-    if LINK not in own and link.is_symlink() and photos and link.resolve() != photos.resolve():
-        found.append(LINK)
+    for name, root in zip(LINKS, roots, strict=True):
+        link = folder / name
+        if name not in own and link.is_symlink() and root and link.resolve() != root.resolve():
+            found.append(name)
     if not (own or found) and folder.is_dir():
         found = [f"a {it.name} capture" for it in READERS if not it.missing_in(folder)][:1]
     if found:
@@ -55,21 +58,21 @@ def check_free(folder: Path, photos: Path | None) -> None:
 
 def adopt(folder: Path) -> None:
     """Takes what lies in a run's own folder as ours, also from before that was noted."""
-    there = [name for name in (*NAMES, LINK) if _is_there(folder / name)]
+    there = [name for name in (*NAMES, *LINKS) if _is_there(folder / name)]
     if there and not _own(folder):
         _note(folder, there)
 
 
 @contextmanager
-def noted(folder: Path, photos: Path | None) -> Iterator[list[Path]]:
+def noted(folder: Path, *roots: Path | None) -> Iterator[list[Path]]:
     """Notes what the block writes in ``folder``, and puts into the list, as ours; see `check_free`.
 
     Where it ends well, what else an earlier export has written is removed: programs would read
     some of that in place of what is new.
     """
-    check_free(folder, photos)
+    check_free(folder, *roots)
     own = _own(folder)
-    ours = [name for name in (*NAMES, LINK) if name in own or not os.path.lexists(folder / name)]
+    ours = [name for name in (*NAMES, *LINKS) if name in own or not os.path.lexists(folder / name)]
     _note(folder, ours)  # so that what a killed export leaves may be replaced
     written: list[Path] = []
     try:

@@ -5,32 +5,36 @@ y up, z back) in the capture's own world; nothing is applied to it.
 """
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from neural_render.core.files import whole_file
-from neural_render.export.cameras.lenses import transforms_lens
+from neural_render.export.cameras.lenses import transforms_lens, transforms_model
 from neural_render.export.cameras.photographs import Photographs
 from neural_render.export.cameras.place import TRANSFORMS
 
 
 def write_transforms(
-    folder: Path, photos: Photographs, way: str, points_file: str
+    folder: Path, photos: Photographs, ways: tuple[str, str], points_file: str
 ) -> tuple[Path, ...]:
-    """The file in ``folder``, written.
+    """The file in ``folder``, written; OutputError where it has no words for the lenses.
 
-    ``way`` leads from there to the photos' root, ``points_file`` is the PLY beside it, or empty.
+    ``ways`` lead from there to the photos' root and to that of their masks, ``points_file`` is the
+    PLY beside it, or empty.
     """
+    model = transforms_model(photos.cameras)
     lenses = [transforms_lens(photos.cameras, index) for index in range(len(photos.files))]
-    common = Counter(json.dumps(lens) for lens in lenses).most_common(1)[0][0]
-    shared: dict[str, Any] = json.loads(common)
-    names = [f"{way}/{file}" for file in photos.files]
+    alike = all(lens == lenses[0] for lens in lenses)
+    names = [f"{ways[0]}/{file}" for file in photos.files]
     frames = []
     for index, (name, lens) in enumerate(zip(names, lenses, strict=True)):
-        own = {key: value for key, value in lens.items() if shared.get(key) != value}
-        frames.append({"file_path": name, "transform_matrix": _matrix(photos, index), **own})
-    document: dict[str, Any] = {**shared}
+        frame: dict[str, Any] = {"file_path": name}
+        if all(photos.masks):  # nerfstudio wants them for all frames or for none
+            frame["mask_path"] = f"{ways[1]}/{photos.masks[index]}"
+        frame["transform_matrix"] = _matrix(photos, index)
+        frames.append(frame if alike else {**frame, **_own(model, lens)})
+    # To nerfstudio, what stands here outranks what a frame says.
+    document: dict[str, Any] = {**model, **(lenses[0] if alike else {})}
     if points_file:
         document["ply_file_path"] = points_file
     test = names[photos.num_train :]
@@ -41,6 +45,11 @@ def write_transforms(
     with whole_file(folder / TRANSFORMS) as temporary:
         temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
     return (folder / TRANSFORMS,)
+
+
+def _own(model: dict[str, str | bool], lens: dict[str, float | int]) -> dict[str, Any]:
+    """What a frame says of its lens: instant-ngp takes one without a flag for perspective."""
+    return {**{key: value for key, value in model.items() if value is True}, **lens}
 
 
 def _matrix(photos: Photographs, index: int) -> list[list[float]]:

@@ -57,7 +57,7 @@ def cameras(job: ExportJob) -> tuple[Path, ...]:
     photos = photographs(job.refined_capture)
     if not job.settings.output:
         adopt(folder)
-    check_free(folder, photos.root)  # before points are looked for
+    check_free(folder, photos.root, photos.mask_root)  # before points are looked for
     places, colors = np.zeros((0, 3)), np.zeros((0, 3), dtype=np.uint8)
     if settings.points and not len(photos.points):
         space = job.space(inner=False)
