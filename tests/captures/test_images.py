@@ -109,6 +109,29 @@ def test_16_bit_files_are_rounded_to_8(channels: int, tmp_path: Path) -> None:
         assert np.array_equal(found[..., 3], wanted[..., 1])
 
 
+@pytest.mark.parametrize("associated", [True, False])
+def test_alpha_of_16_bit_tiffs_is_straight(associated: bool, tmp_path: Path) -> None:
+    """Files may hold colours that are multiplied by it, and say so."""
+    import OpenImageIO as oiio
+
+    straight = np.random.default_rng(0).uniform(size=(HEIGHT, WIDTH, 4))
+    straight[..., -1:] = straight[..., -1:] * 0.9 + 0.1
+    straight[0, 0] = 0
+    held = straight.copy()
+    held[..., :-1] *= held[..., -1:] if associated else 1
+    layout, path = oiio.ImageSpec(WIDTH, HEIGHT, 4, "uint16"), tmp_path / "deep.tif"
+    layout.alpha_channel = 3
+    layout["oiio:UnassociatedAlpha"] = 0 if associated else 1
+    output = oiio.ImageOutput.create(str(path))
+    deep = np.round(held * 65535).astype(np.uint16)
+    assert output.open(str(path), layout) and output.write_image(deep) and output.close()
+    header = read_header(path, "")
+    assert header.deep and header.has_alpha
+    found, wanted = load(path, channels=4), np.round(straight * 255)
+    assert np.abs(found[..., 3] - wanted[..., -1]).max() <= 1
+    assert np.abs(found[..., :3] - wanted[..., :-1]).max() <= 1
+
+
 def test_grey_palette_and_cmyk_become_colour(tmp_path: Path) -> None:
     grey = noise_image(0)[..., 0]
     assert np.array_equal(load(save_image(tmp_path / "g.png", grey)), np.stack([grey] * 3, -1))

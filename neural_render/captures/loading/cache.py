@@ -23,7 +23,7 @@ from torch import Tensor
 from neural_render.captures.workplace import place_for, told
 from neural_render.core.errors import CaptureError
 
-VERSION = 1
+VERSION = 2  # of what is decoded
 FOLDER = ".neural_render"
 PREFIX = "pixels_"
 PARTIAL = ".partial"

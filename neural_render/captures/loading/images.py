@@ -1,13 +1,16 @@
 """Image files: what their headers say, and their pixels as 8-bit arrays of a wanted size."""
 
 import contextlib
+import io
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from neural_render.core.errors import CaptureError
 from neural_render.core.files import LARGEST_PICTURE, PICTURE_KINDS, large_pictures
@@ -27,6 +30,10 @@ _TURNS = {
 _SIDEWAYS = (5, 6, 7, 8)
 _BACK = {6: 8, 8: 6}  # what undoes a turn; all others undo themselves
 _MEND = "replace it or remove its frame"
+_PROFILED = ("RGB", "RGBA", "P")  # modes whose ICC profile can be one of red, green and blue
+_ALIKE = 3  # of 255: what differs less is sRGB as somebody else rounded it
+
+_log = logging.getLogger("neural_render")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +71,20 @@ def read_image(
     """Pixels scaled to ``size``: 3 channels, or 4 with straight alpha (opaque where there is none).
 
     Scaling averages areas, weighted by opacity; ``rotated`` applies the EXIF orientation first.
+    Colours are sRGB's, as an ICC profile in the file says what it holds; without one, as it is.
     """
     mode = "RGBA" if channels == 4 else "RGB"
     with told_of_image(path, where):
-        image = Image.fromarray(_read_deep(path)) if header.deep else decoded(path, rotated, size)
+        if header.deep:
+            image = Image.fromarray(_read_deep(path))
+            with Image.open(path, formats=PICTURE_KINDS) as stored:
+                profile = _profile(stored)
+        else:
+            image = decoded(path, rotated, size)
+            profile = _profile(image)
         if image.mode != mode:
             image = image.convert("RGBA" if header.has_alpha else "RGB").convert(mode)
-        return np.asarray(_scaled(image, size))
+        return np.asarray(_in_srgb(_scaled(image, size), profile))
 
 
 def decoded(path: Path, rotated: bool, size: Size = (0, 0)) -> Image.Image:
@@ -145,6 +159,49 @@ def _scaled(image: Image.Image, size: Size) -> Image.Image:
     return image.resize(size, Image.Resampling.HAMMING)
 
 
+def _profile(image: Image.Image) -> bytes:
+    """The ICC profile of a file's colours; nothing where there is none, or no colours."""
+    return image.info.get("icc_profile") or b"" if image.mode in _PROFILED else b""
+
+
+def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """RGB or RGBA whose colours are as ``profile`` has them, in sRGB; opacity stays."""
+    transform = _srgb_from(profile) if profile else None
+    if transform is None:
+        return image
+    found = transform.apply(image.convert("RGB"))
+    if image.mode == "RGBA":
+        found.putalpha(image.getchannel("A"))
+    return found
+
+
+@lru_cache(maxsize=8)
+def _srgb_from(profile: bytes) -> ImageCms.ImageCmsTransform | None:
+    """What takes a profile's colours to sRGB; None where they are sRGB's, or it cannot be read.
+
+    Which they are is told by what becomes of them: names and primaries are written in many ways.
+    """
+    try:
+        stated = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        found = ImageCms.buildTransform(
+            stated,
+            ImageCms.createProfile("sRGB"),
+            "RGB",
+            "RGB",
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        )
+        name = ImageCms.getProfileDescription(stated).strip() or "a space of their own"
+    except (ImageCms.PyCMSError, OSError, ValueError):  # it may be one of inks, too
+        return None
+    levels = np.linspace(0, 255, 6).astype(np.uint8)
+    colors = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
+    after = np.asarray(found.apply(Image.fromarray(colors)))
+    if np.abs(after.astype(int) - colors).max() <= _ALIKE:
+        return None
+    _log.info("photos whose colours are in %s are converted to sRGB", name)
+    return found
+
+
 def _wholly(counted: Bool[np.ndarray, "rows columns"], size: Size) -> np.ndarray:
     """255 for each pixel of an image of ``size`` all parts of which count, 0 for the others."""
     share = Image.fromarray(counted.astype(np.float32))
@@ -185,9 +242,19 @@ def _read_deep(path: Path) -> UInt8[np.ndarray, "height width channels"]:
     pixels = source.read_image("uint16")
     if pixels is None:
         raise OSError(source.geterror())
+    layout = source.spec()
+    # The hint keeps straight alpha as it is; that of other files stays in their colours.
+    multiplied = layout.alpha_channel >= 0 and source.format_name() == "tiff"
+    multiplied &= layout.get_int_attribute("oiio:UnassociatedAlpha", 0) == 0
     source.close()
-    rounded = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    color, alpha = np.split(rounded, [rounded.shape[2] - 1 + rounded.shape[2] % 2], axis=2)
+    num_colors = pixels.shape[2] - 1 + pixels.shape[2] % 2
+    wide = pixels.astype(np.uint32)
+    if multiplied:
+        alpha = wide[..., num_colors:]
+        straight = wide[..., :num_colors] * 65535 // np.maximum(alpha, 1)
+        wide[..., :num_colors] = np.minimum(straight, 65535)
+    rounded = ((wide + 128) // 257).astype(np.uint8)
+    color, alpha = np.split(rounded, [num_colors], axis=2)
     return np.concatenate([np.broadcast_to(color, (*color.shape[:2], 3)), alpha], axis=2)
 
 
