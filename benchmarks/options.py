@@ -35,6 +35,8 @@ RECORDED_AS_THEY_GO = ("settings", "tests", "bars", "bake", "gpu")  # the others
 MEASURES = ("kernels", "steps", "quality")  # and profile, where it is asked for
 BAKE_PARTS = ("materials", "triangles", "moving", "supervision")
 KILL_PARTS = ("training", "baking", "writers", "disks", "couples", "places", "clocks")
+# Of which photos are held out of training.
+HELD_OUT = {"minimum": 2, "why": "with 0 test views would be tuned on, with 1 no photo is left"}
 T = TypeVar("T")
 
 
@@ -67,7 +69,7 @@ class BenchmarkOptions:
     seeds: tuple[int, ...] = (0,)
     captures: tuple[str, ...] = ()  # of suite=settings, what is changed, photos held out
     settings: tuple[str, ...] = ()
-    every: int = 10
+    every: int = field(default=10, metadata=HELD_OUT)
     outputs: str = "outputs/benchmark"
     photos: int = 60  # of suite=memory, and their width, and the cap in GiB
     width: int = 6000
@@ -110,6 +112,9 @@ def parsed(kind: type[T], arguments: Iterable[str]) -> T:
         choices = fields[name].metadata.get("choices", given)
         if not set(given) <= set(choices):
             raise SettingError(f"{argument} is not one of {', '.join(choices)}.")
+        if values[name] < fields[name].metadata.get("minimum", values[name]):
+            least, why = (fields[name].metadata[key] for key in ("minimum", "why"))
+            raise SettingError(f"{argument} is less than {least}: {why}.")
     return kind(**values)
 
 

@@ -7,12 +7,12 @@ interleaved, the variant changing fastest, so that a change of the machine meets
 import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from benchmarks.options import parsed, split_values
+from benchmarks.options import HELD_OUT, parsed, split_values
 from benchmarks.processes import trained
 from benchmarks.records import append, commit, print_table, start
 from neural_render.core.errors import SettingError
@@ -28,7 +28,7 @@ class TuningOptions:
     seconds: float = 30.0
     steps: int = 0  # the budget instead of seconds
     seeds: tuple[int, ...] = (0,)
-    every: int = 10  # photos that are held out
+    every: int = field(default=10, metadata=HELD_OUT)  # photos that are held out
     grid: bool = False  # every combination of values, not one setting at a time
     fixed: str = ""  # settings of all runs, with blanks between them
     threads: int = 0

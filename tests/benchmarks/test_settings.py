@@ -191,6 +191,7 @@ def test_a_real_run_is_measured_in_each_manner(tiny: Path) -> None:
         (["seconds=0"], "above 0"),
         (["seeds="], "at least one seed"),
         (["captures=[{0},{0}]"], "two are called tiny"),
+        (["every=0"], "every=0 is less than 2: with 0 test views would be tuned on"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(tiny: Path, words: list[str], message: str) -> None:

@@ -87,6 +87,8 @@ def test_variants_are_compared_at_equal_seeds_and_every_run_is_recorded(tmp_path
         (["capture=a", "training.a="], r"write training\.a=value,value"),
         (["capture=a", "training.a"], r"write training\.a=value,value"),
         (["capture=a", "pace=3"], "pace=3 is not a setting"),
+        (["capture=a", "every=0"], "every=0 is less than 2: with 0 test views would be tuned on"),
+        (["capture=a", "every=1"], "with 1 no photo is left"),
     ],
 )
 def test_wrong_words_are_refused(words, message):

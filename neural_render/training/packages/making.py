@@ -193,11 +193,14 @@ def _quality(
 
 
 def _psnr_of_run(original: Original, progress: bool) -> float:
-    """The run's figure: measured on its photos, or what it was measured by."""
+    """The run's figure: measured on its photos, or what it was measured by as it is now."""
     if original.has_photos:
         return measured_psnr(original, progress=progress)
     try:
-        return float(original.run.measures()["psnr"])
+        measures = original.run.measures()
+        if behind := original.run.unmeasured(measures):
+            raise PackageError(f"{original.run.path} {behind}.")
+        return float(measures["psnr"])
     except (CheckpointError, KeyError, TypeError):
         return ASSUMED_PSNR
 

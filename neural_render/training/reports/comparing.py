@@ -45,22 +45,10 @@ def measured_runs(runs: Sequence[RunFolder]) -> list[MeasuredRun]:
         for name, run in zip(short_names([run.path for run in runs]), runs, strict=True)
     ]
     for run, measured in zip(runs, found, strict=True):
-        _check_newest(run, measured)
+        if behind := run.unmeasured(measured.record):
+            raise EvaluationError(f"{measured.name} {behind}")
     check_alike(found)
     return found
-
-
-def _check_newest(run: RunFolder, measured: MeasuredRun) -> None:
-    """Nothing if a run was measured as it is now; one without checkpoints is what it was."""
-    checkpoints = run.checkpoints()
-    if not checkpoints or "num_steps" not in measured.record:
-        return
-    seen, trained = measured.record["num_steps"], int(checkpoints[-1].name)
-    if seen != trained:
-        raise EvaluationError(
-            f"{measured.name} was measured at step {seen} and trained to step {trained}: measure it"
-            f" with python scripts/evaluate.py {run.word} (a bake: scripts/bake.py)"
-        )
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:

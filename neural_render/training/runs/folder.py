@@ -3,7 +3,7 @@
 import logging
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +150,18 @@ class RunFolder:
                 f"{path} is missing or broken: measure that run with"
                 f" python scripts/evaluate.py {self.word} (a bake: scripts/bake.py)."
             ) from error
+
+    def unmeasured(self, measures: Mapping[str, Any]) -> str:
+        """What to do where it was trained further since its `measures`, as the end of a sentence;
+        nothing where it was not, or nobody can tell."""
+        trained = self.last_step
+        seen = measures.get("num_steps", trained)
+        if seen == trained or not trained:
+            return ""
+        return (
+            f"was measured at step {seen} and trained to step {trained}: measure it with python"
+            f" scripts/evaluate.py {self.word} (a bake: scripts/bake.py {self.word})"
+        )
 
     def checkpoint_path(self, step: int) -> Path:
         """The checkpoint after ``step``."""

@@ -96,6 +96,23 @@ def test_it_is_small_and_says_what_it_cost(ball, tmp_path):
     assert smaller.quality.loss_db > made.quality.loss_db
 
 
+def test_a_run_that_was_trained_further_since_it_was_measured_is_refused(ball, tmp_path):
+    """Its figure, which says how much may be lost, would be that of an earlier step."""
+    asked = PackageSettings(output=str(tmp_path / "a.nrpack"))
+    step, file = ball.scene.progress.step, ball.run.evaluation_path / "metrics.json"
+    file.parent.mkdir(exist_ok=True)
+    record = {"psnr": 31.0, "num_steps": step, "protocol": {}, "views": []}
+    try:
+        file.write_text(json.dumps(record))
+        assert make_package(ball, asked).quality.psnr_run == 31.0
+        file.write_text(json.dumps({**record, "num_steps": step - 20}))
+        said = rf"was measured at step {step - 20} and trained to step {step}: .* bake\.py run="
+        with pytest.raises(PackageError, match=said):
+            make_package(ball, asked)
+    finally:
+        file.unlink()
+
+
 def test_with_photos_the_loss_is_measured_on_them(ball, tmp_path):
     original = photographed(ball)
     made = make_package(original, PackageSettings(output=str(tmp_path / "a.nrpack")))
