@@ -17,6 +17,7 @@ from torch import Tensor
 from neural_render.core.files import output_error
 
 PARTIAL = ".partial"
+REPLACED = ".before" + PARTIAL  # what is behind the name of a folder until another has its place
 # The names of the safetensors format (https://github.com/huggingface/safetensors, "Format").
 DTYPES = {
     torch.float32: "F32",
@@ -61,9 +62,10 @@ def write_folder(
     """A folder with ``weights.safetensors`` and ``state.json`` that appears as a whole.
 
     Everything is written and synced under a temporary name beside it first, so that whoever finds
-    ``folder`` finds it complete. What could not be written leaves nothing behind.
+    ``folder`` finds it complete. What could not be written leaves nothing behind; what was there
+    before is removed last, and given back to whoever calls `given_back` after a crash.
     """
-    partial = folder.with_name(folder.name + PARTIAL)
+    partial, before = (folder.with_name(folder.name + end) for end in (PARTIAL, REPLACED))
     with writing(folder):
         try:
             discard(partial)
@@ -72,12 +74,28 @@ def write_folder(
             (partial / "state.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
             sync(partial / "state.json")
             sync(partial)
-            discard(folder)
+            if folder.exists():
+                discard(before)
+                folder.rename(before)
             partial.rename(folder)
             sync(folder.parent)
+            discard(before)
         except OSError:
+            given_back(before)
             shutil.rmtree(partial, ignore_errors=True)
             raise
+
+
+def given_back(leftover: Path) -> bool:
+    """Whether this was a folder about to be replaced, which has its place again.
+
+    It is where a killed `write_folder` left that place empty.
+    """
+    place = leftover.with_name(leftover.name.removesuffix(REPLACED))
+    if place == leftover or place.exists() or not leftover.exists():
+        return False
+    leftover.rename(place)
+    return True
 
 
 def write_tensors(

@@ -16,7 +16,13 @@ from neural_render.core.files import lock, read_json, whole_file
 from neural_render.core.processes import group
 from neural_render.core.waiting.turns import locked
 from neural_render.export.environment import ENVIRONMENT_FILE
-from neural_render.training.runs.atomic import PARTIAL, discard, new_folder, writing
+from neural_render.training.runs.atomic import (
+    PARTIAL,
+    discard,
+    given_back,
+    new_folder,
+    writing,
+)
 
 KEPT_CHECKPOINTS = 2
 LONGEST_NAME = 200  # bytes: file systems take 255
@@ -195,12 +201,16 @@ class RunFolder:
         return int(found[-1].name) if found else 0
 
     def prune_checkpoints(self) -> None:
-        """Keeps the last two checkpoints and removes older ones and unfinished leftovers."""
+        """Keeps the last two checkpoints and removes older ones and unfinished leftovers.
+
+        One that was about to be replaced when its program was killed is taken back.
+        """
         if not self.checkpoints_path.is_dir():
             return
         with writing(self.checkpoints_path):
-            for leftover in self.checkpoints_path.glob("*" + PARTIAL):
-                discard(leftover)
+            for leftover in list(self.checkpoints_path.glob("*" + PARTIAL)):
+                if not given_back(leftover):
+                    discard(leftover)
             for old in self.checkpoints()[:-KEPT_CHECKPOINTS]:
                 discard(old)
 

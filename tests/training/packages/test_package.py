@@ -106,7 +106,7 @@ def test_a_run_that_was_trained_further_since_it_was_measured_is_refused(ball, t
         file.write_text(json.dumps(record))
         assert make_package(ball, asked).quality.psnr_run == 31.0
         file.write_text(json.dumps({**record, "num_steps": step - 20}))
-        said = rf"was measured at step {step - 20} and trained to step {step}: .* bake\.py run="
+        said = rf"was measured at step {step - 20} and trained to step {step}: .*bake\.py run="
         with pytest.raises(PackageError, match=said):
             make_package(ball, asked)
     finally:

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -101,6 +102,30 @@ def test_the_last_two_checkpoints_are_kept_in_numeric_order(tmp_path):
     run.prune_checkpoints()
     assert [path.name for path in run.checkpoints()] == ["900", "1000"]
     assert sorted(os.listdir(run.checkpoints_path)) == ["1000", "900"]
+
+
+def test_a_checkpoint_that_was_being_replaced_is_taken_back(tmp_path, monkeypatch):
+    """Whoever kills a program between its two renames finds either one or the other."""
+    run = RunFolder.create(tmp_path, "fox")
+    folder = run.checkpoint_path(70)
+    write_folder(folder, {}, {"of": "before"})
+    rename, left = Path.rename, []
+
+    def seen(path: Path, target: Path) -> Path:
+        found = rename(path, target)
+        left.append(shutil.copytree(run.checkpoints_path, tmp_path / f"left_{len(left)}"))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", seen)
+        write_folder(folder, {}, {"of": "now"})
+    assert len(left) == 2
+    for instant, wanted in zip(left, ("before", "now"), strict=True):
+        shutil.rmtree(run.checkpoints_path)
+        instant.rename(run.checkpoints_path)
+        run.prune_checkpoints()
+        assert os.listdir(run.checkpoints_path) == ["70"]
+        assert json.loads((folder / "state.json").read_text()) == {"of": wanted}
 
 
 def test_a_folder_is_read_back_as_it_was_written(tmp_path):
