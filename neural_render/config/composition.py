@@ -286,6 +286,8 @@ def _stored(path: Path, known: Any) -> DictConfig:
         found = OmegaConf.create(text)
     except KeyValidationError as error:
         raise ValueError("one of its names is null") from error
+    if not found:  # as a power cut leaves files; the defaults are not what the run was made with
+        raise ValueError("it is empty (restore it from a copy)")
     _check_names(OmegaConf.to_container(found), known, "")
     assert isinstance(found, DictConfig)
     return found

@@ -23,6 +23,7 @@ except ImportError:  # not on Windows, where two programs at once are the user's
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP)  # what file systems say that sync files alone
 # What numpy raises for a file that holds no arrays, or fewer than it says.
 NO_ARRAYS = (OSError, ValueError, EOFError, KeyError, TypeError, ArithmeticError)
 NO_ARRAYS += (SyntaxError, TokenError, BadZipFile, NotImplementedError, zlib.error)
@@ -35,14 +36,16 @@ _limits_turn = threading.Lock()
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``, renamed to it when the block ends well, else removed.
 
-    It keeps the ending of the name, since writers choose their format by it; missing folders are
-    made. What a killed program left of it is written over by the next. Every ``OSError`` of the
-    block becomes an ``OutputError`` that names ``path``.
+    It is on the disk before, so that a power cut leaves no empty file under the name. It keeps the
+    ending of the name, since writers choose their format by it; missing folders are made. What a
+    killed program left of it is written over by the next. Every ``OSError`` of the block becomes an
+    ``OutputError`` that names ``path``.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _draft(path) as temporary:
             yield temporary
+            sync(temporary)
             os.replace(temporary, path)
     except OSError as error:
         raise output_error(path, error) from error
@@ -85,6 +88,18 @@ def _is_named(file: BinaryIO, path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
+
+
+def sync(path: Path) -> None:
+    """Asks the disk to keep a file, or a folder's entries where its file system can be asked."""
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FOLDERS or not path.is_dir():
+            raise
+    finally:
+        os.close(handle)
 
 
 def expanded(path: str | Path) -> Path:

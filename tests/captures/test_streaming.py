@@ -1,5 +1,6 @@
 """Rays of photos on disk: the same as of photos in memory, every pixel in its turn."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from neural_render.captures.pixel_blocks import pixel_layout
 from neural_render.captures.records import Capture
 from neural_render.captures.settings import CaptureSettings
 from neural_render.captures.streaming import StreamedPhotos, photo_source, window_at
+from neural_render.core.errors import CaptureError
 from neural_render.core.protocols import RegionSource, SteppedSource, has_regions, is_stepped
 from neural_render.core.waiting import patience
 from tests.captures.formats import NAMES, make_frames, noise_image, save_image, write_transforms
 from tests.captures.readers.test_transforms_points import write_ply
 from tests.captures.test_photos import DISTORTED, FISHEYE, check_rays, seeded
+from tests.small_disk import refusing_to_sync
 from tests.tiny_capture import write_blender_capture
 
 
@@ -205,3 +208,15 @@ def test_a_slow_disk_is_waited_for_in_words(
     with caplog.at_level("INFO", logger="neural_render"):
         source.turn_to(streaming.STEPS_PER_WINDOW + 1)
     assert "waiting for the disk" in caplog.text
+
+
+def test_what_the_disk_does_not_keep_is_no_cache(tmp_path: Path) -> None:
+    """After a power cut, space that was taken and never written reads as zeros, and is as long."""
+    settings = CaptureSettings(path=str(plain(tmp_path)), test_every=0, memory="disk")
+    with (
+        refusing_to_sync(errno.EIO, folders=False),
+        pytest.raises(CaptureError, match=r"cannot be written to .* \(Input/output error\)"),
+    ):
+        open_capture(settings, progress=False)
+    assert not list((tmp_path / ".neural_render").glob("pixels_*"))
+    open_capture(settings, progress=False)

@@ -25,6 +25,8 @@ BOMB = "a: &a [x]\nb: &b [*a,*a]\n"
         ("seed: many", "seed: Value 'many'"),
         ("run: !!python/object/apply:os.system ['touch owned']", "could not determine"),
         ("\0", "special characters"),
+        ("", "it is empty"),
+        ("# all of it was a remark\n", "it is empty"),
     ],
 )
 def test_settings_that_are_not_ours_are_one_sentence(

@@ -20,9 +20,10 @@ from neural_render.core.files import (
     lock,
     output_error,
     read_json,
+    sync,
     whole_file,
 )
-from tests.small_disk import FULL, small_disk
+from tests.small_disk import FULL, refusing_to_sync, small_disk
 
 
 def names(folder: Path) -> list[str]:
@@ -183,3 +184,22 @@ def test_large_pictures_are_opened_as_long_as_anybody_wants_to(
         assert allowed == PIL.Image.MAX_IMAGE_PIXELS
     second.__exit__(None, None, None)
     assert limit == PIL.Image.MAX_IMAGE_PIXELS
+
+
+def test_files_must_be_synced(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with refusing_to_sync(errno.EINVAL, folders=False), pytest.raises(OSError, match="Invalid"):
+        sync(tmp_path / "file")
+
+
+def test_what_the_disk_does_not_keep_is_not_put_in_place(tmp_path: Path) -> None:
+    """After a power cut, a file that was renamed before it was written is empty."""
+    path = tmp_path / "config.yaml"
+    path.write_text("before")
+    with (
+        refusing_to_sync(errno.EIO, folders=False),
+        pytest.raises(OutputError, match=r"config\.yaml cannot be written \(Input/output error\)"),
+        whole_file(path) as temporary,
+    ):
+        temporary.write_text("now")
+    assert path.read_text() == "before" and names(tmp_path) == ["config.yaml"]

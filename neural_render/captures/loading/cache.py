@@ -22,6 +22,7 @@ from torch import Tensor
 
 from neural_render.captures.workplace import place_for, told
 from neural_render.core.errors import CaptureError
+from neural_render.core.files import sync
 
 VERSION = 2  # of what is decoded
 FOLDER = ".neural_render"
@@ -83,6 +84,8 @@ def new_cache(home: Path, key: str, num_bytes: int) -> Iterator[Path]:
     try:
         partial.mkdir()
         yield partial
+        for file in partial.iterdir():  # space that was taken and never written is as long, and 0
+            sync(file)
         partial.rename(folder)
     except OSError as error:
         raise CaptureError(

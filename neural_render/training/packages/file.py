@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from neural_render.core.errors import PackageError, reason_of
-from neural_render.core.files import checked_file, whole_file
+from neural_render.core.files import checked_file, sync, whole_file
 from neural_render.training.packages.format import (
     FORMAT,
     READ,
@@ -18,7 +18,7 @@ from neural_render.training.packages.format import (
     document_of,
     metadata_of,
 )
-from neural_render.training.runs.atomic import sync, write_tensors, writing
+from neural_render.training.runs.atomic import write_tensors, writing
 
 
 @dataclass(frozen=True, kw_only=True)

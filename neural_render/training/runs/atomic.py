@@ -1,6 +1,5 @@
 """Folders that are either there as a whole or not at all, also after a crash or a power cut."""
 
-import errno
 import itertools
 import json
 import os
@@ -14,7 +13,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from neural_render.core.files import output_error
+from neural_render.core.files import output_error, sync
 
 PARTIAL = ".partial"
 REPLACED = ".before" + PARTIAL  # what is behind the name of a folder until another has its place
@@ -29,7 +28,6 @@ DTYPES = {
     torch.bool: "BOOL",
 }
 PLAIN = MappingProxyType({"format": "pt"})
-_NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP)  # what file systems say that sync files alone
 
 
 @contextmanager
@@ -131,15 +129,3 @@ def discard(folder: Path) -> None:
         shutil.rmtree(doomed, ignore_errors=True)
         folder = folder.rename(doomed)
     shutil.rmtree(folder)
-
-
-def sync(path: Path) -> None:
-    """Asks the disk to keep a file, or a folder's entries where its file system can be asked."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in _NO_FOLDERS or not path.is_dir():
-            raise
-    finally:
-        os.close(handle)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from neural_render.core.errors import OutputError
-from neural_render.training.runs.atomic import sync, write_folder
+from neural_render.training.runs.atomic import write_folder
 from tests.small_disk import refusing_to_sync
 
 
@@ -26,9 +26,3 @@ def test_a_disk_that_fails_is_one_sentence(tmp_path: Path) -> None:
     ):
         write_folder(tmp_path / "step", {"x": torch.ones(2)}, {"step": 1})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_files_must_be_synced(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with refusing_to_sync(errno.EINVAL, folders=False), pytest.raises(OSError, match="Invalid"):
-        sync(tmp_path / "file")
