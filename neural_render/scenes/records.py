@@ -49,7 +49,8 @@ class LoadedScene:
 
     ``scene`` is a ``mitsuba.Scene`` with all its lights. ``low`` and ``high`` bound its geometry in
     world units, ``objects`` (low, high) what of it is not flat, as floors and walls are.
-    ``warnings`` are whole sentences: what the file has and we cannot express.
+    ``warnings`` are whole sentences: what the file has and we cannot express. ``exported`` is the
+    digest of what another program made of the file, empty where it was read as it is.
     """
 
     path: Path
@@ -63,3 +64,4 @@ class LoadedScene:
     up: Triple
     max_depth: int  # path segments from the camera, as Mitsuba counts them; -1: no limit
     warnings: tuple[str, ...]
+    exported: str = ""

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from neural_render.scenes.tracing.process import TracerProcess
 
 HALVES = 2
 VERSION = 3  # of what is cached
-MOST_FILES = 2000  # beside a scene whose sizes and times tell it apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,11 +158,13 @@ def _key(found: dict[str, Any], scene: SceneSettings, views: ViewSettings, outpu
     stated = [
         VERSION,
         _digest(path),
-        list(islice(_files_beside(path, outputs), MOST_FILES)),
+        list(_files_beside(path, outputs)),
         {**asdict(scene), "path": path.name, "environment": environment},
         {**asdict(views), "supersampling": 0},
         *found["moving"],  # where they may be, which the scene's file alone does not say
     ]
+    if found["exported"]:  # by a program that may look anywhere for textures and other parts
+        stated.append(found["exported"])
     return hashlib.sha256(json.dumps(stated).encode()).hexdigest()[:24]
 
 

@@ -13,6 +13,8 @@ from PIL import Image
 from neural_render.scenes.references import References, trace_references
 from neural_render.scenes.settings import SceneSettings, ViewSettings
 from neural_render.scenes.tracing.process import TracerProcess
+from tests.scenes.readers.scenes import gltf_scene
+from tests.scenes.readers.test_formats import fake_blender
 from tests.scenes.small_scenes import BULB, CAMERA, FRONT, LAMP, write_scene
 from tests.scenes.tracing.tracers import started
 
@@ -86,6 +88,38 @@ def test_a_file_that_changed_is_traced_anew(tmp_path: Path) -> None:
         assert not traced(process, path, views)[1]
         beside.write_text("Kd 0.8")
         assert traced(process, path, views)[1]
+
+
+def test_any_number_of_files_beside_it_is_looked_at(tmp_path: Path) -> None:
+    path = scene_file(tmp_path)
+    for number in range(2100):
+        (path.parent / f"z{number:04}.bin").touch()
+    views = replace(VIEWS, test=1, test_size=8, reference_samples=1)
+    with closing(started(path, views)) as process:
+        assert traced(process, path, views)[1]
+        assert not traced(process, path, views)[1]
+        (path.parent / "z2099.bin").write_text("another")
+        assert traced(process, path, views)[1]
+
+
+def test_what_blender_finds_elsewhere_is_of_the_scene(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its textures may lie anywhere: what it exported tells."""
+    made = gltf_scene().write(tmp_path / "elsewhere.glb")
+    program = fake_blender(tmp_path, f"shutil.copy({str(made)!r}, sys.argv[-1])")
+    monkeypatch.setenv("NEURAL_RENDER_BLENDER", program)
+    (tmp_path / "scene").mkdir()
+    path = tmp_path / "scene/scene.blend"
+    path.write_text("not ours to read")
+    views, found = replace(VIEWS, test=1, test_size=8, reference_samples=1), []
+    for color in ([0.5] * 3, [0.5] * 3, [0.25] * 3):
+        scene = gltf_scene()
+        scene.content["extras"] = {"wall": color}
+        scene.write(made)
+        with closing(started(path, views)) as process:
+            found.append(bool(traced(process, path, views)[1]))
+    assert found == [True, False, True]
 
 
 def test_views_of_several_formats(tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ def _loaded(path: Path, settings: SceneSettings) -> LoadedScene:
         up=UP[lighting.up_axis(settings.up, parts.up, cameras)],
         max_depth=settings.max_depth or parts.max_depth or DEFAULT_DEPTH,
         warnings=tuple(warnings),
+        exported=parts.exported,
     )
 
 

@@ -15,6 +15,7 @@ class SceneParts:
     (glTF's emissive textures) do not. ``max_depth`` is 0 and ``up`` empty where the file does not
     say. ``again`` makes the scene anew with more in it, by name; an ``environment`` takes the place
     of its own. ``lost`` names, in a few words each, what the file has and we cannot express.
+    ``exported`` is the digest of what another program made of it, and empty where none did.
     """
 
     format: str
@@ -24,3 +25,4 @@ class SceneParts:
     max_depth: int = 0
     up: Axis = ""
     lost: tuple[str, ...] = ()
+    exported: str = ""

@@ -95,6 +95,7 @@ class Worker:
             high=self.scene.high,
             up=self.scene.up,
             warnings=self.scene.warnings,
+            exported=self.scene.exported,
             groups=[{"name": group.name, "color": group.color} for group in self.groups],
             environment="".join(group.name for group in self.groups if group.is_around),
             views=self.views.kind,

@@ -4,6 +4,7 @@ Blender is the user's own program (GPL): it is found on PATH or named by NEURAL_
 nothing of it is ever imported.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -39,22 +40,22 @@ def read(path: Path) -> SceneParts:
             text = str(error).replace(str(exported), f"{path} (as Blender exported it)")
             raise SceneError(text) from error
         told = _told(Path(f"{exported}.json"))
+        digest = hashlib.sha256(json.dumps(told).encode() + exported.read_bytes()).hexdigest()
     kind = f"{path.suffix[1:].upper()} through Blender"
     lost = (*parts.lost, *(str(what) for what in told["lost"]))
     world = [float(value) for value in told["world"]]
+    parts = replace(parts, format=kind, lost=lost, exported=digest)
     if max(world) <= 0:
-        return replace(parts, format=kind, lost=lost)
+        return parts
     import mitsuba
 
     environment = mitsuba.load_dict({"type": "constant", "radiance": rgb(world)})
     scene = parts.again({ENVIRONMENT: environment})
     return replace(
         parts,
-        format=kind,
         scene=scene,
         again=partial(rebuilt, scene),
         lit=parts.lit or max(world) >= MIN_WORLD,
-        lost=lost,
     )
 
 
