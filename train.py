@@ -10,7 +10,6 @@ from pathlib import Path
 
 from neural_render import config
 from neural_render.captures.adjustment.adjustment import CameraAdjustment
-from neural_render.captures.doctor.examination import open_checked
 from neural_render.captures.streaming import photo_source
 from neural_render.core.processes import group
 from neural_render.kernels import dispatch
@@ -25,7 +24,8 @@ from neural_render.training.sources.photographed import (
     photographed_field,
     photographed_renderer,
 )
-from neural_render.training.sources.views import check_made_from
+from neural_render.training.sources.remembered import photos_record
+from neural_render.training.sources.views import check_made_from, photos_of
 from neural_render.training.watching.audience import audience_of, check_audience
 from neural_render.training.watching.surroundings import photographed_surroundings
 
@@ -56,7 +56,7 @@ def main(settings: config.Settings) -> None:
     check_made_from("photos", settings.run)
     check_audience(settings.viewer, group.size())
     backend, threads, device = start_kernels(config.own_kernels(settings.kernels))
-    capture = open_checked(settings.capture, progress=progress, check=not settings.run)
+    capture = photos_of(settings.run, settings.capture, progress=progress)
     rows = auto_log2_rows(settings.training, device)
     settings = config.completed(settings, name=capture.name, log2_rows=rows)
     source, training = photographed(photo_source(capture, device), capture, settings.training)
@@ -66,9 +66,9 @@ def main(settings: config.Settings) -> None:
     renderer = photographed_renderer(settings.rendering, capture, device, points_first=points_first)
     cameras = capture.train.cameras.in_frame(capture.frame.world_from_field.inverse())
     adjustment = CameraAdjustment(cameras.to(device), settings.capture.adjust)
-    run = RunFolder.begun(settings.run, settings.outputs, settings.name)
-    around = partial(photographed_surroundings, capture, run)
-    with audience_of(settings.viewer, around, run) as audience:
+    begun = RunFolder.begun(settings.run, settings.outputs, settings.name)
+    around = partial(photographed_surroundings, capture)
+    with begun as run, audience_of(settings.viewer, partial(around, run), run) as audience:
         context = RunContext(
             seed=settings.seed,
             backend=backend,
@@ -76,6 +76,7 @@ def main(settings: config.Settings) -> None:
             threads=threads,
             capture=str(capture.path),
             config=config.yaml_of(settings),
+            photos=photos_record(capture, settings.capture),
             program=COMMAND.program,
             audience=audience,
         )

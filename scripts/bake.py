@@ -21,8 +21,8 @@ from neural_render.training.schedules import auto_log2_rows
 from neural_render.training.sources.bakes import bake_measures, counted_tracing
 from neural_render.training.sources.baking import (
     bake_training,
-    begin_bake,
     begin_scene,
+    begun_bake,
     held_out_views,
     lit_field,
     lit_renderer,
@@ -62,28 +62,29 @@ def main(settings: config.Settings) -> None:
         settings = config.completed(settings, name=process.name, log2_rows=rows)
         stage = begin_scene(process, settings.run, settings.seed)
         training = bake_training(settings.training)
-        run = begin_bake(process, settings.run, Path(settings.outputs), settings.name)
-        around = partial(baked_surroundings, run, stage[1])
-        fresh = {"seed": settings.seed, "begun": run.last_step}
-        tracer = TracedSource(process, *stage, settings.tracer, **fresh, device=device)
-        with closing(tracer) as source, audience_of(settings.viewer, around, run) as audience:
-            field = lit_field(settings.field, source, settings.seed)
-            known = settings.tracer, source, run, training
-            renderer = lit_renderer(settings.rendering, *known, settings.seed)
-            context = RunContext(
-                seed=settings.seed,
-                backend=backend,
-                precision=dispatch.precision(),
-                threads=threads,
-                capture=process.scene["path"],
-                config=config.yaml_of(settings),
-                color_space="linear",
-                lighting=source.lighting,
-                program=COMMAND.program,
-                audience=audience,
-            )
-            with counted_tracing(run, lambda: source.figures):
-                train(source, field, renderer, training, run, context)
+        begun = begun_bake(process, settings.run, settings.outputs, settings.name)
+        around = partial(baked_surroundings, frame=stage[1])
+        with begun as run, audience_of(settings.viewer, partial(around, run), run) as audience:
+            fresh = {"seed": settings.seed, "begun": run.last_step}
+            tracer = TracedSource(process, *stage, settings.tracer, **fresh, device=device)
+            with closing(tracer) as source:
+                field = lit_field(settings.field, source, settings.seed)
+                known = settings.tracer, source, run, training
+                renderer = lit_renderer(settings.rendering, *known, settings.seed)
+                context = RunContext(
+                    seed=settings.seed,
+                    backend=backend,
+                    precision=dispatch.precision(),
+                    threads=threads,
+                    capture=process.scene["path"],
+                    config=config.yaml_of(settings),
+                    color_space="linear",
+                    lighting=source.lighting,
+                    program=COMMAND.program,
+                    audience=audience,
+                )
+                with counted_tracing(run, lambda: source.figures):
+                    train(source, field, renderer, training, run, context)
         references = held_out_views(process, settings.scene, settings.outputs, progress=progress)
     scene = load_for_rendering(run, device)
     capture = load_views(run.path, scene.frame)

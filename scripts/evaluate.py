@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 
 from neural_render import config
-from neural_render.captures.opening import open_capture
 from neural_render.kernels.settings import start_kernels
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
 from neural_render.training.runs.results import Results, summary
-from neural_render.training.sources.views import check_made_from
+from neural_render.training.sources.views import check_made_from, views_of
 
 COMMAND = config.Command(
     program="scripts/evaluate.py",
@@ -35,10 +34,11 @@ def main(settings: config.Settings) -> None:
     check_made_from("photos", settings.run)
     _, _, device = start_kernels(settings.kernels)
     run = RunFolder.open(Path(settings.run))
+    scene = load_for_rendering(run, device)
     results = Results(
         run=run,
-        scene=load_for_rendering(run, device),
-        capture=open_capture(settings.capture, progress=progress),
+        scene=scene,
+        capture=views_of(run.path, scene, settings.capture, images=True, progress=progress),
         background=settings.evaluation.background,
     )
     record = results.measure(settings.evaluation, progress=progress)

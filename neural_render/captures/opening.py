@@ -44,15 +44,19 @@ SHIFT_PX = 4 * 3000 * 2.0**-24  # at 3000 of focal length, from a quarter of the
 _log = logging.getLogger("neural_render")
 
 
-def open_capture(settings: CaptureSettings, *, progress: bool, images: bool = True) -> Capture:
+def open_capture(
+    settings: CaptureSettings, *, progress: bool, images: bool = True, finds: bool = True
+) -> Capture:
     """The capture that ``settings.path`` names, its photos in memory (or not: ``images=False``).
 
     CaptureError says in one sentence what is wrong with a capture; what could be mended is logged
     as a warning and kept in ``Capture.warnings``. Needed memory is checked before images are read.
     Without images the scene's place is a guess, of which nothing is said: a run has its own.
+    Without ``finds`` a CaptureError is raised where a video's frames or poses of photos would have
+    to be found anew.
     """
     stated = find_folder(settings.path)
-    folder = with_poses(stated, settings, progress=progress)
+    folder = with_poses(stated, settings, progress=progress, finds=finds)
     reader = recognise(folder)
     with told_if_slow(f"reading what {folder} lists"):
         listing = with_split(with_files(reader.read(folder), folder), settings.test_every)
@@ -112,18 +116,18 @@ def in_cropped(points: SparsePoints, plans: Sequence[PlannedPhoto], views: Views
     return replace(points, place=points.place * scales[points.photo])
 
 
-def with_poses(stated: Path, settings: CaptureSettings, *, progress: bool) -> Path:
+def with_poses(stated: Path, settings: CaptureSettings, *, progress: bool, finds: bool) -> Path:
     """The folder to read: the stated one, or where a video's frames are; poses that no file holds
-    are found first."""
+    are found first, if ``finds`` allows it."""
     folder = stated
     if stated.is_file():
-        folder = frames_folder(stated, settings.frames, progress=progress)
+        folder = frames_folder(stated, settings.frames, progress=progress, finds=finds)
     formats = [reader.name for reader in READERS if not reader.missing_in(folder)]
     if formats and not (formats[0] == "colmap" and is_ours(folder)):
         return folder
     if not find_photos(folder).names:
         return folder
-    return folder_with_poses(folder, settings, progress=progress)
+    return folder_with_poses(folder, settings, progress=progress, finds=finds)
 
 
 def find_folder(stated: str) -> Path:

@@ -81,6 +81,15 @@ def write_record(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def check_finds(finds: bool, what: str, place: Path) -> None:
+    """CaptureError where ``what`` would have to be found anew for a run that has seen others."""
+    if not finds:
+        raise CaptureError(
+            f"{what} are not in {place} as the run found them, and found anew they would be others:"
+            " restore that folder, give capture.path= where it is, or train anew without run="
+        )
+
+
 @contextlib.contextmanager
 def told(place: Path) -> Iterator[None]:
     """Turns errors of the file system into one sentence."""

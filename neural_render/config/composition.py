@@ -50,7 +50,9 @@ DEFAULTS = [
 
 # What a run is begun with stays: the field, its place, and which photos it must not have seen.
 FIXED = ("field.", "scene.", "capture.scale", "capture.aabb_scale", "capture.test_every", "seed")
-FIXED += ("capture.find_points", "views.")
+FIXED += ("capture.find_points", "capture.scene", "views.")
+# And how its photos were found and placed, which would be others.
+FIXED += ("capture.frames", "capture.matching", "capture.mapper", "capture.camera_model")
 FREE = ("views.reference_samples", "views.supersampling")  # of a bake's: how views are measured
 # Photos that were held out can be trained on; those that were seen cannot be held out any more.
 HELD_OUT = "capture.holdout_every"
@@ -207,6 +209,8 @@ def _overridden(settings: Settings, words: list[str], configs: Path) -> Settings
     if SECONDS in given and STEPS not in given:  # a budget in seconds, after one in steps
         OmegaConf.update(config, STEPS, 0)
     for override in overrides:
+        if override.key_or_group == "capture.path" and not override.value():
+            continue  # that of the run
         if override.key_or_group != "preset":
             OmegaConf.update(config, override.key_or_group, override.value())
     return _record(config)

@@ -1,12 +1,14 @@
 """Training: one visible loop, and what stands before and behind it."""
 
+import dataclasses
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from signal import Signals
+from typing import Any
 
 import torch
 
@@ -72,6 +74,8 @@ class RunContext:
     threads: int  # of the kernels: what the cpu clock divides by
     capture: str  # where the rays came from, to be stored
     config: str  # the resolved settings, to be stored as config.yaml
+    # What is to be remembered of photos, see `photos_record`.
+    photos: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     color_space: str = "srgb"
     lighting: Lighting = PHOTOGRAPHED
     program: str = ""  # that goes on with it, such as train.py; empty: only who began it can
@@ -125,7 +129,8 @@ def train(
         take_up(run, record, state)
         session = Session(run, record, context, state)
         # Only now: what cannot be resumed keeps the settings that it was made with.
-        group.of_first(lambda: run.write_config(context.config, session.is_over(settings)))
+        is_over = session.is_over(settings)
+        group.of_first(lambda: run.begin(context.config, context.photos, is_over=is_over))
         context.audience.begin(lambda: training_stage(state, renderer, record, run))
         with curves_left(run, signals, context.program):
             try:
@@ -337,8 +342,8 @@ def check_place(checkpoint: Checkpoint, record: RunRecord) -> None:
         raise CheckpointError(
             f"{checkpoint.path} was trained with its scene placed otherwise: {record.capture} is"
             " not the capture that it was, or capture.scene, capture.scale, capture.aabb_scale,"
-            " capture.find_points or capture.holdout_every changed; restore them, or train anew"
-            " without run=."
+            " capture.find_points, capture.holdout_every or capture.max_side changed; restore"
+            " them, or train anew without run=."
         )
 
 

@@ -85,17 +85,21 @@ def examine(capture: Capture, *, thorough: bool) -> Examination:
     )
 
 
-def open_checked(settings: CaptureSettings, *, progress: bool, check: bool) -> Capture:
+def open_checked(
+    settings: CaptureSettings, *, progress: bool, check: bool, finds: bool = True
+) -> Capture:
     """The capture that ``settings.path`` names, its photos loaded, and what is wrong with it said.
 
-    Without ``check`` it is only opened: a run that goes on was examined when it began. Of several
-    processes the first one examines it; the others open it when that has found and stored what its
-    files do not say, and keep its photos where that does.
+    Without ``check`` it is only opened: a run that goes on was examined when it began. Without
+    ``finds`` nothing is found anew (``open_capture``). Of several processes the first one examines
+    it; the others open it when that has found and stored what its files do not say, and keep its
+    photos where that does.
     """
     opened: list[Capture] = []
 
     def open_here(memory: str) -> int:
-        opened.append(open_capture(replace(settings, memory=memory), progress=progress))
+        here = replace(settings, memory=memory)
+        opened.append(open_capture(here, progress=progress, finds=finds))
         return opened[0].train.stride
 
     stride = group.of_first(lambda: open_here(settings.memory))

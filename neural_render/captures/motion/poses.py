@@ -28,6 +28,7 @@ from neural_render.captures.motion.process import run_colmap
 from neural_render.captures.settings import CaptureSettings
 from neural_render.captures.video.frames import MODEL_RECORD, OF_SYSTEMS, is_of_video
 from neural_render.captures.workplace import (
+    check_finds,
     fingerprints,
     place_for,
     put,
@@ -59,11 +60,14 @@ def is_ours(folder: Path) -> bool:
     return (folder / MODEL / RECORD).is_file()
 
 
-def folder_with_poses(folder: Path, settings: CaptureSettings, *, progress: bool) -> Path:
+def folder_with_poses(
+    folder: Path, settings: CaptureSettings, *, progress: bool, finds: bool = True
+) -> Path:
     """The folder that holds the photos and their COLMAP model, which is found now if need be.
 
     It is ``folder`` itself, or one in the user's cache where nothing can be written there. A model
-    found before is used while the photos are the same and no setting asks for another one.
+    found before is used while the photos are the same and no setting asks for another one;
+    CaptureError without ``finds`` where there is none such.
     """
     photos = find_photos(folder)
     if len(photos.names) < MIN_PHOTOS:
@@ -79,7 +83,9 @@ def folder_with_poses(folder: Path, settings: CaptureSettings, *, progress: bool
     place = place_for(folder)
     with locked(place):
         if not _is_current(place, made_from, stated):
+            check_finds(finds, f"the poses of the photos of {folder}", place / MODEL)
             _check_free(place / MODEL)
+            _check_same(folder, photos, made_from)
             with told(place):
                 chosen = _chosen(stated, len(photos.names), is_video=is_of_video(folder))
                 _reconstruct(photos, place, made_from, chosen, progress=progress)
@@ -89,6 +95,17 @@ def folder_with_poses(folder: Path, settings: CaptureSettings, *, progress: bool
                 if (folder / name).is_dir():
                     _link(place / name, folder / name)
     return place
+
+
+def _check_same(folder: Path, photos: FoundPhotos, made_from: dict[str, Any]) -> None:
+    """CaptureError where the photos were replaced while another run worked on them."""
+    there = all((photos.root / name).is_file() for name in photos.names)
+    if not there or fingerprints(photos.root, photos.names) != made_from:
+        raise CaptureError(
+            f"the photos of {folder} changed while their poses were to be found: another run chose"
+            " other frames of the same video (capture.frames), so let one end before the other"
+            " begins, or copy the video"
+        )
 
 
 def _check_free(model: Path) -> None:

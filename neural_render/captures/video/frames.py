@@ -14,6 +14,7 @@ from tqdm import tqdm
 from neural_render.captures.video import decoding
 from neural_render.captures.video.choosing import Looks, MotionMeter, choose, sharpness
 from neural_render.captures.workplace import (
+    check_finds,
     fingerprints,
     place_for,
     put,
@@ -50,11 +51,12 @@ def is_of_video(folder: Path) -> bool:
     return (folder / RECORD).is_file()
 
 
-def frames_folder(video: Path, count: int, *, progress: bool) -> Path:
+def frames_folder(video: Path, count: int, *, progress: bool, finds: bool = True) -> Path:
     """The folder whose ``images/`` hold up to ``count`` of the video's frames, 0 for the default.
 
     It is ``NAME_frames`` beside the video, or in the user's cache where nothing can be written
     there; frames that were chosen before, by the same setting from the same file, are used again.
+    CaptureError without ``finds`` where there are none such.
     """
     folder = place_for(video.parent) / f"{video.stem}_frames"
     made_from = fingerprints(video.parent, [video.name])
@@ -63,6 +65,7 @@ def frames_folder(video: Path, count: int, *, progress: bool) -> Path:
         if known.get("made_from") == made_from and count in (0, known.get("frames")):
             _log.info("the %s frames of %s in %s are used", known.get("chosen"), video, folder)
             return folder
+        check_finds(finds, f"the frames of {video}", folder)
         if folder.exists() and not known:
             raise CaptureError(
                 f"{folder} is where the frames of {video} belong, but it is not of our making: move"
@@ -85,7 +88,9 @@ def frames_folder(video: Path, count: int, *, progress: bool) -> Path:
                 _write(video, numbers, part / "images", progress=progress)
                 content = {"made_from": made_from, "frames": wanted, "chosen": len(numbers)}
                 write_record(part / RECORD, content)
-            put(part, folder)
+            # Where poses of earlier frames are being found, these are still needed.
+            with locked(folder) if folder.exists() else contextlib.nullcontext():
+                put(part, folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
     _log.info("%d of %d frames of %s: %s", len(numbers), len(looks.number), video, folder)

@@ -4,7 +4,7 @@ import logging
 import shlex
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from neural_render.core.errors import CheckpointError, OutputError, SettingError
 from neural_render.core.files import lock, read_json, whole_file
 from neural_render.core.processes import group
 from neural_render.core.waiting.turns import locked
+from neural_render.evaluation.records import write_json
 from neural_render.export.environment import ENVIRONMENT_FILE
 from neural_render.training.runs.atomic import (
     PARTIAL,
@@ -40,7 +41,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, outputs: Path, name: str) -> "RunFolder":
-        """A new folder ``<outputs>/<name>/<time>``, to which ``<outputs>/latest`` points."""
+        """A new folder ``<outputs>/<name>/<time>``."""
         if not name or name in (".", "..", "latest") or "/" in name or "\\" in name:
             raise SettingError(
                 f"name={name} cannot name a run: give a plain folder name (not latest), no slashes."
@@ -49,22 +50,35 @@ class RunFolder:
             raise SettingError(
                 f"name={name[:40]}... cannot name a run: give at most {LONGEST_NAME} bytes."
             )
-        run = cls(path=new_folder(outputs / name / time.strftime("%Y-%m-%d_%H-%M-%S")))
-        run.make_latest()
-        return run
+        return cls(path=new_folder(outputs / name / time.strftime("%Y-%m-%d_%H-%M-%S")))
 
     @classmethod
-    def begun(cls, run: str, outputs: str, name: str) -> "RunFolder":
-        """The run in the folder ``run``; without one a new one, the same for all processes."""
+    @contextmanager
+    def begun(cls, run: str, outputs: str, name: str) -> "Iterator[RunFolder]":
+        """The run in the folder ``run``; without one a new one, the same for all processes.
+
+        A new one that has not begun (``begin``) when the block ends is removed.
+        """
         if run:
-            return cls.open(Path(run))
+            yield cls.open(Path(run))
+            return
         found = group.of_first(lambda: cls.create(Path(outputs), name))
-        if not found.path.is_dir():
+        try:
+            found.check_seen()
+            yield found
+        finally:
+            if group.is_first() and not found.config_path.is_file():
+                discard(found.path)
+                with suppress(OSError):  # other runs have that name
+                    found.path.parent.rmdir()
+
+    def check_seen(self) -> None:
+        """OutputError where this process sees no such folder, which another one made."""
+        if not self.path.is_dir():
             raise OutputError(
-                f"{found.path}, where this run is kept, is not to be seen by process"
+                f"{self.path}, where this run is kept, is not to be seen by process"
                 f" {group.place().rank}: let outputs lie in a folder that all machines share."
             )
-        return found
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -90,6 +104,11 @@ class RunFolder:
     def config_path(self) -> Path:
         """The resolved settings."""
         return self.path / "config.yaml"
+
+    @property
+    def photos_path(self) -> Path:
+        """Of a run on photos: their names and cameras."""
+        return self.path / "photos.json"
 
     @property
     def checkpoints_path(self) -> Path:
@@ -130,6 +149,18 @@ class RunFolder:
     def report_path(self) -> Path:
         """The page that shows the run."""
         return self.path / "report.html"
+
+    def begin(self, config: str, photos: Mapping[str, Any], *, is_over: bool) -> None:
+        """Stores the settings of the run, and what it remembers of its photos, if it is of any.
+
+        Of a new run, ``<outputs>/latest`` points to it from now on.
+        """
+        is_new = not self.config_path.is_file()
+        if photos and not is_over:
+            write_json(self.photos_path, photos)
+        self.write_config(config, is_over)
+        if is_new:
+            self.make_latest()
 
     def write_config(self, text: str, is_over: bool) -> None:
         """Stores the settings of the run; where it is trained no more, those of training stay."""

@@ -1,9 +1,10 @@
 """Trains a field from a Python program, as ``train.py`` does from the command line."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,6 +29,7 @@ from neural_render.training.sources.photographed import (
     photographed_field,
     photographed_renderer,
 )
+from neural_render.training.sources.remembered import photos_record
 
 SEED = 0
 
@@ -44,6 +46,7 @@ class _Problem:
     renderer: Renderer
     adjustment: CameraAdjustment
     capture: str  # where the rays come from
+    photos: Mapping[str, Any]  # what is remembered of them
     program: str  # that goes on with the run, see `RunContext`
 
 
@@ -74,7 +77,6 @@ def fit_from_python(
         problem = _of_photos(photos, field, training, device)
     else:
         problem = _of_rays(source, field, training, device)
-    run = RunFolder.create(outputs, name)
     context = RunContext(
         seed=SEED,
         backend=backend,
@@ -82,10 +84,12 @@ def fit_from_python(
         threads=threads,
         capture=problem.capture,
         config=config_of(photos, field, training),
+        photos=problem.photos,
         program=problem.program,
     )
     parts = problem.source, problem.field, problem.renderer, problem.training
-    train(*parts, run, context, problem.adjustment)
+    with RunFolder.begun("", str(outputs), name) as run:
+        train(*parts, run, context, problem.adjustment)
     return run
 
 
@@ -108,6 +112,7 @@ def _of_photos(
         ),
         adjustment=CameraAdjustment(cameras.to(device), settings.adjust),
         capture=str(capture.path),
+        photos=photos_record(capture, settings),
         program="train.py",
     )
 
@@ -126,5 +131,6 @@ def _of_rays(
         renderer=build_renderer(RenderingSettings(), source.frame, device),
         adjustment=fixed_cameras(),
         capture="",
+        photos={},
         program="",
     )

@@ -1,6 +1,8 @@
 """What stands before a bake: its lights, its run folder, and the space known to be empty."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -116,17 +118,21 @@ def _reach(light: MovingLight) -> str:
     return f"{light.kind} from [{low}] to [{high}]"
 
 
-def begin_bake(process: TracerProcess, run: str, outputs: Path, name: str) -> RunFolder:
-    """The run's folder, with what only the tracer can tell: cameras, and what lies far around."""
-    folder = RunFolder.open(Path(run)) if run else RunFolder.create(outputs, name)
-    if not has_views(folder.path):
-        save_surroundings(process, folder.path)
-        views, settings = process.scene["views"], process.views
-        test = drawn_cameras(process, settings.test, settings.seed, settings.test_size)
-        train = drawn_cameras(process, FILM_VIEWS, settings.seed + 1, settings.test_size)
-        split = f"{settings.test} random cameras ({views}), seed {settings.seed}"
-        save_views(folder.path, train, test, split)
-    return folder
+@contextmanager
+def begun_bake(process: TracerProcess, run: str, outputs: str, name: str) -> Iterator[RunFolder]:
+    """The run's folder, with what only the tracer can tell: cameras, and what lies far around.
+
+    A new one that has not begun when the block ends is removed.
+    """
+    with RunFolder.begun(run, outputs, name) as folder:
+        if not has_views(folder.path):
+            save_surroundings(process, folder.path)
+            views, settings = process.scene["views"], process.views
+            test = drawn_cameras(process, settings.test, settings.seed, settings.test_size)
+            train = drawn_cameras(process, FILM_VIEWS, settings.seed + 1, settings.test_size)
+            split = f"{settings.test} random cameras ({views}), seed {settings.seed}"
+            save_views(folder.path, train, test, split)
+        yield folder
 
 
 def save_surroundings(process: TracerProcess, folder: Path) -> None:

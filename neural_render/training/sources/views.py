@@ -1,11 +1,13 @@
 """The cameras of a bake, in its run folder: what films and held-out views are taken from."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from neural_render.captures.doctor.examination import open_checked
 from neural_render.captures.opening import open_capture
 from neural_render.captures.readers.listing import no_points
 from neural_render.captures.records import Capture, Views
@@ -19,6 +21,7 @@ from neural_render.evaluation.records import write_json
 from neural_render.training.runs.checkpoint import open_checkpoint
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene
+from neural_render.training.sources.remembered import check_photos, has_photos
 
 VIEWS_FILE = "views.json"
 GO_ON = {
@@ -93,7 +96,8 @@ def views_of(
     """What a run was trained on: the cameras of its bake, or its capture, which ``settings`` name.
 
     Photos are there only if ``images``. Of several processes the first one looks first.
-    SettingError for a run on rays, which has neither.
+    SettingError for a run on rays, which has neither; CheckpointError where the photos or their
+    cameras are not those of training (``check_photos``).
     """
     if has_views(folder):
         return load_views(folder, scene.frame)
@@ -102,7 +106,27 @@ def views_of(
             f"run={folder} was trained on rays that a program of its own made, and has no cameras:"
             " render it from Python, with cameras of your own (neural_render.load)."
         )
-    return group.after_first(lambda: open_capture(settings, progress=progress, images=images))
+    finds = not has_photos(folder)
+    capture = group.after_first(
+        lambda: open_capture(settings, progress=progress, images=images, finds=finds)
+    )
+    check_photos(folder, capture, settings)
+    return capture
+
+
+def photos_of(run: str, settings: CaptureSettings, *, progress: bool) -> Capture:
+    """What ``run``, a folder ("" for a new one), is trained on: the capture that ``settings`` name.
+
+    A new run's is examined. A run with a checkpoint stays in the place that its field lies in, and
+    CheckpointError is raised where photos or cameras are not those of before (``check_photos``).
+    """
+    folder = RunFolder.open(Path(run)) if run else None
+    checkpoints = folder.checkpoints() if folder else []
+    if folder is None or not checkpoints or not has_photos(folder.path):
+        return open_checked(settings, progress=progress, check=not run)
+    capture = open_checked(settings, progress=progress, check=False, finds=False)
+    check_photos(folder.path, capture, settings)
+    return replace(capture, frame=open_checkpoint(checkpoints[-1]).record.frame)
 
 
 def _stored(cameras: Cameras) -> dict[str, Any]:

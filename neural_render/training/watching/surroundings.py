@@ -6,14 +6,13 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from neural_render.captures.opening import open_capture
 from neural_render.captures.records import Capture, Views
 from neural_render.captures.settings import CaptureSettings
 from neural_render.core.protocols import SceneFrame
 from neural_render.training.packages.file import PackageFile
 from neural_render.training.packages.opening import OpenedScene
 from neural_render.training.runs.folder import RunFolder
-from neural_render.training.sources.views import has_views, load_views
+from neural_render.training.sources.views import has_views, load_views, views_of
 from neural_render.viewer.stage import Photo, Surroundings
 
 SMALL = 256  # pixels: the longer side that photos are read at for this
@@ -52,7 +51,7 @@ def opened_surroundings(
         capture,
         opened.name,
         home,
-        lambda: with_small_photos(settings) if photographed else capture,
+        lambda: with_small_photos(opened, settings) if photographed else capture,
         has_photos=photographed,
     )
 
@@ -69,10 +68,10 @@ def baked_surroundings(run: RunFolder, frame: SceneFrame) -> Surroundings:
     return surroundings_of(views, title, run, lambda: views, has_photos=False)
 
 
-def with_small_photos(settings: CaptureSettings) -> Capture:
-    """The capture with its photos as small as the page shows them."""
+def with_small_photos(opened: OpenedScene, settings: CaptureSettings) -> Capture:
+    """The capture of a run with its photos as small as the page shows them."""
     small = replace(settings, max_side=SMALL, find_points=False, memory="ram")
-    return open_capture(small, progress=False)
+    return views_of(opened.home.path, opened.scene, small, images=True)
 
 
 def small_photos(views: Views, chosen: Sequence[int], side: int) -> Sequence[Photo]:

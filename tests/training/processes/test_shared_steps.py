@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -99,10 +100,14 @@ def test_a_run_folder_that_another_machine_does_not_have(
 ) -> None:
     there = RunFolder(path=tmp_path / "there")
     monkeypatch.setattr(group, "of_first", lambda make: there)
-    with pytest.raises(OutputError, match=r"there, where this run is kept, .* by process 1: let"):
-        RunFolder.begun("", str(tmp_path), "name")
+    begun = partial(RunFolder.begun, "", str(tmp_path), "name")
+    told = r"there, where this run is kept, .* by process 1: let"
+    with pytest.raises(OutputError, match=told), begun():
+        pass
     there.path.mkdir()
-    assert RunFolder.begun("", str(tmp_path), "name") == there
+    with begun() as found:
+        assert found == there
+    assert there.path.is_dir()  # the first process removes it, if anyone does
 
 
 def different(folder: Path, what: str) -> list[str]:

@@ -32,12 +32,40 @@ def largest_file(num_bytes):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_created_runs_never_share_a_folder_and_latest_points_to_the_last(tmp_path):
+def test_created_runs_never_share_a_folder_and_latest_points_to_the_last_that_began(tmp_path):
     runs = [RunFolder.create(tmp_path, "fox") for _ in range(3)]
     assert len({run.path for run in runs}) == 3
-    assert (tmp_path / "latest").resolve() == runs[-1].path.resolve()
+    assert not (tmp_path / "latest").exists()
+    for run in runs[:2]:
+        run.begin("seed: 0", {}, is_over=False)
+        assert (tmp_path / "latest").resolve() == run.path.resolve()
+    runs[0].begin("seed: 0", {}, is_over=False)  # which goes on
+    assert (tmp_path / "latest").resolve() == runs[1].path.resolve()
     runs[0].make_latest()
     assert (tmp_path / "latest").resolve() == runs[0].path.resolve()
+
+
+def test_a_run_that_never_began_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt), RunFolder.begun("", str(tmp_path), "fox") as run:
+        (run.path / "views.json").write_text("{}")
+        raise KeyboardInterrupt
+    assert not os.listdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt), RunFolder.begun("", str(tmp_path), "fox") as run:
+        run.begin("seed: 0", {}, is_over=False)
+        raise KeyboardInterrupt
+    assert (tmp_path / "latest").resolve() == run.path.resolve()
+    with pytest.raises(KeyboardInterrupt), RunFolder.begun(str(run.path), "", "") as again:
+        raise KeyboardInterrupt
+    assert again.path == run.path.resolve() and run.config_path.is_file()
+
+
+def test_what_is_remembered_of_photos_is_that_of_the_last_training(tmp_path):
+    run = RunFolder.create(tmp_path, "fox")
+    for photos, is_over in (({"a": 1}, False), ({"a": 2}, True), ({}, False)):
+        run.begin("seed: 0", photos, is_over=is_over)
+        assert json.loads(run.photos_path.read_text()) == {"a": 1}
+    run.begin("seed: 0", {"a": 3}, is_over=False)
+    assert json.loads(run.photos_path.read_text()) == {"a": 3}
 
 
 @pytest.mark.parametrize("name", ["1e5", "12", "-1E3", "0x1f", ".5e1", "no", "ü: #1"])
@@ -59,7 +87,7 @@ def test_latest_is_a_file_where_the_system_has_no_links(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "symlink_to", no_links)
     run = RunFolder.create(tmp_path, "ball")
-    run.config_path.write_text("", encoding="utf-8")
+    run.begin("seed: 0", {}, is_over=False)
     assert (tmp_path / "latest").is_file()
     assert RunFolder.open(tmp_path / "latest").path == run.path.resolve()
 
@@ -78,7 +106,7 @@ def test_outputs_that_cannot_be_made(tmp_path):
 
 def test_a_real_folder_called_latest_is_left_alone(tmp_path, caplog):
     (tmp_path / "latest" / "precious").mkdir(parents=True)
-    RunFolder.create(tmp_path, "fox")
+    RunFolder.create(tmp_path, "fox").begin("seed: 0", {}, is_over=False)
     assert (tmp_path / "latest" / "precious").is_dir()
     assert "does not point to this run" in caplog.text
 
