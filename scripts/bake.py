@@ -62,7 +62,8 @@ def main(settings: config.Settings) -> None:
         settings = config.completed(settings, name=process.name, log2_rows=rows)
         stage = begin_scene(process, settings.run, settings.seed)
         training = bake_training(settings.training)
-        begun = begun_bake(process, settings.run, settings.outputs, settings.name)
+        place = settings.run, settings.outputs, settings.name
+        begun = begun_bake(process, settings.scene, *place)
         around = partial(baked_surroundings, frame=stage[1])
         with begun as run, audience_of(settings.viewer, partial(around, run), run) as audience:
             fresh = {"seed": settings.seed, "begun": run.last_step}

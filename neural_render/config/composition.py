@@ -30,6 +30,7 @@ from neural_render.core.errors import CheckpointError, SettingError, reason_of
 from neural_render.core.files import checked_file, expanded
 from neural_render.training.packages.file import is_package
 from neural_render.training.runs.folder import RunFolder
+from neural_render.training.sources.views import baked_scene, has_views
 
 HYDRA_VERSION = "1.3"  # whose defaults are meant
 HYDRA = {
@@ -54,6 +55,7 @@ FIXED += ("capture.find_points", "capture.scene", "views.")
 # And how its photos were found and placed, which would be others.
 FIXED += ("capture.frames", "capture.matching", "capture.mapper", "capture.camera_model")
 FREE = ("views.reference_samples", "views.supersampling")  # of a bake's: how views are measured
+MOVED = ("scene.path", "scene.environment")  # where a scene lies that a bake knows again
 # Photos that were held out can be trained on; those that were seen cannot be held out any more.
 HELD_OUT = "capture.holdout_every"
 # Where the settings of a run say nothing of these, they were not there yet.
@@ -180,7 +182,7 @@ def _settings_of_job(config: DictConfig, configs: Path, needs_run: bool) -> Sett
         stored = _with_absolute_paths(load_settings(run.config_path))
         settings = _overridden(stored, [str(word) for word in words], configs)
         settings = _with_absolute_paths(settings)
-        _check_unchanged(stored, settings)
+        _check_unchanged(stored, settings, FREE + (MOVED if _knows_its_scene(run) else ()))
         _check_stored(stored, settings, run.config_path)
         settings = dataclasses.replace(settings, run=str(run.path))
     named = {unspelled(name): value for name, value in settings.lights.items()}
@@ -216,10 +218,15 @@ def _overridden(settings: Settings, words: list[str], configs: Path) -> Settings
     return _record(config)
 
 
-def _check_unchanged(stored: Settings, settings: Settings) -> None:
+def _knows_its_scene(run: RunFolder) -> bool:
+    """Whether a bake tells by itself that the scene is another one, wherever that lies."""
+    return has_views(run.path) and bool(baked_scene(run.path))
+
+
+def _check_unchanged(stored: Settings, settings: Settings, free: tuple[str, ...]) -> None:
     """SettingError for a setting that a run cannot change once it has begun."""
     for before, after in zip(list_settings(stored), list_settings(settings), strict=True):
-        fixed = before.key.startswith(FIXED) and before.key not in FREE
+        fixed = before.key.startswith(FIXED) and before.key not in free
         fixed |= before.key == HELD_OUT and after.default != 0
         if fixed and before.default != after.default:
             raise SettingError(

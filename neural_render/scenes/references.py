@@ -6,8 +6,7 @@ that differ say how much of a measured error is the reference's own noise.
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 from neural_render.core.cameras import Cameras, Lens
 from neural_render.core.files import NO_ARRAYS, expanded, whole_file
 from neural_render.core.lights import Color
+from neural_render.scenes.contents import MOST_FILES, digest, files_beside
 from neural_render.scenes.settings import SceneSettings, ViewSettings
 from neural_render.scenes.tracing.process import TracerProcess
 
@@ -154,11 +154,11 @@ def _key(found: dict[str, Any], scene: SceneSettings, views: ViewSettings, outpu
     What lies in ``outputs`` is no part of the scene: it may lie beside it.
     """
     path = Path(found["path"]).resolve()
-    environment = _digest(expanded(scene.environment)) if scene.environment else ""
+    environment = digest(expanded(scene.environment)) if scene.environment else ""
     stated = [
         VERSION,
-        _digest(path),
-        list(_files_beside(path, outputs)),
+        digest(path),
+        list(files_beside(path, outputs)),
         {**asdict(scene), "path": path.name, "environment": environment},
         {**asdict(views), "supersampling": 0},
         *found["moving"],  # where they may be, which the scene's file alone does not say
@@ -166,21 +166,3 @@ def _key(found: dict[str, Any], scene: SceneSettings, views: ViewSettings, outpu
     if found["exported"]:  # by a program that may look anywhere for textures and other parts
         stated.append(found["exported"])
     return hashlib.sha256(json.dumps(stated).encode()).hexdigest()[:24]
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _files_beside(path: Path, outputs: Path) -> Iterator[tuple[str, int, int]]:
-    """Names, sizes and times of the files in a scene's folder and below, in a fixed order.
-
-    They are not read: among them may be anything, of any size.
-    """
-    for folder, folders, files in os.walk(path.parent):
-        here = Path(folder)
-        folders[:] = sorted(name for name in folders if here / name != outputs)
-        for name in sorted(files):
-            if (entry := here / name).is_file():
-                found = entry.stat()
-                yield str(entry.relative_to(path.parent)), found.st_size, found.st_mtime_ns

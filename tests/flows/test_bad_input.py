@@ -149,6 +149,15 @@ def test_a_mistaken_setting(
     assert list((tmp_path / "here").iterdir()) == []
 
 
+def test_a_training_that_cannot_begin_leaves_no_run(
+    train: Callable[..., Finished], tiny: Path, tmp_path: Path
+) -> None:
+    """Though that is known when its folder is made already."""
+    words = ("training.transients=true", "training.error_sampling=0")
+    refused(train(f"capture.path={tiny}", *words), "training.error_sampling")
+    assert list((tmp_path / "here").rglob("*")) == [tmp_path / "here/outputs"]
+
+
 def test_a_full_disk(train: Callable[..., Finished], tiny: Path) -> None:
     with small_disk(20000):
         done = train(f"capture.path={tiny}")
@@ -182,7 +191,7 @@ def test_another_capture(train: Callable[..., Finished], copied_run: Path, tmp_p
     edit_transforms(other, lambda content: content.update(camera_angle_x=1.2))
     before = snapshot(copied_run)
     done = train(f"run={copied_run}", f"capture.path={other}", f"training.num_steps={STEPS + 5}")
-    refused(done, "was trained with its scene placed otherwise")
+    refused(done, f"{other} is not what {copied_run}", "9 of 15 photos are missing")
     assert snapshot(copied_run) == before
 
 

@@ -193,6 +193,37 @@ def test_a_light_that_the_run_has_not(render: Callable[..., Finished]) -> None:
     refused(render("lights.sun=2"), "lights.sun is not a light of this run: it has bulb, lamp")
 
 
+def test_a_bake_goes_on_with_its_scene_wherever_that_lies_and_with_no_other(
+    baked_run: Path,
+    scene: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    copied, moved = shutil.copytree(baked_run, tmp_path / "run"), tmp_path / "there/moved.xml"
+    moved.parent.mkdir()
+    text = scene.read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    def bake(text: str, *words: str) -> Finished:
+        moved.write_text(text, encoding="utf-8")
+        given = (f"run={copied}", f"scene.path={moved}", "render.output=none", *words)
+        return run_here("scripts/bake.py", *given, monkeypatch=monkeypatch, capsys=capsys)
+
+    done = bake(text, f"training.num_steps={STEPS + 1}")
+    assert (done.code, done.errors) == (0, "")
+    before = files(copied)
+    done = bake(text.replace("0.8, 0.6, 0.4", "0.8, 0.6, 0.5"), "training.num_steps=500")
+    refused(done, f"the scene {moved} is not what it was", "(scene.path changed)")
+    assert files(copied) == before
+    record = copied / "views.json"  # as of an earlier version
+    known = json.loads(record.read_text(encoding="utf-8"))
+    del known["scene"]
+    record.write_text(json.dumps(known), encoding="utf-8")
+    shutil.copy(scene, other := tmp_path / "other.xml")
+    refused(bake(text, f"scene.path={other}"), "scene.path=", "cannot be had in a run")
+
+
 @pytest.mark.usefixtures("scene")
 def test_a_bake_goes_on(
     baked_run: Path,

@@ -22,6 +22,7 @@ from neural_render.fields.settings import FieldSettings
 from neural_render.rendering import Renderer, RenderingSettings, build_renderer
 from neural_render.rendering.emptiness.carving import empty_cells
 from neural_render.rendering.environment import EnvironmentMap
+from neural_render.scenes.contents import scene_contents
 from neural_render.scenes.references import References, drawn_cameras, trace_references
 from neural_render.scenes.settings import SceneSettings, TracerSettings
 from neural_render.scenes.source import TracedSource, scene_frame, scene_lighting, scene_lights
@@ -31,7 +32,7 @@ from neural_render.training.runs.checkpoint import open_checkpoint
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.schedules import budget_fraction, nominal_seconds
 from neural_render.training.settings import TrainingSettings, check_settings
-from neural_render.training.sources.views import has_views, save_views
+from neural_render.training.sources.views import check_scene, has_views, save_views
 
 FILM_VIEWS = 64  # cameras of training that stay with the run, for films
 CARVING_RAYS = 1 << 19
@@ -119,19 +120,27 @@ def _reach(light: MovingLight) -> str:
 
 
 @contextmanager
-def begun_bake(process: TracerProcess, run: str, outputs: str, name: str) -> Iterator[RunFolder]:
+def begun_bake(
+    process: TracerProcess, scene: SceneSettings, run: str, outputs: str, name: str
+) -> Iterator[RunFolder]:
     """The run's folder, with what only the tracer can tell: cameras, and what lies far around.
 
-    A new one that has not begun when the block ends is removed.
+    A new one that has not begun when the block ends is removed. CheckpointError where a run is to
+    go on with a scene whose files changed.
     """
     with RunFolder.begun(run, outputs, name) as folder:
-        if not has_views(folder.path):
+        path = process.scene["path"]
+        if folder.checkpoints() and has_views(folder.path):
+            check_scene(folder.path, path, scene)
+        else:
+            folder.environment_path.unlink(missing_ok=True)
             save_surroundings(process, folder.path)
             views, settings = process.scene["views"], process.views
             test = drawn_cameras(process, settings.test, settings.seed, settings.test_size)
             train = drawn_cameras(process, FILM_VIEWS, settings.seed + 1, settings.test_size)
             split = f"{settings.test} random cameras ({views}), seed {settings.seed}"
-            save_views(folder.path, train, test, split)
+            contents = scene_contents(Path(path), scene, Path(outputs))
+            save_views(folder.path, train, test, split, contents)
         yield folder
 
 

@@ -1,8 +1,10 @@
 """The cameras of a bake, in its run folder: what films and held-out views are taken from."""
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,6 +20,8 @@ from neural_render.core.files import read_json
 from neural_render.core.processes import group
 from neural_render.core.protocols import SceneFrame
 from neural_render.evaluation.records import write_json
+from neural_render.scenes.contents import changed_contents
+from neural_render.scenes.settings import SceneSettings
 from neural_render.training.runs.checkpoint import open_checkpoint
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import TrainedScene
@@ -30,13 +34,39 @@ GO_ON = {
     " it anew",
     "rays": "was trained on rays that a program of its own made: only that one continues it",
 }
+UNKNOWN: Mapping[str, str] = MappingProxyType({})
 _NUMBERS = {"world_from_camera": (3, 4), "focal_px": (2,), "center_px": (2,)}
 
 
-def save_views(folder: Path, train: Cameras, test: Cameras, split: str) -> None:
-    """Writes the cameras of training (some of them) and the held-out ones."""
+def save_views(
+    folder: Path, train: Cameras, test: Cameras, split: str, scene: Mapping[str, str] = UNKNOWN
+) -> None:
+    """Writes the cameras of training (some of them) and the held-out ones, and of what the scene
+    consisted (``scene_contents``), where that is known."""
     record = {"split": split, "train": _stored(train), "test": _stored(test)}
-    write_json(folder / VIEWS_FILE, record)
+    write_json(folder / VIEWS_FILE, record | ({"scene": dict(scene)} if scene else {}))
+
+
+def baked_scene(folder: Path) -> dict[str, str]:
+    """Of what the scene of a bake consisted (``scene_contents``); empty where that is not known, as
+    in runs of earlier versions. CheckpointError if that is broken."""
+    try:
+        found = read_json(folder / VIEWS_FILE).get("scene", {})
+        return {str(name): str(digest) for name, digest in found.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise _broken(folder / VIEWS_FILE, error) from error
+
+
+def check_scene(folder: Path, path: str, settings: SceneSettings) -> None:
+    """CheckpointError, which names what differs, where the scene whose file is ``path`` is not what
+    it was when the bake in ``folder`` began."""
+    before = baked_scene(folder)
+    if before and (changed := changed_contents(before, Path(path), settings)):
+        raise CheckpointError(
+            f"the scene {path} is not what it was when {folder} was begun"
+            f" ({', '.join(changed[:5])}{', ...' if len(changed) > 5 else ''} changed): restore it,"
+            " give scene.path= and scene.environment= where it is, or bake anew without run=."
+        )
 
 
 def has_views(folder: Path) -> bool:
@@ -68,9 +98,7 @@ def load_views(folder: Path, frame: SceneFrame) -> Capture:
         train, test = (_views(record[part], part) for part in ("train", "test"))
         split = str(record["split"])
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path} is broken ({reason_of(error)}): bake the scene again, or restore that file."
-        ) from error
+        raise _broken(path, error) from error
     return Capture(
         name=folder.parent.name,
         path=folder,
@@ -127,6 +155,12 @@ def photos_of(run: str, settings: CaptureSettings, *, progress: bool) -> Capture
     capture = open_checked(settings, progress=progress, check=False, finds=False)
     check_photos(folder.path, capture, settings)
     return replace(capture, frame=open_checkpoint(checkpoints[-1]).record.frame)
+
+
+def _broken(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is broken ({reason_of(error)}): bake the scene again, or restore that file."
+    )
 
 
 def _stored(cameras: Cameras) -> dict[str, Any]:

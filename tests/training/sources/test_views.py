@@ -7,7 +7,16 @@ import torch
 
 from neural_render.core.cameras import Cameras, Lens
 from neural_render.core.errors import CheckpointError
-from neural_render.training.sources.views import VIEWS_FILE, has_views, load_views, save_views
+from neural_render.scenes.contents import scene_contents
+from neural_render.scenes.settings import SceneSettings
+from neural_render.training.sources.views import (
+    VIEWS_FILE,
+    baked_scene,
+    check_scene,
+    has_views,
+    load_views,
+    save_views,
+)
 from tests.rendering.analytic import frame
 
 
@@ -44,6 +53,26 @@ def test_cameras_come_back_as_they_were(tmp_path: Path, num_test: int) -> None:
     assert same(found.train.cameras, train) and same(found.test.cameras, test)
     assert (found.name, found.split, found.format) == ("ball", "random cameras", "scene")
     assert len(found.train.names) == 5 and found.test.names[:1] == ("test_000",)[:num_test]
+
+
+def test_a_bake_knows_its_scene_again(tmp_path: Path) -> None:
+    scene = tmp_path / "room.xml"
+    scene.write_text("a chair", encoding="utf-8")
+    settings = SceneSettings(path=str(scene))
+    parts = cameras(5, 0), cameras(1, 1), "random cameras"
+    save_views(tmp_path, *parts)
+    assert baked_scene(tmp_path) == {}
+    check_scene(tmp_path, str(tmp_path / "gone.xml"), settings)  # of an earlier version
+    save_views(tmp_path, *parts, scene_contents(scene, settings, tmp_path / "outputs"))
+    check_scene(tmp_path, str(scene), settings)
+    load_views(tmp_path, frame())
+    scene.write_text("a table", encoding="utf-8")
+    told = r"scene .*room.xml is not what it was when .* was begun \(scene.path changed\): restore"
+    with pytest.raises(CheckpointError, match=told):
+        check_scene(tmp_path, str(scene), settings)
+    (tmp_path / VIEWS_FILE).write_text('{"scene": 3}', encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"views.json is broken"):
+        baked_scene(tmp_path)
 
 
 @pytest.mark.parametrize(
