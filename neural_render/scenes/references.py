@@ -20,7 +20,7 @@ from torch import Tensor
 from neural_render.core.cameras import Cameras, Lens
 from neural_render.core.files import NO_ARRAYS, expanded, whole_file
 from neural_render.core.lights import Color
-from neural_render.scenes.contents import MOST_FILES, digest, files_beside
+from neural_render.scenes.contents import digest, files_beside
 from neural_render.scenes.settings import SceneSettings, ViewSettings
 from neural_render.scenes.tracing.process import TracerProcess
 
