@@ -62,13 +62,12 @@ def main(settings: config.Settings) -> None:
         settings = config.completed(settings, name=process.name, log2_rows=rows)
         stage = begin_scene(process, settings.run, settings.seed)
         training = bake_training(settings.training)
-        place = settings.run, settings.outputs, settings.name
-        begun = begun_bake(process, settings.scene, *place)
+        begun = begun_bake(process, settings.scene, settings.run, settings.outputs, settings.name)
         around = partial(baked_surroundings, frame=stage[1])
         with begun as run, audience_of(settings.viewer, partial(around, run), run) as audience:
             fresh = {"seed": settings.seed, "begun": run.last_step}
             tracer = TracedSource(process, *stage, settings.tracer, **fresh, device=device)
-            with closing(tracer) as source:
+            with closing(tracer) as source, counted_tracing(run, lambda: source.figures):
                 field = lit_field(settings.field, source, settings.seed)
                 known = settings.tracer, source, run, training
                 renderer = lit_renderer(settings.rendering, *known, settings.seed)
@@ -84,8 +83,7 @@ def main(settings: config.Settings) -> None:
                     program=COMMAND.program,
                     audience=audience,
                 )
-                with counted_tracing(run, lambda: source.figures):
-                    train(source, field, renderer, training, run, context)
+                train(source, field, renderer, training, run, context)
         references = held_out_views(process, settings.scene, settings.outputs, progress=progress)
     scene = load_for_rendering(run, device)
     capture = load_views(run.path, scene.frame)

@@ -129,8 +129,7 @@ def train(
         take_up(run, record, state)
         session = Session(run, record, context, state)
         # Only now: what cannot be resumed keeps the settings that it was made with.
-        is_over = session.is_over(settings)
-        group.of_first(lambda: run.begin(context.config, context.photos, is_over=is_over))
+        group.of_first(lambda: run.begin(context.config, context.photos, session.is_over(settings)))
         context.audience.begin(lambda: training_stage(state, renderer, record, run))
         with curves_left(run, signals, context.program):
             try:

@@ -150,7 +150,7 @@ class RunFolder:
         """The page that shows the run."""
         return self.path / "report.html"
 
-    def begin(self, config: str, photos: Mapping[str, Any], *, is_over: bool) -> None:
+    def begin(self, config: str, photos: Mapping[str, Any], is_over: bool) -> None:
         """Stores the settings of the run, and what it remembers of its photos, if it is of any.
 
         Of a new run, ``<outputs>/latest`` points to it from now on.
