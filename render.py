@@ -37,6 +37,7 @@ COMMAND = config.Command(
     configs=Path(__file__).resolve().parent / "configs",
     needs_run=True,
     shares=True,
+    place="",
 )
 
 

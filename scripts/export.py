@@ -32,6 +32,7 @@ COMMAND = config.Command(
     short={name: f"export.{name}" for name in ("format", "output")},
     configs=Path(__file__).resolve().parents[1] / "configs",
     needs_run=True,
+    place="export.output",
 )
 
 

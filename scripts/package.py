@@ -27,6 +27,7 @@ COMMAND = config.Command(
     short={name: f"package.{name}" for name in ("output", "max_loss_db")},
     configs=Path(__file__).resolve().parents[1] / "configs",
     needs_run=True,
+    place="package.output",
 )
 
 

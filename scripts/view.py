@@ -29,6 +29,7 @@ COMMAND = config.Command(
     short={name: f"viewer.{name}" for name in ("host", "port")},
     configs=Path(__file__).resolve().parents[1] / "configs",
     needs_run=True,
+    place="",
 )
 
 

@@ -46,6 +46,9 @@ class Command:
     needs_run: bool  # works on an existing run; without `run=` on the latest one
     shares: bool = False  # its work among the processes that torchrun starts
     without: tuple[str, ...] = ()  # settings of its sections that it has no use for
+    # The setting that says where it writes, in which jobs of a sweep differ. Of `run` all is
+    # written; for any other, which may be left out, a job writes into `sweeps.own_folder`.
+    place: str = "run"
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -188,6 +191,6 @@ def _program(command: Command, task: Callable[[Settings], None]) -> Program:
         path=command.configs.parent / command.program,
         configs=command.configs,
         needs_run=command.needs_run,
-        has_threads="kernels" in command.sections,
+        place=command.place,
         explain=sentence_of,
     )

@@ -28,9 +28,11 @@ from neural_render.config.arguments import retyped, unspelled
 from neural_render.config.settings import Settings, check, list_settings, typed
 from neural_render.core.errors import CheckpointError, SettingError, reason_of
 from neural_render.core.files import checked_file, expanded
+from neural_render.kernels.settings import KernelSettings
 from neural_render.training.packages.file import is_package
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.sources.views import baked_scene, has_views
+from neural_render.viewer.settings import ViewerSettings
 
 HYDRA_VERSION = "1.3"  # whose defaults are meant
 HYDRA = {
@@ -179,7 +181,7 @@ def _settings_of_job(config: DictConfig, configs: Path, needs_run: bool) -> Sett
         settings = dataclasses.replace(settings, run=os.path.abspath(settings.run))
     elif settings.run or needs_run:
         run = RunFolder.open(Path(settings.run)) if settings.run else latest_run(settings.outputs)
-        stored = _with_absolute_paths(load_settings(run.config_path))
+        stored = of_any_machine(_with_absolute_paths(load_settings(run.config_path)))
         settings = _overridden(stored, [str(word) for word in words], configs)
         settings = _with_absolute_paths(settings)
         _check_unchanged(stored, settings, FREE + (MOVED if _knows_its_scene(run) else ()))
@@ -245,6 +247,13 @@ def _check_stored(stored: Settings, settings: Settings, path: Path) -> None:
         except SettingError as before:
             if str(before) == str(error):
                 raise SettingError(f"{path} holds what cannot be: {error}") from error
+
+
+def of_any_machine(stored: Settings) -> Settings:
+    """A run's settings without what was said of the machine, and the viewer, that it was begun on:
+    whoever opens it says so anew."""
+    kernels = dataclasses.replace(stored.kernels, threads=0, device=KernelSettings().device)
+    return dataclasses.replace(stored, kernels=kernels, viewer=ViewerSettings())
 
 
 def _with_absolute_paths(settings: Settings) -> Settings:

@@ -24,6 +24,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from neural_render.core.processes.sweeps import own_threads, told
 from neural_render.kernels.dispatch import usable_cores
 
 STOPPED_CODES = (130, 143)  # of programs that Ctrl-C or SIGTERM ended
@@ -90,7 +91,7 @@ class JobProcess:
     place: str  # the working directory
     folder: str  # of the sweep
     words: tuple[tuple[str, ...], ...]  # of each job
-    threads_are_settings: bool  # the program knows kernels.threads
+    folders: tuple[str, ...]  # of what each makes of a run
 
     def __call__(self, config: DictConfig) -> None:
         """Starts the process, waits for it and keeps how it ended."""
@@ -105,14 +106,12 @@ class JobProcess:
             return
         signal.signal(signal.SIGINT, lambda *_: None)  # whoever started the sweep stops its jobs
         threads = threads_of_job(launcher, len(self.words), usable_cores())
-        if threads and self.threads_are_settings and not _has(words, "kernels.threads"):
-            words = (*words, f"kernels.threads={threads}")
         paths = [folder / f"{number}.{kind}" for kind in ("out", "err")]
         with paths[0].open("w") as output, paths[1].open("w") as errors, _unheard():
             process = subprocess.Popen(
                 [sys.executable, self.program, *words],
                 cwd=self.place,
-                env=_environment(number, launcher, threads),
+                env=_environment(number, launcher, told(self.folders[number], threads)),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
@@ -194,20 +193,18 @@ def device_of_job(number: int, visible: str, num_devices: int) -> str:
     return names[number % len(names)] if len(names) > 1 else visible
 
 
-def _environment(number: int, launcher: Mapping[Any, Any], threads: int) -> dict[str, str]:
-    """The process' environment."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    if threads:
+def _environment(
+    number: int, launcher: Mapping[Any, Any], own: Mapping[str, str]
+) -> dict[str, str]:
+    """The process' environment; ``own`` is what the sweep tells it."""
+    environment = {**os.environ, **own, "PYTHONUNBUFFERED": "1"}
+    if threads := own_threads(own):
         environment.setdefault("OMP_NUM_THREADS", str(threads))
     if launcher.get("n_jobs", 1) != 1:
         visible = environment.get("CUDA_VISIBLE_DEVICES", "")
         if device := device_of_job(number, visible, torch.cuda.device_count()):
             environment["CUDA_VISIBLE_DEVICES"] = device
     return environment
-
-
-def _has(words: tuple[str, ...], key: str) -> bool:
-    return any(word.partition("=")[0] == key for word in words)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from neural_render.config.jobs import JobProcess, JobRecord, read_records, stopp
 from neural_render.config.log import LastLine
 from neural_render.config.settings import Settings
 from neural_render.core.errors import SettingError, UserError, with_extra
+from neural_render.core.processes.sweeps import folder_of, told_here
 from neural_render.training.runs.atomic import new_folder
 
 # What a launcher needs beside Hydra: the plugin's module and its distribution.
@@ -34,6 +35,7 @@ JOBLIB = ("hydra_plugins.hydra_joblib_launcher", "hydra-joblib-launcher")
 SUBMITIT = ("hydra_plugins.hydra_submitit_launcher", "hydra-submitit-launcher")
 PLUGINS = {"joblib": JOBLIB, "slurm": SUBMITIT, "local": SUBMITIT}
 PLUGINS |= {"submitit_slurm": SUBMITIT, "submitit_local": SUBMITIT}
+RUN = "run"
 
 
 class SweepError(UserError):
@@ -48,7 +50,7 @@ class Program:
     path: Path
     configs: Path
     needs_run: bool
-    has_threads: bool  # it knows kernels.threads
+    place: str  # the setting that says where it writes, see `Command`
     explain: Callable[[BaseException], str]  # the user's sentence for an error, "" for a bug
 
 
@@ -59,11 +61,13 @@ def run_sweep(program: Program, words: Sequence[str]) -> None:
     with composing():
         overrides = parsed_overrides(words)
         jobs, shown = list_jobs(overrides), varying(overrides)
+        check_apart(program, jobs)
         folder = sweep_folder(overrides)
+    folders = own_folders(program, jobs, shown)
     if launcher == "basic":
-        job: Callable[[DictConfig], None] = _job_here(program, folder, jobs)
+        job: Callable[[DictConfig], None] = _job_here(program, folder, jobs, folders)
     else:
-        job = _job_elsewhere(program, folder, jobs)
+        job = _job_elsewhere(program, folder, jobs, folders)
         print(f"{len(jobs)} jobs through {launcher}; what they say: {folder}", flush=True)
     trouble = ""
     try:
@@ -75,7 +79,7 @@ def run_sweep(program: Program, words: Sequence[str]) -> None:
     except KeyboardInterrupt:
         print(table(read_records(folder, jobs), shown, folder), flush=True)
         raise
-    except (RuntimeError, OSError) as error:  # of the launcher: jobs raise nothing
+    except (RuntimeError, OSError, ValueError) as error:  # of the launcher: jobs raise nothing
         if launcher == "basic":
             raise
         trouble = f"launcher={launcher}: {(str(error) or type(error).__name__).splitlines()[0]}"
@@ -142,6 +146,41 @@ def varying(overrides: Sequence[Override]) -> frozenset[str]:
     return frozenset(retyped(f"{entry.get_key_element()}=").removesuffix("=") for entry in swept)
 
 
+def check_apart(program: Program, jobs: Sequence[tuple[str, ...]]) -> None:
+    """SettingError, before any job begins, where several would write to one place."""
+    places = [_value(words, program.place) for words in jobs]
+    if len(set(places)) == len(jobs):
+        return
+    if program.place == RUN and (program.needs_run or all(places)):
+        shared = places[0] or "the latest run"
+        raise SettingError(
+            f"{len(jobs)} jobs of {program.path.name} would write into {shared} one over the"
+            f" other: give each a run of its own (run=DIR,DIR), or start one after the other."
+        )
+    if program.place != RUN and any(places):
+        raise SettingError(
+            f"{len(jobs)} jobs would write to {program.place}={places[0]} one over the other:"
+            " leave it out, and each has a folder of its own in the run, or give each its own."
+        )
+
+
+def own_folders(
+    program: Program, jobs: Sequence[tuple[str, ...]], shown: frozenset[str]
+) -> tuple[str, ...]:
+    """Of each job, where in a run it writes what others of the sweep might replace; empty where
+    each has a run of its own."""
+    telling = shown - {RUN} if program.place != RUN else frozenset[str]()
+    return tuple(
+        folder_of(number, tuple(word for word in words if word.partition("=")[0] in telling))
+        for number, words in enumerate(jobs)
+    )
+
+
+def _value(words: Sequence[str], key: str) -> str:
+    """What a job's words say of a setting; empty where they do not."""
+    return next((word.partition("=")[2] for word in words if word.startswith(f"{key}=")), "")
+
+
 def sweep_folder(overrides: Sequence[Override]) -> Path:
     """A new folder ``<outputs>/sweeps/<time>``."""
     outputs: Any = Settings().outputs
@@ -167,7 +206,7 @@ def table(records: Sequence[JobRecord], shown: frozenset[str], folder: Path) -> 
 
 
 def _job_here(
-    program: Program, folder: Path, jobs: Sequence[tuple[str, ...]]
+    program: Program, folder: Path, jobs: Sequence[tuple[str, ...]], folders: Sequence[str]
 ) -> Callable[[DictConfig], None]:
     """A job in this process, which keeps how it ended and lets only what ends all jobs pass."""
 
@@ -176,7 +215,7 @@ def _job_here(
         state, output = "stopped", LastLine(sys.stdout)
         said = "interrupted"
         try:
-            with redirect_stdout(output):
+            with redirect_stdout(output), told_here(folders[number]):
                 program.task(settings_of_job(config, program.configs, program.needs_run))
             state, said = "done", output.last
         except BrokenPipeError as error:
@@ -193,7 +232,9 @@ def _job_here(
     return job
 
 
-def _job_elsewhere(program: Program, folder: Path, jobs: tuple[tuple[str, ...], ...]) -> JobProcess:
+def _job_elsewhere(
+    program: Program, folder: Path, jobs: tuple[tuple[str, ...], ...], folders: tuple[str, ...]
+) -> JobProcess:
     """A job for Hydra's launchers, whose processes will find this very package."""
     root = Path(__file__).resolve().parents[2]
     if root.name not in ("site-packages", "dist-packages"):
@@ -204,7 +245,7 @@ def _job_elsewhere(program: Program, folder: Path, jobs: tuple[tuple[str, ...], 
         place=os.getcwd(),
         folder=str(folder.resolve()),
         words=jobs,
-        threads_are_settings=program.has_threads,
+        folders=folders,
     )
 
 

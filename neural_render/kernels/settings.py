@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from neural_render.core.errors import KernelError
+from neural_render.core.processes.sweeps import own_threads
 from neural_render.kernels import dispatch
 
 
@@ -54,8 +55,9 @@ def start_kernels(settings: KernelSettings) -> tuple[str, int, torch.device]:
             check_gpu()
         wanted = dispatch.fastest(without_gpu=settings.device == "cpu")
     device = torch.device(chosen_device(settings.device, dispatch.resolve(wanted)))
-    backend = dispatch.select(wanted, settings.threads, settings.precision)
-    threads = settings.threads or dispatch.usable_cores()
+    own = settings.threads or own_threads()  # of a sweep's job
+    backend = dispatch.select(wanted, own, settings.precision)
+    threads = own or dispatch.usable_cores()
     log = logging.getLogger("neural_render")
     counted = f"{threads} {'thread' if threads == 1 else 'threads'}"
     where = counted if device.type == "cpu" else f"on {torch.cuda.get_device_name(device)}"

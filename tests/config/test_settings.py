@@ -5,9 +5,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from neural_render.config.composition import of_any_machine
 from neural_render.config.settings import (
     Setting,
     Settings,
+    changed_settings,
     check_ranges,
     closest,
     list_settings,
@@ -15,6 +17,7 @@ from neural_render.config.settings import (
 )
 from neural_render.core.errors import SettingError
 from neural_render.kernels.settings import KernelSettings
+from neural_render.viewer.settings import ViewerSettings
 
 
 @dataclass(kw_only=True)
@@ -84,3 +87,11 @@ def test_the_closest_name_is_found_by_its_last_part_first() -> None:
     assert closest("max_side", known) == "; did you mean capture.max_side?"
     assert closest("trainig.max_second", known) == "; did you mean training.max_seconds?"
     assert closest("zzz", known) == ""
+
+
+def test_what_was_said_of_a_machine_is_not_of_the_run() -> None:
+    stored = Settings(seed=3)
+    stored.kernels = KernelSettings(threads=1, device="cuda", precision="float32")
+    stored.viewer = ViewerSettings(show=True, port=9000)
+    opened = of_any_machine(stored)
+    assert changed_settings(opened) == {"seed": "3", "kernels.precision": "float32"}

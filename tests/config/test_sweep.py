@@ -25,12 +25,14 @@ from neural_render.core.errors import OutputError, SettingError
 from neural_render.kernels.dispatch import usable_cores
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+FOUND = (str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")]))
 # A program whose jobs end in all ways: well, with a user's error, with a bug, killed, or never.
 PROGRAM = f"""
 import os, sys, time
 from pathlib import Path
 from neural_render.config import Command, Settings, main
 from neural_render.core.errors import CaptureError
+from neural_render.core.processes.sweeps import own_threads
 
 command = Command(program={{program!r}}, summary='', examples=(), short={{{{}}}}, needs_run=False,
     sections=('outputs', 'name', 'seed', 'kernels', 'lights'),
@@ -46,7 +48,7 @@ def task(settings: Settings) -> None:
         os.kill(os.getpid(), 9)
     if settings.name == 'endless':
         time.sleep(600)
-    print(settings.name, settings.seed, settings.kernels.threads, settings.lights)
+    print(settings.name, settings.seed, own_threads(), settings.kernels.threads, settings.lights)
 
 if __name__ == '__main__':
     sys.exit(main(command, task))
@@ -67,7 +69,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             [sys.executable, program, "-m", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(FOUND)},
             cwd=tmp_path / "here",
             text=True,
         )
@@ -92,7 +94,7 @@ def test_a_job_that_fails_ends_no_other(start: Start, tmp_path: Path) -> None:
     assert rows_of(output) == [
         ["0", "failed", "name='broken'", "photo 3 is gone."],
         ["1", "failed", "name='bug'", "ZeroDivisionError: ours"],
-        ["2", "done", "name='fine'", "fine 1 0 {}"],
+        ["2", "done", "name='fine'", "fine 1 0 0 {}"],
     ]
     assert "error: job 0 failed: photo 3 is gone.\n" in errors
     assert "Traceback" in errors and "in task" in errors
@@ -114,7 +116,7 @@ def test_a_job_that_is_killed_ends_no_other(start: Start, tmp_path: Path) -> Non
     assert killed[:3] == ["0", "failed", "name='killed'"]
     assert killed[3].startswith("killed by SIGKILL (out of memory?), see ")
     threads = max(1, usable_cores() // 2)
-    assert done == ["1", "done", "name='größe'", f"größe 0 {threads} {{'Größe 1': 2.0}}"]
+    assert done == ["1", "done", "name='größe'", f"größe 0 {threads} 0 {{'Größe 1': 2.0}}"]
     assert errors.endswith("error: 1 of 2 jobs were not done: see the table.\n")
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["o=1, [x]"]
     assert [path.name for path in (tmp_path / "here/o=1, [x]").iterdir()] == ["sweeps"]

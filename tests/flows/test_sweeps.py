@@ -63,6 +63,7 @@ def test_runs_go_through_submitit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "blocked", "sentence"),
     [
+        ("hydra.launcher.n_jobs=0", "", "launcher=joblib: n_jobs == 0 in Parallel has no meaning"),
         ("launcher=slurm", "", 'launcher=slurm: Could not detect "srun"'),
         ("launcher=joblib", "hydra_plugins", "launcher=joblib needs hydra-joblib-launcher, which"),
         ("hydra.launcher.partition=gpu", "", "Could not override 'hydra.launcher.partition'"),
@@ -83,8 +84,35 @@ def test_a_launcher_that_cannot_start_is_one_sentence(
         for name in [name for name in sys.modules if name.startswith(f"{blocked}.")]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, blocked, None)
-    words = ("-m", "seed=0,1", word)
+    words = ("-m", "seed=0,1", word, *("launcher=joblib",) * word.startswith("hydra.launcher.n"))
     done = run_here("train.py", *words, monkeypatch=monkeypatch, capsys=capsys)
     assert done.code == 2
     assert done.errors.startswith(f"error: {sentence}") and done.errors.count("\n") == 1
     assert list(tmp_path.glob("outputs/*/*")) == []
+
+
+def test_jobs_that_film_one_run_keep_each_others_films(
+    trained_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(trained_run)
+    words = (f"run={trained_run}", "path=test", "output=frames", "size=8x8", "render.backdrop=")
+    words = ("-m", *words[:-1], f"{words[-1]}black,white")
+    done = run_here("render.py", *words, monkeypatch=monkeypatch, capsys=capsys)
+    assert done.code == 0, done.errors
+    films = sorted(path for path in (trained_run / "renders").iterdir() if path.name[:1].isdigit())
+    assert [path.name for path in films] == [
+        "0_render.backdrop=_black",
+        "1_render.backdrop=_white",
+    ]
+    pictures = [(film / "test_8x8/color_0000.png").read_bytes() for film in films]
+    assert pictures[0] != pictures[1]
+
+
+def test_jobs_that_would_measure_one_run_are_refused(
+    trained_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(trained_run)
+    words = ("-m", f"run={trained_run}", "evaluation.fit=none,pose")
+    done = run_here("scripts/evaluate.py", *words, monkeypatch=monkeypatch, capsys=capsys)
+    assert done.code == 2
+    assert "2 jobs of evaluate.py would write into" in done.errors

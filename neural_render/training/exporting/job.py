@@ -11,6 +11,7 @@ import torch
 from neural_render.captures.records import Capture
 from neural_render.core.errors import SettingError
 from neural_render.core.files import check_place, expanded
+from neural_render.core.processes.sweeps import own_folder
 from neural_render.export.formats import ExportSettings
 from neural_render.export.geometry.space import Space
 from neural_render.export.geometry.subject import Palette, Subject
@@ -66,13 +67,14 @@ class ExportJob:
         return Space(frame=frame, inner=inner and frame.cascades > 1)
 
     def path(self, name: str) -> Path:
-        """Where the form goes: ``name`` in the run's ``exports``, or what ``export.output`` says.
+        """Where the form goes: ``name`` in the run's ``exports`` (there in a folder of its own for
+        each job of a sweep), or what ``export.output`` says.
 
         SettingError where that ends otherwise than the form's file does, or is a file where the
         form is a folder; OutputError where nothing can be written.
         """
         if not self.settings.output:
-            return check_place(self.run.path / "exports" / name)
+            return check_place(self.run.path / "exports" / own_folder() / name)
         path, ending = expanded(self.settings.output), Path(name).suffix
         if path.is_dir() and ending:
             return check_place(path / name)

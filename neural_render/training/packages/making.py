@@ -12,6 +12,7 @@ from torch import Tensor
 from neural_render.captures.records import Capture, Views
 from neural_render.core.errors import CheckpointError, PackageError, SettingError
 from neural_render.core.files import check_place, expanded
+from neural_render.core.processes.sweeps import own_folder
 from neural_render.evaluation.evaluate import evaluate, spread
 from neural_render.evaluation.protocol import (
     EvaluationProtocol,
@@ -250,7 +251,8 @@ def _other_tensors(scene: TrainedScene, views: Capture) -> dict[str, Tensor]:
 
 def _output(run: RunFolder, settings: PackageSettings) -> Path:
     if not settings.output:
-        return check_place(run.path / f"{run.path.parent.name}{SUFFIX}")
+        own = f"_{folder}" if (folder := own_folder()) else ""  # jobs of a sweep side by side
+        return check_place(run.path / f"{run.path.parent.name}{own}{SUFFIX}")
     path = expanded(settings.output)
     if path.is_dir():
         raise SettingError(

@@ -11,6 +11,7 @@ import torch
 
 from neural_render.captures.records import Capture
 from neural_render.core.processes import group
+from neural_render.core.processes.sweeps import own_folder
 from neural_render.core.waiting.patience import told_if_slow
 from neural_render.core.waiting.turns import locked
 from neural_render.evaluation.evaluate import evaluate
@@ -109,7 +110,7 @@ class Results:
         if isinstance(self.run, PackageFile):
             film = replace(film, description={**film.description, "package": self.run.stamp})
         eyes = "" if settings.stereo.layout == "none" else "_stereo"
-        folder = self.run.renders_path / f"{name}{eyes}_{film.description['size']}"
+        folder = self._films_path / f"{name}{eyes}_{film.description['size']}"
         delivery = delivery_of(settings, cameras)
         with _alone_in(folder), told_if_slow(f"rendering the film {name}"):
             return write_film(
@@ -119,6 +120,11 @@ class Results:
                 resume=group.of_first(lambda: holds_film(folder, film.description)),
                 progress=progress,
             )
+
+    @property
+    def _films_path(self) -> Path:
+        """Where films lie: jobs of a sweep that film one run replace none of each other's."""
+        return self.run.renders_path / own_folder()
 
     @property
     def _background_name(self) -> str:
