@@ -16,7 +16,7 @@ from neural_render.export.formats import ExportSettings, check_export
 from neural_render.export.settings import RenderSettings, check_film
 from neural_render.fields.settings import FieldSettings
 from neural_render.kernels.settings import KernelSettings
-from neural_render.rendering.settings import RenderingSettings
+from neural_render.rendering.settings import RenderingSettings, check_steps
 from neural_render.scenes.settings import SceneSettings, TracerSettings, ViewSettings
 from neural_render.training.packages.settings import PackageSettings
 from neural_render.training.settings import TrainingSettings
@@ -180,6 +180,7 @@ def differing_settings(settings: Sequence[Settings]) -> dict[str, list[str]]:
 def check(settings: Settings) -> None:
     """SettingError for the first value that is wrong whatever the capture is."""
     check_ranges(settings)
+    check_steps(settings.rendering)
     check_training(settings.training)
     check_film(settings.render)
     check_export(settings.export)

@@ -64,7 +64,8 @@ def place_scene(
     with opacity show a bounded object; others have a background, for which the cube is larger, and
     seen from one side it is divided by disparity.
     """
-    stated = not math.isnan(placement.half_extent) or settings.scale > 0
+    sized = settings.scale > 0 or settings.aabb_scale > 0
+    stated = sized or not math.isnan(placement.half_extent)
     if settings.scene == "forward" or (settings.scene == "auto" and not (has_opacity or stated)):
         frame, reason = forward_frame(cameras, seen)
         if frame is not None:

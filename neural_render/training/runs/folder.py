@@ -26,6 +26,7 @@ from neural_render.training.runs.atomic import (
 )
 
 KEPT_CHECKPOINTS = 2
+OF_TRAINING = ("training", "rendering")  # settings that say nothing once it is over
 LONGEST_NAME = 200  # bytes: file systems take 255
 # What `measures` has of each view; a figure is null where it was not measured, or is no number.
 NUMBER = (int, float, type(None))
@@ -163,10 +164,11 @@ class RunFolder:
             self.make_latest()
 
     def write_config(self, text: str, is_over: bool) -> None:
-        """Stores the settings of the run; where it is trained no more, those of training stay."""
+        """Stores the settings of the run; where it is trained no more, those that it was trained
+        with stay."""
         if is_over and self.config_path.is_file():
-            stored = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
-            kept = {"training": stored["training"]} if "training" in (stored or {}) else {}
+            stored = yaml.safe_load(self.config_path.read_text(encoding="utf-8")) or {}
+            kept = {name: stored[name] for name in OF_TRAINING if name in stored}
             settings = yaml.safe_load(text) | kept
             text = yaml.dump(settings, Dumper=_QuotedText, sort_keys=False, allow_unicode=True)
         with whole_file(self.config_path) as draft:

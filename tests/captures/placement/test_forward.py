@@ -103,6 +103,7 @@ def test_they_are_recognised_unless_something_else_is_stated() -> None:
     assert kind() == "forward"
     assert kind(scene="unbounded") == "unbounded"
     assert kind(scale=0.1) == "unbounded"
+    assert kind(aabb_scale=16) == "unbounded"
     stated = Placement(center=(0.0, 0.0, 0.0), half_extent=2.0)
     assert kind(stated) == "bounded"
     assert kind(stated, scene="forward") == "forward"

@@ -75,9 +75,10 @@ def test_names_that_look_like_numbers_stay_names(tmp_path, name):
     stored = Settings(name=name)
     stored.capture.path, stored.training.learning_rate = name, 1e-5
     run.write_config(yaml_of(stored), is_over=False)
-    stored.training.learning_rate = 1e-4
+    stored.training.learning_rate, stored.rendering.antialias = 1e-4, True
     run.write_config(yaml_of(stored), is_over=True)
     found = load_settings(run.config_path)
+    assert not found.rendering.antialias
     assert (found.name, found.capture.path, found.training.learning_rate) == (name, name, 1e-5)
 
 
