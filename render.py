@@ -38,6 +38,9 @@ COMMAND = config.Command(
     needs_run=True,
     shares=True,
     place="",
+    without=config.settings_below(
+        "capture.adjust", "capture.check", "capture.memory", "capture.memory_limit_gb"
+    ),
 )
 
 

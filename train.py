@@ -17,7 +17,7 @@ from neural_render.kernels.settings import start_kernels
 from neural_render.training.loop import RunContext, train
 from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.restore import load_for_rendering
-from neural_render.training.runs.results import Results, summary
+from neural_render.training.runs.results import Results, check_film_of_photos, summary
 from neural_render.training.schedules import auto_log2_rows
 from neural_render.training.sources.photographed import (
     photographed,
@@ -57,6 +57,7 @@ def main(settings: config.Settings) -> None:
     check_audience(settings.viewer, group.size())
     backend, threads, device = start_kernels(config.own_kernels(settings.kernels))
     capture = photos_of(settings.run, settings.capture, progress=progress)
+    check_film_of_photos(settings.render, capture)
     rows = auto_log2_rows(settings.training, device)
     settings = config.completed(settings, name=capture.name, log2_rows=rows)
     source, training = photographed(photo_source(capture, device), capture, settings.training)

@@ -20,6 +20,7 @@ from neural_render.training.runs.results import Results, summary
 from neural_render.training.schedules import auto_log2_rows
 from neural_render.training.sources.bakes import bake_measures, counted_tracing
 from neural_render.training.sources.baking import (
+    NOT_OF_BAKES,
     bake_training,
     begin_scene,
     begun_bake,
@@ -46,8 +47,7 @@ COMMAND = config.Command(
     short={"viewer": "viewer.show"},
     configs=Path(__file__).resolve().parents[1] / "configs",
     needs_run=False,
-    # A bake is measured as it is, before black.
-    without=tuple(f"evaluation.{name}" for name in ("background", "fit", "fit_steps", "fit_blur")),
+    without=NOT_OF_BAKES,
 )
 
 
@@ -60,7 +60,7 @@ def main(settings: config.Settings) -> None:
     with closing(TracerProcess(settings.scene, settings.views, settings.tracer)) as process:
         rows = auto_log2_rows(settings.training, device)
         settings = config.completed(settings, name=process.name, log2_rows=rows)
-        stage = begin_scene(process, settings.run, settings.seed)
+        stage = begin_scene(process, settings.run, settings.seed, settings.render)
         training = bake_training(settings.training)
         begun = begun_bake(process, settings.scene, settings.run, settings.outputs, settings.name)
         around = partial(baked_surroundings, frame=stage[1])

@@ -25,6 +25,7 @@ COMMAND = config.Command(
     short={},
     configs=Path(__file__).resolve().parents[1] / "configs",
     needs_run=True,
+    without=config.settings_below("capture.adjust", "capture.check"),
 )
 
 

@@ -28,11 +28,14 @@ COMMAND = config.Command(
         "python scripts/export.py format=cameras                  # COLMAP and transforms.json",
         "python scripts/export.py format=mesh lights.key=2        # a baked scene, relit",
     ),
-    sections=("outputs", "run", "seed", "capture", "kernels", "export", "lights"),
+    sections=("outputs", "run", "capture", "kernels", "export", "lights"),
     short={name: f"export.{name}" for name in ("format", "output")},
     configs=Path(__file__).resolve().parents[1] / "configs",
     needs_run=True,
     place="export.output",
+    without=config.settings_below(
+        "capture.adjust", "capture.check", "capture.memory", "capture.memory_limit_gb"
+    ),
 )
 
 

@@ -24,6 +24,7 @@ COMMAND = config.Command(
     short={"": "capture.path"},
     configs=Path(__file__).resolve().parents[1] / "configs",
     needs_run=False,
+    without=config.settings_below("capture.adjust", "capture.check"),
 )
 
 

@@ -28,6 +28,10 @@ COMMAND = config.Command(
     configs=Path(__file__).resolve().parents[1] / "configs",
     needs_run=True,
     place="package.output",
+    without=(
+        *config.settings_below("capture.adjust", "capture.check"),
+        *(key for key in config.settings_below("evaluation") if key != "evaluation.background"),
+    ),
 )
 
 

@@ -30,6 +30,7 @@ COMMAND = config.Command(
     configs=Path(__file__).resolve().parents[1] / "configs",
     needs_run=True,
     place="",
+    without=config.settings_below("capture.adjust", "capture.check", "capture.memory"),
 )
 
 

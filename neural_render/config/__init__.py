@@ -9,6 +9,7 @@ from neural_render.config.settings import (
     completed,
     differing_settings,
     sections_of_training,
+    settings_below,
 )
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "main",
     "own_kernels",
     "sections_of_training",
+    "settings_below",
     "yaml_of",
 ]

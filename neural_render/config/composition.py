@@ -28,6 +28,7 @@ from neural_render.config.arguments import retyped, unspelled
 from neural_render.config.settings import Settings, check, list_settings, typed
 from neural_render.core.errors import CheckpointError, SettingError, reason_of
 from neural_render.core.files import checked_file, expanded
+from neural_render.export.film import is_file
 from neural_render.kernels.settings import KernelSettings
 from neural_render.training.packages.file import is_package
 from neural_render.training.runs.folder import RunFolder
@@ -264,7 +265,10 @@ def _with_absolute_paths(settings: Settings) -> Settings:
         path=_absolute(settings.scene.path),
         environment=_absolute(settings.scene.environment),
     )
-    return dataclasses.replace(settings, capture=capture, scene=scene)
+    film = settings.render
+    if is_file(film.path):
+        film = dataclasses.replace(film, path=_absolute(film.path))
+    return dataclasses.replace(settings, capture=capture, scene=scene, render=film)
 
 
 def _absolute(path: str) -> str:

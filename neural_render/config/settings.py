@@ -83,6 +83,14 @@ def sections_of_training(*without: str) -> tuple[str, ...]:
     return tuple(entry.name for entry in dataclasses.fields(Settings) if entry.name not in left_out)
 
 
+def settings_below(*names: str) -> tuple[str, ...]:
+    """The full names of the settings of some groups, or of a setting itself."""
+    known = [setting.key for setting in list_settings(Settings)]
+    return tuple(
+        key for key in known if key in names or key.startswith(tuple(f"{n}." for n in names))
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """One leaf of the tree: its full name, type, default and what its metadata says."""

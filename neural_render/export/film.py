@@ -67,8 +67,7 @@ def frames_per_second(settings: RenderSettings) -> float:
 
     UserError where the path's file is broken.
     """
-    stated = 0.0 if settings.fps or settings.path in NAMED else stated_rate(Path(settings.path))
-    return settings.fps or stated or USUAL_RATE
+    return settings.fps or check_path(settings) or USUAL_RATE
 
 
 def film_eyes(settings: RenderSettings, cameras: Cameras) -> tuple[Eye, ...]:
@@ -122,13 +121,8 @@ def _path(settings: RenderSettings, capture: Capture) -> tuple[str, Cameras]:
                 " spiral or a JSON file."
             )
         return name, capture.test.cameras
-    file = Path(name)
-    if file.suffix.lower() != ".json" and not file.is_file():
-        raise SettingError(
-            f"render.path={name} is not known: give orbit, spiral, test, train, auto or a JSON"
-            " file with keyframes."
-        )
-    cameras, rate = keyframe_path(file, like, settings.frames), stated_rate(file)
+    rate, file = check_path(settings), Path(name)
+    cameras = keyframe_path(file, like, settings.frames)
     if settings.fps and rate not in (0, settings.fps):
         _log.info(
             "video: %g frames a second, as render.fps says, here or in the run's settings; %s"
@@ -136,6 +130,26 @@ def _path(settings: RenderSettings, capture: Capture) -> tuple[str, Cameras]:
             *(settings.fps, file, rate),
         )
     return file.stem, cameras
+
+
+def is_file(path: str) -> bool:
+    """Whether ``render.path`` names a file."""
+    return path not in NAMED and (Path(path).suffix.lower() == ".json" or Path(path).is_file())
+
+
+def check_path(settings: RenderSettings) -> float:
+    """The frames a second that the path's file states, 0 where it states none or is no file.
+
+    SettingError where no such path is known, UserError where its file is broken.
+    """
+    if settings.path in NAMED:
+        return 0.0
+    if not is_file(settings.path):
+        raise SettingError(
+            f"render.path={settings.path} is not known: give orbit, spiral, test, train, auto or a"
+            " JSON file with keyframes."
+        )
+    return stated_rate(Path(settings.path))
 
 
 def surround(cameras: Cameras) -> bool:

@@ -1,11 +1,14 @@
 """Ranges, types and suggestions of settings."""
 
 import re
+import sys
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
-from neural_render.config.composition import of_any_machine
+from neural_render.config.command import Command
+from neural_render.config.composition import of_any_machine, run_job
 from neural_render.config.settings import (
     Setting,
     Settings,
@@ -13,6 +16,7 @@ from neural_render.config.settings import (
     check_ranges,
     closest,
     list_settings,
+    settings_below,
     typed,
 )
 from neural_render.core.errors import SettingError
@@ -95,3 +99,19 @@ def test_what_was_said_of_a_machine_is_not_of_the_run() -> None:
     stored.viewer = ViewerSettings(show=True, port=9000)
     opened = of_any_machine(stored)
     assert changed_settings(opened) == {"seed": "3", "kernels.precision": "float32"}
+
+
+@pytest.mark.parametrize(("word", "place"), [("a.json", "{}/a.json"), ("spiral", "spiral")])
+def test_the_file_of_a_camera_path_is_found_from_anywhere(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py", f"render.path={word}"])
+    found: list[Settings] = []
+    run_job(found.append, configs=command.configs, needs_run=False)
+    assert found[0].render.path == place.format(tmp_path)
+
+
+def test_settings_are_named_by_their_group() -> None:
+    found = settings_below("capture.check", "render.lens")
+    assert found == ("capture.check", "render.lens.aperture", "render.lens.focus")

@@ -258,6 +258,8 @@ def test_a_bake_goes_on(
         ("tracer.ring=1", ["tracer.ring=1 is too small"]),
         ("capture.path=x", ["capture"]),
         ("evaluation.fit=pose", ["evaluation.fit is a setting of another", "bake.py does not use"]),
+        ("render.path=gone.json", ["the camera path", "gone.json does not exist"]),
+        ("training.transients=true", ["scripts/bake.py does not use it"]),
         ("evaluation.fit_steps=3", ["scripts/bake.py does not use it"]),
         ("evaluation.fit_blur=1", ["scripts/bake.py does not use it"]),
         ("evaluation.background=white", ["scripts/bake.py does not use it"]),

@@ -235,13 +235,18 @@ def mean_of_blocks(image: Image, side: int) -> Image:
     )
 
 
-def _backdrop_name(scene: TrainedScene, wanted: str, background: str, setting: str) -> str:
-    """environment, black or white."""
-    if wanted == "environment" and not scene.environment:
+def check_backdrop(wanted: str, setting: str, *, has_environment: bool) -> None:
+    """SettingError where ``setting`` asks for an environment that is not there."""
+    if wanted == "environment" and not has_environment:
         raise SettingError(
             f"{setting}=environment asks for the scene's environment and this run has none:"
             " give black, white or auto."
         )
+
+
+def _backdrop_name(scene: TrainedScene, wanted: str, background: str, setting: str) -> str:
+    """environment, black or white."""
+    check_backdrop(wanted, setting, has_environment=bool(scene.environment))
     if wanted != "auto":
         return wanted
     if not scene.lighting.groups:

@@ -20,6 +20,15 @@ from neural_render.training.runs.folder import RunFolder
 from neural_render.training.runs.state import Progress, RunRecord
 
 
+def check_exposure(stops: float, color_space: str, setting: str) -> None:
+    """SettingError where ``setting`` exposes light that is exposed already."""
+    if stops and color_space == "srgb":
+        raise SettingError(
+            f"{setting}={stops:g} exposes scene-linear light and this run was made from photos,"
+            " which are exposed: leave it out."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainedScene:
     """A run's field with its averaged weights, its renderer and its place in the world."""
@@ -44,11 +53,7 @@ class TrainedScene:
 
         SettingError for light that is exposed already.
         """
-        if stops and self.record.color_space == "srgb":
-            raise SettingError(
-                f"{setting}={stops:g} exposes scene-linear light and this run was made from photos,"
-                " which are exposed: leave it out."
-            )
+        check_exposure(stops, self.record.color_space, setting)
         return self.lighting.exposure * 2.0**stops
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from neural_render.captures.records import Capture
+from neural_render.core.lights import Lighting
 from neural_render.core.processes import group
 from neural_render.core.processes.sweeps import own_folder
 from neural_render.core.waiting.patience import told_if_slow
@@ -23,15 +24,21 @@ from neural_render.evaluation.protocol import (
     background_name,
 )
 from neural_render.evaluation.settings import EvaluationSettings
-from neural_render.export.film import film_cameras
+from neural_render.export.film import check_path, film_cameras, film_eyes
 from neural_render.export.folder import holds_film
 from neural_render.export.frames import write_film
 from neural_render.export.settings import RenderSettings, outputs_of
-from neural_render.training.films.shooting import delivery_of, scene_film, scene_renders
+from neural_render.rendering.lit import set_dials
+from neural_render.training.films.shooting import (
+    check_backdrop,
+    delivery_of,
+    scene_film,
+    scene_renders,
+)
 from neural_render.training.packages.file import PackageFile
 from neural_render.training.runs.atomic import writing
 from neural_render.training.runs.folder import RunFolder
-from neural_render.training.runs.restore import TrainedScene
+from neural_render.training.runs.restore import TrainedScene, check_exposure
 from neural_render.training.sources.held_out import held_out, refined
 
 NO_DIALS: Mapping[str, Any] = MappingProxyType({})
@@ -132,6 +139,24 @@ class Results:
         return background_name(
             self.background, trained=trained, has_opacity=self.capture.has_opacity
         )
+
+
+def check_film_of_photos(settings: RenderSettings, capture: Capture) -> None:
+    """SettingError, or UserError for a broken path, before training, for a film that a run on such
+    photos cannot have after it."""
+    if outputs_of(settings):
+        set_dials(Lighting(), NO_DIALS, settings.light_at)
+        check_exposure(settings.exposure, "srgb", "render.exposure")
+        check_backdrop(settings.backdrop, "render.backdrop", has_environment=False)
+        _, cameras = film_cameras(settings, capture, max_side=0)
+        film_eyes(settings, cameras)
+
+
+def check_film_of_scene(settings: RenderSettings, lighting: Lighting) -> None:
+    """The same before a bake of a scene with such lights; its views are not known yet."""
+    if outputs_of(settings):
+        set_dials(lighting, NO_DIALS, settings.light_at)
+        check_path(settings)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from neural_render.core.lights import Lighting, MovingLight
 from neural_render.core.protocols import SceneFrame
 from neural_render.core.waiting.patience import told_if_slow
 from neural_render.export.environment import save_environment
+from neural_render.export.settings import RenderSettings
 from neural_render.fields import RadianceField, field_spec
 from neural_render.fields.settings import FieldSettings
 from neural_render.rendering import Renderer, RenderingSettings, build_renderer
@@ -30,6 +31,7 @@ from neural_render.scenes.tracing.process import TracerProcess
 from neural_render.training.randomness import generator_for
 from neural_render.training.runs.checkpoint import open_checkpoint
 from neural_render.training.runs.folder import RunFolder
+from neural_render.training.runs.results import check_film_of_scene
 from neural_render.training.schedules import budget_fraction, nominal_seconds
 from neural_render.training.settings import TrainingSettings, check_settings
 from neural_render.training.sources.views import check_scene, has_views, save_views
@@ -38,6 +40,13 @@ FILM_VIEWS = 64  # cameras of training that stay with the run, for films
 CARVING_RAYS = 1 << 19
 MANY_GROUPS = 16  # of lights
 SHARE = "{desc}: {percentage:5.1f}%|{bar}| [{elapsed}<{remaining}]"
+# Settings that say nothing of a bake, which is measured as it is, before black, and whose rays come
+# from a tracer: none of them has its place in a photo.
+NOT_OF_BAKES = tuple(
+    f"evaluation.{name}" for name in ("background", "fit", "fit_steps", "fit_blur")
+)
+NOT_OF_BAKES += ("rendering.clear_near", "training.points_first", "training.transients")
+NOT_OF_BAKES += ("training.error_sampling", "training.error_sampling_unbiased")
 BAKED_SAMPLES = 1 << 16
 BAKED_DISTANCE_WEIGHT = 10.0
 BAKED_DISTANCE_FADE = 0.5  # of the budget: what mirrors show is behind their first surface
@@ -48,11 +57,14 @@ LEAST_NORMAL_WEIGHT, MOST_NORMAL_WEIGHT = 1.0, 20.0
 _log = logging.getLogger("neural_render")
 
 
-def begin_scene(process: TracerProcess, run: str, seed: int) -> tuple[Lighting, SceneFrame]:
+def begin_scene(
+    process: TracerProcess, run: str, seed: int, film: RenderSettings
+) -> tuple[Lighting, SceneFrame]:
     """The scene's light groups and the field's cube; those of an earlier sitting where the run has
     a checkpoint.
 
-    SceneError where the lights are others than they were then.
+    SceneError where the lights are others than they were then; SettingError for a ``film`` that
+    the bake could not have in the end.
     """
     scene = process.scene
     for warning in scene["warnings"]:
@@ -60,8 +72,10 @@ def begin_scene(process: TracerProcess, run: str, seed: int) -> tuple[Lighting, 
     if run and (checkpoints := RunFolder.open(Path(run)).checkpoints()):
         record = open_checkpoint(checkpoints[-1]).record
         _check_lights(scene, record.lighting, run)
+        check_film_of_scene(film, record.lighting)
         return record.lighting, record.frame
     warn_of_many_lights(scene)
+    check_film_of_scene(film, scene_lights(scene))
     pilot = process.ask("pilot", command="pilot", seed=seed)
     lighting, frame = scene_lighting(scene, pilot), scene_frame(scene, pilot)
     _log.info(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from neural_render.core.errors import SceneError
+from neural_render.export.settings import RenderSettings
 from neural_render.fields import FieldSettings
 from neural_render.rendering import RenderingSettings
 from neural_render.scenes.source import TracedSource
@@ -55,7 +56,10 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TracerProcess]
 @pytest.fixture(scope="module")
 def finished(process: TracerProcess, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """The run of a bake of that, a step long."""
-    run, stage = new_run(tmp_path_factory.mktemp("baked")), begin_scene(process, "", 0)
+    run, stage = (
+        new_run(tmp_path_factory.mktemp("baked")),
+        begin_scene(process, "", 0, RenderSettings()),
+    )
     with closing(TracedSource(process, *stage, SMALL, seed=0, device=CPU)) as source:
         field = lit_field(FieldSettings(grid=GRID, width=32), source, 0)
         rendering = RenderingSettings(step=0.02)
@@ -82,7 +86,10 @@ def test_nothing_is_traced_for_a_budget_that_is_spent(
     process: TracerProcess, run: RunFolder, steps: int, traces: bool
 ) -> None:
     """And what goes on knows from its checkpoint which space is empty, and waits for all lights."""
-    stage, carving = begin_scene(process, str(run.path), 0), replace(SMALL, carve=True)
+    stage, carving = (
+        begin_scene(process, str(run.path), 0, RenderSettings()),
+        replace(SMALL, carve=True),
+    )
     with closing(TracedSource(process, *stage, carving, seed=0, device=CPU)) as source:
         lit_renderer(RenderingSettings(), carving, source, run, settings_for(steps), 0)
         assert process.tracing is traces
@@ -100,7 +107,7 @@ def test_many_lights_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_bake_goes_on_with_the_lights_that_it_was_begun_with(
     process: TracerProcess, run: RunFolder
 ) -> None:
-    again, _ = begin_scene(process, str(run.path), 1)
+    again, _ = begin_scene(process, str(run.path), 1, RenderSettings())
     assert [group.name for group in again.groups] == ["bulb", "lamp"]
 
 
@@ -126,7 +133,7 @@ def test_a_bake_does_not_go_on_with_other_lights(
     document["run"]["lighting"][part][-1][entry] = before
     path.write_text(json.dumps(document))
     with pytest.raises(SceneError, match=rf"ball.xml has other lights .*\({told}\): change them"):
-        begin_scene(process, str(run.path), 1)
+        begin_scene(process, str(run.path), 1, RenderSettings())
 
 
 def test_a_bake_does_not_go_on_with_a_light_more(run: RunFolder, tmp_path: Path) -> None:
@@ -135,4 +142,4 @@ def test_a_bake_does_not_go_on_with_a_light_more(run: RunFolder, tmp_path: Path)
         closing(started(path, moving="bulb")) as process,
         pytest.raises(SceneError, match=r"\(now sun=\[1,2,3\]; then none\)"),
     ):
-        begin_scene(process, str(run.path), 1)
+        begin_scene(process, str(run.path), 1, RenderSettings())
