@@ -53,16 +53,18 @@ def fit(
     source: "RaySource | CaptureSettings",
     outputs: str | Path = "outputs",
     *,
-    steps: int = 2000,
+    steps: int | None = None,
     name: str = "python",
     field: "FieldSettings | None" = None,
     training: "TrainingSettings | None" = None,
 ) -> "Scene":
-    """The scene of a new run ``outputs/name/time``, trained for some steps.
+    """The scene of a new run ``outputs/name/time``, trained for some steps (2000, or the budget of
+    ``training`` where that states one).
 
     ``source`` says where the photos are (``CaptureSettings(path="photos/fox")``; an empty path: the
     embedded capture), or is a source of rays of your own (``neural_render.core.protocols``). What
     ``field`` and ``training`` leave out is as on the command line, but for TensorBoard's files.
+    SettingError for what is out of range there, and for two budgets.
     """
     _let_threads_wait()
     from neural_render.core.files import expanded
@@ -71,6 +73,7 @@ def fit(
     from neural_render.training.settings import TrainingSettings
 
     folder = expanded(outputs)
+    _check(source, field, training)
     run = fit_from_python(
         source,
         folder,
@@ -81,6 +84,14 @@ def fit(
         config_of=partial(_config_of, str(folder), name),
     )
     return load(run.path)
+
+
+def _check(*given: Any) -> None:
+    """SettingError for settings out of the range that the command line has for them."""
+    from neural_render.config.settings import Settings, check
+
+    known = {type(value): name for name, value in vars(Settings()).items()}
+    check(Settings(**{known[type(value)]: value for value in given if type(value) in known}))
 
 
 def _let_threads_wait() -> None:

@@ -17,7 +17,7 @@ OPTIONS = (
         "one run for each combination of comma-separated values and of what patterns match:"
         " -m seed=0,1,2 'capture.path=photos/*'",
     ),
-    ("--cfg job", "print the settings as they would be used, run nothing"),
+    ("--cfg job", "print the settings as they are said, without those of a run; run nothing"),
 )
 
 

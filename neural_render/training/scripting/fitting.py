@@ -32,6 +32,7 @@ from neural_render.training.sources.photographed import (
 from neural_render.training.sources.remembered import photos_record
 
 SEED = 0
+STEPS = 2000
 
 ConfigOf = Callable[[CaptureSettings, FieldSettings, TrainingSettings], str]
 
@@ -54,7 +55,7 @@ def fit_from_python(
     source: RaySource | CaptureSettings,
     outputs: Path,
     *,
-    steps: int,
+    steps: int | None,
     name: str,
     field: FieldSettings,
     training: TrainingSettings,
@@ -62,12 +63,11 @@ def fit_from_python(
 ) -> RunFolder:
     """A new run below ``outputs`` of a field that was fitted to the rays of ``source``.
 
+    ``steps`` is the budget; None: that of ``training``, or ``STEPS`` where it states none.
     ``config_of`` makes the text of its ``config.yaml`` of the settings that it is made with.
     """
-    if steps < 1:
-        raise SettingError(f"steps={steps} is no training: give 1 or more.")
+    training = _with_budget(training, steps)
     backend, threads, device = start_kernels(KernelSettings())
-    training = replace(training, num_steps=steps)
     rows = field.grid.log2_rows or auto_log2_rows(training, device)
     field = replace(field, grid=replace(field.grid, log2_rows=rows))
     photos = CaptureSettings()
@@ -91,6 +91,22 @@ def fit_from_python(
     with RunFolder.begun("", str(outputs), name) as run:
         train(*parts, run, context, problem.adjustment)
     return run
+
+
+def _with_budget(training: TrainingSettings, steps: int | None) -> TrainingSettings:
+    """The settings with one budget; SettingError where two are given."""
+    plain = TrainingSettings()
+    stated = training.num_steps > 0 or training.max_seconds != plain.max_seconds
+    if steps is None:
+        return training if stated else replace(training, num_steps=STEPS)
+    if steps < 1:
+        raise SettingError(f"steps={steps} is no training: give 1 or more.")
+    if stated:
+        raise SettingError(
+            f"steps={steps} is a budget beside that of training (num_steps={training.num_steps},"
+            f" max_seconds={training.max_seconds:g}): give one of them."
+        )
+    return replace(training, num_steps=steps)
 
 
 def _of_photos(

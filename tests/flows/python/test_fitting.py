@@ -71,3 +71,9 @@ def test_the_settings_of_rays_of_ones_own_are_stored(tmp_path: Path) -> None:
     assert stored.training == dataclasses.replace(TRAINING, num_steps=2)
     assert stored.field.grid.log2_rows == scene.trained.record.field.grid.log2_rows
     assert (stored.outputs, stored.name) == (str(tmp_path), "python")
+
+
+def test_the_budget_may_be_that_of_the_settings(tmp_path: Path) -> None:
+    training = dataclasses.replace(TRAINING, num_steps=3)
+    scene = neural_render.fit(StripedBall(), tmp_path, field=FIELD, training=training)
+    assert scene.trained.progress.step == 3

@@ -13,6 +13,7 @@ from neural_render.captures.settings import CaptureSettings
 from neural_render.core.errors import CaptureError, CheckpointError, SettingError
 from neural_render.kernels import dispatch
 from neural_render.training.scripting.scene import Scene, checked_device, exact_device
+from neural_render.training.settings import TrainingSettings
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,16 @@ def test_cameras_are_made_of_what_a_newcomer_knows() -> None:
         (
             lambda scene, camera: neural_render.fit(CaptureSettings(), steps=0),
             "steps=0 is no training",
+        ),
+        (
+            lambda scene, camera: neural_render.fit(
+                CaptureSettings(), steps=5, training=TrainingSettings(max_seconds=9)
+            ),
+            "steps=5 is a budget beside that of training (num_steps=0, max_seconds=9)",
+        ),
+        (
+            lambda scene, camera: neural_render.fit(CaptureSettings(scene="forwards")),
+            "capture.scene=forwards is not one of",
         ),
     ],
 )
