@@ -153,7 +153,7 @@ def test_cameras_are_made_of_what_a_newcomer_knows() -> None:
         ),
         (
             lambda scene, camera: neural_render.fit(
-                CaptureSettings(), steps=5, training=TrainingSettings(max_seconds=9)
+                CaptureSettings(), steps=5, training=TrainingSettings(max_seconds=9.0)
             ),
             "steps=5 is a budget beside that of training (num_steps=0, max_seconds=9)",
         ),
