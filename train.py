@@ -83,7 +83,6 @@ def main(settings: config.Settings) -> None:
         )
         train(source, field, renderer, training, run, context, adjustment)
     del source  # and the photos that it holds: large pictures need the memory
-
     results = Results(
         run=run,
         scene=load_for_rendering(run, device),

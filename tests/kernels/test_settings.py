@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from neural_render.core.errors import KernelError
+from neural_render.core.processes.sweeps import told
 from neural_render.kernels import dispatch
 from neural_render.kernels.settings import KernelSettings, start_kernels
 
@@ -23,6 +24,13 @@ def test_the_backend_and_its_threads_are_said(caplog: pytest.LogCaptureFixture) 
         started = start_kernels(KernelSettings(backend="reference", threads=1, device="cpu"))
     assert started == ("reference", 1, torch.device("cpu"))
     assert caplog.messages == ["kernels: reference, float32, 1 thread"]
+
+
+def test_a_job_of_a_sweep_works_on_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in told("", 3).items():
+        monkeypatch.setenv(name, value)
+    assert start_kernels(KernelSettings(backend="reference"))[1] == 3
+    assert start_kernels(KernelSettings(backend="reference", threads=2))[1] == 2
 
 
 def test_falling_back_to_the_reference_is_warned_of(

@@ -14,7 +14,6 @@ from neural_render.core.processes.sweeps import (
     told,
     told_here,
 )
-from neural_render.kernels.settings import KernelSettings, start_kernels
 
 LIGHTS = (("lights.key=1", "render.output=frames"), ("lights.key=2", "render.output=frames"))
 
@@ -76,10 +75,3 @@ def test_a_job_is_told_by_its_environment() -> None:
     with told_here("1_seed=2"):
         assert own_folder() == "1_seed=2"
     assert dict(os.environ) == before
-
-
-def test_a_job_works_on_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in told("", 3).items():
-        monkeypatch.setenv(name, value)
-    assert start_kernels(KernelSettings(backend="reference"))[1] == 3
-    assert start_kernels(KernelSettings(backend="reference", threads=2))[1] == 2

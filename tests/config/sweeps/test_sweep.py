@@ -24,7 +24,7 @@ from neural_render.config.sweep import check_installed, parsed_overrides, sweep_
 from neural_render.core.errors import OutputError, SettingError
 from neural_render.kernels.dispatch import usable_cores
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 FOUND = (str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")]))
 # A program whose jobs end in all ways: well, with a user's error, with a bug, killed, or never.
 PROGRAM = f"""
