@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from neural_render.scenes.settings import SceneSettings
 
 MOST_FILES = 2000  # beside a scene that are looked at
 NAMING = (".xml", ".gltf", ".obj", ".mtl", ".usda")  # what names further files in plain text
+STATED = ("scene.path", "scene.environment")  # what stands for files that settings name
 LARGEST_TEXT = 1 << 22  # bytes at a file's beginning that are looked through for names
 
 
@@ -19,13 +21,15 @@ def scene_contents(path: Path, scene: SceneSettings, outputs: Path) -> dict[str,
     """The digests of a scene's file, of what it names in its folder or below, and of its sky.
 
     The first and the last are called as the settings are, the others by their place beside the
-    scene. What names no files in plain text (.blend, .fbx, .usdc) stands for itself alone, and what
-    lies in ``outputs`` is no part of it.
+    scene. What names no files in plain text (.blend, .fbx, .usdc) stands for itself alone. What
+    lies in ``outputs`` is no part of it, nor what is hidden or has no ending, as in repositories.
     """
     path = path.resolve()
     found = {name: digest(file) for name, file in _stated(path, scene).items()}
     files = files_beside(path, outputs.resolve())
-    beside = [path.parent / name for name, _, _ in islice(files, MOST_FILES)]
+    beside = [
+        path.parent / name for name, _, _ in islice(files, MOST_FILES) if _may_be_named(Path(name))
+    ]
     unread = [path]
     while unread:
         text = _text(unread.pop())
@@ -40,7 +44,7 @@ def scene_contents(path: Path, scene: SceneSettings, outputs: Path) -> dict[str,
 def changed_contents(before: Mapping[str, str], path: Path, scene: SceneSettings) -> list[str]:
     """The names of what is no longer as ``scene_contents`` found it."""
     path = path.resolve()
-    files = {name: path.parent / name for name in before if not name.startswith("scene.")}
+    files = {name: path.parent / name for name in before if name not in STATED}
     files |= _stated(path, scene)
     now = {name: digest(file) for name, file in files.items() if file.is_file()}
     return [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
@@ -48,8 +52,8 @@ def changed_contents(before: Mapping[str, str], path: Path, scene: SceneSettings
 
 def _stated(path: Path, scene: SceneSettings) -> dict[str, Path]:
     """The files that the settings name, by these."""
-    sky = {"scene.environment": expanded(scene.environment)} if scene.environment else {}
-    return {"scene.path": path, **sky}
+    files = (path, expanded(scene.environment)) if scene.environment else (path,)
+    return dict(zip(STATED, files, strict=False))
 
 
 def digest(file: Path) -> str:
@@ -79,5 +83,11 @@ def _text(file: Path) -> bytes:
         return stream.read(LARGEST_TEXT)
 
 
+def _may_be_named(place: Path) -> bool:
+    return bool(place.suffix) and not any(part.startswith(".") for part in place.parts)
+
+
 def _names(text: bytes, name: str) -> bool:
-    return os.fsencode(name) in text or quote(name).encode() in text
+    """Whether a text has the name, not as a part of a longer one."""
+    either = b"|".join(re.escape(form) for form in (os.fsencode(name), quote(name).encode()))
+    return re.search(rb"(?<![\w.-])(?:" + either + rb")(?![\w.-])", text) is not None

@@ -68,6 +68,27 @@ def test_a_sky_that_came_or_went_is_a_change(tmp_path: Path) -> None:
         assert changed_contents(found, path, after) == ["scene.environment"]
 
 
+def test_files_that_are_called_as_settings_begin_are_known(tmp_path: Path) -> None:
+    path = tmp_path / "scene.gltf"
+    path.write_text('{"buffers": [{"uri": "scene.bin"}]}', encoding="utf-8")
+    (tmp_path / "scene.bin").write_bytes(b"numbers")
+    found = scene_contents(path, SceneSettings(), tmp_path / "outputs")
+    assert set(found) == {"scene.path", "scene.bin"}
+    assert changed_contents(found, path, SceneSettings()) == []
+    (tmp_path / "scene.bin").write_bytes(b"others")
+    assert changed_contents(found, path, SceneSettings()) == ["scene.bin"]
+
+
+def test_what_is_called_as_a_word_of_the_scene_is_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "room.gltf"
+    path.write_text('{"texture": {"index": 0}, "images": [{"uri": "a/dark.png"}]}')
+    for name in (".git/index", "index", "texture", "rk.png", ".hidden/dark.png", "a/dark.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    found = scene_contents(path, SceneSettings(), tmp_path / "outputs")
+    assert set(found) == {"scene.path", "a/dark.png"}
+
+
 def test_names_of_gltf_are_those_of_addresses(tmp_path: Path) -> None:
     path = tmp_path / "room.gltf"
     path.write_text('{"buffers": [{"uri": "the%20room.bin"}]}', encoding="utf-8")

@@ -44,10 +44,9 @@ def new_folder(path: Path) -> Path:
     where there is one already."""
     found = path
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         for attempt in itertools.count(2):
             try:
-                found.mkdir()
+                found.mkdir(parents=True)
                 break
             except FileExistsError:
                 found = path.with_name(f"{path.name}_{attempt}")

@@ -157,10 +157,13 @@ class RunFolder:
         Of a new run, ``<outputs>/latest`` points to it from now on.
         """
         is_new = not self.config_path.is_file()
+        # Whenever it is killed: no run without its photos, and none that allows more than they do.
+        if not is_new:
+            self.write_config(config, is_over)
         if photos and not is_over:
             write_json(self.photos_path, photos)
-        self.write_config(config, is_over)
         if is_new:
+            self.write_config(config, is_over)
             self.make_latest()
 
     def write_config(self, text: str, is_over: bool) -> None:

@@ -116,7 +116,7 @@ def _apart(
     change = (before.world_from_camera - after.world_from_camera).abs()
     moved = (change[..., :3] > ROUNDING).any(-1).any(-1) | (change[..., 3] > reach).any(-1)
     joined = Cameras.joined([before, after])  # as many coefficients
-    old, new = joined.distortion.split(len(names))
+    old, new = joined.distortion[: len(names)], joined.distortion[len(names) :]
     bent = ((old - new).abs() > ROUNDING * (1 + old.abs())).any(-1) | (before.lens != after.lens)
     focal, center = (
         (here - there).abs()

@@ -106,6 +106,14 @@ def test_other_cameras_are_told(
         check_photos(run, opened(place), settings(place))
 
 
+def test_photos_of_which_none_is_known_are_told(place: Path, tmp_path: Path) -> None:
+    run = remembered(tmp_path / "run", place)
+    others = tmp_path / "others"
+    write_colmap(others, "text")
+    with pytest.raises(CheckpointError, match="of 15 photos are missing"):
+        check_photos(run, opened(others), settings(others))
+
+
 def test_a_deleted_photo_that_moves_the_split_is_told(tmp_path: Path) -> None:
     """Those that were trained on would be measured."""
     place = tmp_path / "walk"
