@@ -59,8 +59,8 @@ ROWS = (
         900,
         WAITED,
         Asked(what="worst of unseen dials below", figure=worst_relit, at_most=0.5),
-        missed="it diverged at 4aeafbc: a dark surface that roulette kept once in a million steps"
-        " drew normals a million times as strongly, which c8e73aa mends; not measured since",
+        missed="it diverged at 4aeafbc: a surface in the dark, which roulette seldom kept,"
+        " then drew its normal thousands of times as strongly, which c8e73aa mends; not measured since",
     ),
     _bake(
         "helmet-lights",
