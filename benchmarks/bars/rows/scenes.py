@@ -60,7 +60,8 @@ ROWS = (
         WAITED,
         Asked(what="worst of unseen dials below", figure=worst_relit, at_most=0.5),
         missed="it diverged at 4aeafbc: a surface in the dark, which roulette seldom kept,"
-        " then drew its normal thousands of times as strongly, which c8e73aa mends; not measured since",
+        " then drew its normal thousands of times as strongly; c8e73aa mends it; not measured"
+        " since",
     ),
     _bake(
         "helmet-lights",

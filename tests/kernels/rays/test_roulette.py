@@ -157,7 +157,7 @@ def of_right_colors(num_rays: int) -> Problem:
 
 
 def test_normals_are_drawn_where_colors_ask_for_nothing_and_never_with_a_jerk(backend: str) -> None:
-    """A sample that is kept once in thousands of steps would draw thousands of times as strongly."""
+    """A sample that is kept in one of thousands of steps would draw as much more strongly."""
     with dispatch.using(backend):
         problem = of_right_colors(400)
         exact = problem.solve(0.0)[1]

@@ -80,9 +80,9 @@ static inline int draw_samples(ChunkState& chunk, float start, Roulette& r) {
 // Of a chunk and its gradients, ready for the networks, keeps the samples whose gradient is at
 // least `share` of the mean (see `importances`); of the others each with a chance of its gradient
 // over that limit. Where normals are `drawn`, by a sample's weight, a surface in the dark, whose
-// colour asks for nothing, would be kept once in thousands of steps and then draw thousands of times
-// as strongly: so the chance is `LEAST_CHANCE` of the weight at least, which adds as many samples to a
-// ray.
+// colour asks for nothing, would be kept once in thousands of steps and then draw thousands of
+// times as strongly: so the chance is `LEAST_CHANCE` of the weight at least, which adds no more
+// samples than that to a ray.
 static inline void thin_chunk(ChunkState& chunk, CompositeGradients& g, bool exp_radiance,
                               bool drawn, float share, float start, Roulette& r) {
   r.resize(chunk.count);
