@@ -33,19 +33,21 @@ _limits_turn = threading.Lock()
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A temporary path beside ``path``, renamed to it when the block ends well, else removed.
 
-    It is on the disk before, so that a power cut leaves no empty file under the name. It keeps the
-    ending of the name, since writers choose their format by it; missing folders are made. What a
-    killed program left of it is written over by the next. Every ``OSError`` of the block becomes an
+    If ``durable`` it is on the disk before, so that a power cut leaves no empty file under the
+    name; pictures, of which films have thousands, can be made again. It keeps the ending of the
+    name, since writers choose their format by it; missing folders are made. What a killed program
+    left of it is written over by the next. Every ``OSError`` of the block becomes an
     ``OutputError`` that names ``path``.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _draft(path) as temporary:
             yield temporary
-            sync(temporary)
+            if durable:
+                sync(temporary)
             os.replace(temporary, path)
     except OSError as error:
         raise output_error(path, error) from error

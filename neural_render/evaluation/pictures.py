@@ -44,7 +44,7 @@ def write_panel(
         draw.text((column * width + 6 * times, 7 * times), caption, fill=_INK, font=font)
     if width >= 3 * _SCALE_COLUMNS:
         _draw_scale(panel, error_scale, times)
-    with whole_file(path) as temporary:
+    with whole_file(path, durable=False) as temporary:
         panel.save(temporary, format="PNG", compress_level=1)
 
 

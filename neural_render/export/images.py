@@ -108,7 +108,7 @@ def write_levels(
 ) -> None:
     """Write the PNG of such levels: sRGB, 1 grey, 3 or straight 4 channels."""
     encoded = png_bytes(levels.numpy())
-    with whole_file(path) as temporary:
+    with whole_file(path, durable=False) as temporary:
         temporary.write_bytes(encoded)
 
 
@@ -116,7 +116,7 @@ def write_array(path: Path, values: Float[Tensor, "height width"]) -> None:
     """Write 32-bit floats in NumPy's own format (``.npy``)."""
     encoded = io.BytesIO()  # NumPy does not notice that a disk is full
     np.save(encoded, values.detach().cpu().float().numpy())
-    with whole_file(path) as temporary:
+    with whole_file(path, durable=False) as temporary:
         temporary.write_bytes(encoded.getvalue())
 
 
@@ -217,7 +217,7 @@ def _write_openimageio(
         spec.channelformats = tuple(oiio.TypeDesc(kind) for kind in kinds.values())
     for key, value in attributes.items():
         spec.attribute(key, *(value if isinstance(value, tuple) else (value,)))
-    with whole_file(path) as temporary:
+    with whole_file(path, durable=False) as temporary:
         output = oiio.ImageOutput.create(str(temporary))
         assert output is not None, oiio.geterror()
         # Nothing is flushed before `close`: a full disk may speak up as late as there.

@@ -1,8 +1,10 @@
 """What a scene consists of on disk, by the digests of its files, wherever these lie."""
 
+import contextlib
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -11,7 +13,7 @@ from urllib.parse import quote
 from neural_render.core.files import expanded
 from neural_render.scenes.settings import SceneSettings
 
-MOST_FILES = 2000  # beside a scene that are looked at
+MOST_FILES = 100_000  # beside a scene that are looked at
 NAMING = (".xml", ".gltf", ".obj", ".mtl", ".usda")  # what names further files in plain text
 STATED = ("scene.path", "scene.environment")  # what stands for files that settings name
 LARGEST_TEXT = 1 << 22  # bytes at a file's beginning that are looked through for names
@@ -27,9 +29,8 @@ def scene_contents(path: Path, scene: SceneSettings, outputs: Path) -> dict[str,
     path = path.resolve()
     found = {name: digest(file) for name, file in _stated(path, scene).items()}
     files = files_beside(path, outputs.resolve())
-    beside = [
-        path.parent / name for name, _, _ in islice(files, MOST_FILES) if _may_be_named(Path(name))
-    ]
+    names = (name for name, _, _ in islice(files, MOST_FILES))
+    beside = [path.parent / name for name in names if Path(name).suffix]
     unread = [path]
     while unread:
         text = _text(unread.pop())
@@ -64,15 +65,19 @@ def digest(file: Path) -> str:
 def files_beside(path: Path, outputs: Path | None = None) -> Iterator[tuple[str, int, int]]:
     """Names, sizes and times of the files in a scene's folder and below, in a fixed order.
 
-    They are not read: among them may be anything, of any size. The folder ``outputs`` is left out.
+    They are not read: among them may be anything, of any size. Left out are the folder ``outputs``,
+    what is hidden, and what may not be looked at or goes meanwhile.
     """
     for folder, folders, files in os.walk(path.parent):
         here = Path(folder)
-        folders[:] = sorted(name for name in folders if here / name != outputs)
-        for name in sorted(files):
-            if (entry := here / name).is_file():
+        shown = (name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in shown if here / name != outputs)
+        for name in sorted(name for name in files if not name.startswith(".")):
+            entry = here / name
+            with contextlib.suppress(OSError):
                 found = entry.stat()
-                yield str(entry.relative_to(path.parent)), found.st_size, found.st_mtime_ns
+                if stat.S_ISREG(found.st_mode):
+                    yield str(entry.relative_to(path.parent)), found.st_size, found.st_mtime_ns
 
 
 def _text(file: Path) -> bytes:
@@ -81,10 +86,6 @@ def _text(file: Path) -> bytes:
         return b""
     with file.open("rb") as stream:
         return stream.read(LARGEST_TEXT)
-
-
-def _may_be_named(place: Path) -> bool:
-    return bool(place.suffix) and not any(part.startswith(".") for part in place.parts)
 
 
 def _names(text: bytes, name: str) -> bool:

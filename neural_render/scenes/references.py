@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from neural_render.core.cameras import Cameras, Lens
 from neural_render.core.files import NO_ARRAYS, expanded, whole_file
 from neural_render.core.lights import Color
-from neural_render.scenes.contents import digest, files_beside
+from neural_render.scenes.contents import MOST_FILES, digest, files_beside
 from neural_render.scenes.settings import SceneSettings, ViewSettings
 from neural_render.scenes.tracing.process import TracerProcess
 
@@ -158,7 +158,7 @@ def _key(found: dict[str, Any], scene: SceneSettings, views: ViewSettings, outpu
     stated = [
         VERSION,
         digest(path),
-        list(files_beside(path, outputs)),
+        list(islice(files_beside(path, outputs), MOST_FILES)),
         {**asdict(scene), "path": path.name, "environment": environment},
         {**asdict(views), "supersampling": 0},
         *found["moving"],  # where they may be, which the scene's file alone does not say

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from neural_render.scenes.contents import changed_contents, scene_contents
+from neural_render.scenes.contents import changed_contents, files_beside, scene_contents
 from neural_render.scenes.settings import SceneSettings
 
 FILES = {
@@ -87,6 +87,14 @@ def test_what_is_called_as_a_word_of_the_scene_is_no_part_of_it(tmp_path: Path) 
         (tmp_path / name).write_text("x")
     found = scene_contents(path, SceneSettings(), tmp_path / "outputs")
     assert set(found) == {"scene.path", "a/dark.png"}
+
+
+def test_what_may_not_be_looked_at_is_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git/index").write_text("x")
+    assert sorted(name for name, _, _ in files_beside(path)) == sorted(FILES)
 
 
 def test_names_of_gltf_are_those_of_addresses(tmp_path: Path) -> None:
