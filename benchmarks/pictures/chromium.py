@@ -24,7 +24,7 @@ ARGUMENTS = (
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 )
-PATIENCE = 60.0  # seconds
+PATIENCE = 150.0  # seconds
 # A page's controls share one message each 50 ms: of several that wait, the last alone is sent. A
 # timer that is set later, and for longer, ends later, however busy the page is.
 SENT = "setTimeout(arguments[0], 60)"
